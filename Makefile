@@ -1,0 +1,35 @@
+# `make up` and `make down` bring the stack up and down in a sandbox on this machine; `make test` runs every test.
+
+PYTHON ?= python3
+.DEFAULT_GOAL := help
+.PHONY: help up down test bench clean
+
+help: ## list what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+up: venv/ready ## a control plane, and the whole stack on it
+	@venv/bin/python -m sandbox.stack up
+
+down: venv/ready ## destroy the stack, end the sandbox, remove its folder
+	@venv/bin/python -m sandbox.stack down
+
+test: venv/ready ## lint, types and every test
+	venv/bin/ruff check .
+	venv/bin/ruff format --check .
+	venv/bin/mypy .
+	venv/bin/python -m pytest
+
+bench: venv/ready ## the guide typed as a script against the stack
+	venv/bin/python -m bench
+
+clean: ## also remove the virtual environment and the cache of built tools
+	@if [ -x venv/bin/python ]; then venv/bin/python -m sandbox.stack down && venv/bin/python -m sandbox clean; fi
+	rm -rf venv .mypy_cache .pytest_cache .ruff_cache
+
+# Dependencies are installed anew when they change.
+venv/ready: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit("make: Python 3.11 or newer is needed; name one with PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@echo "== virtual environment and Python packages"
+	@$(PYTHON) -m venv venv
+	@venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@touch venv/ready

@@ -1,0 +1,77 @@
+"""The stack's settings for this machine: the committed ones and what `up` found out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from sandbox.errors import SandboxError
+from sandbox.facts import Facts
+from sandbox.paths import CHECKOUT, Paths
+
+_NOTE = "# Made by `python -m sandbox up` from Pulumi.sandbox.yaml and the facts of this machine.\n"
+_CHARTS = "kong-istio:charts"
+_ISTIO = "kong-istio:istio"
+#: What Pulumi adds to a stack file by itself. Without it, secrets in the state could not be read any more.
+_KEPT = ("encryptionsalt",)
+
+
+def committed(paths: Paths = CHECKOUT) -> dict[str, Any]:
+    """Read the committed stack file."""
+    try:
+        settings = yaml.safe_load(paths.committed_stack_file.read_text())
+    except FileNotFoundError:
+        raise SandboxError(
+            f"{paths.committed_stack_file} is missing: it holds the settings of the stack `sandbox`. "
+            "Get it back with `git checkout Pulumi.sandbox.yaml`."
+        ) from None
+    except yaml.YAMLError as problem:
+        raise SandboxError(f"{paths.committed_stack_file} is not YAML: {problem}. Mend it and try again.") from None
+    return settings or {}
+
+
+def committed_charts(paths: Paths = CHECKOUT) -> dict[str, str]:
+    """Return the charts that the committed settings name themselves."""
+    return dict((committed(paths).get("config") or {}).get(_CHARTS) or {})
+
+
+def write(facts: Facts, paths: Paths = CHECKOUT) -> None:
+    """Write the stack file, leaving it alone if nothing changes."""
+    old = paths.stack_file.read_text() if paths.stack_file.exists() else ""
+    settings = with_facts(committed(paths), facts)
+    settings |= {key: value for key, value in (yaml.safe_load(old) or {}).items() if key in _KEPT}
+    # Pulumi writes the file anew when it adds its salt, without our note: compare what it says.
+    if not old or yaml.safe_load(old) != settings:
+        paths.stack_file.write_text(_NOTE + yaml.safe_dump(settings, sort_keys=False))
+
+
+def with_facts(settings: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
+    """Add to the committed settings what is true of this machine."""
+    config = dict(settings.get("config") or {})
+    if charts := facts.charts | (config.get(_CHARTS) or {}):
+        config[_CHARTS] = charts
+    config[_ISTIO] = merged(config.get(_ISTIO) or {}, istio_settings(facts))
+    return {**settings, "config": config}
+
+
+def istio_settings(facts: Facts) -> dict[str, Any]:
+    """Return how the API server reaches istiod's webhooks, or that there are none."""
+    if facts.not_shown:
+        return {"injection": False, "istiodValues": {"global": {"operatorManageWebhooks": True}}}
+    address = f"https://localhost:{facts.ports['istiod-webhooks']}"
+    validation = {"validationURL": f"{address}/validate"}
+    return {
+        "baseValues": {"base": validation},
+        "istiodValues": {"istiodRemote": {"injectionURL": f"{address}/inject"}, "base": dict(validation)},
+    }
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two mappings at every depth; where both say something, the second holds."""
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result

@@ -1,0 +1,189 @@
+"""The one table of versions: charts, images and programs, each with its public source.
+
+Nothing else in the project states a version (`requirements.txt` and `tools/*/go.mod` pin what package
+managers read; a test compares the two with this table).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A Helm chart: its name and version in a public repository."""
+
+    name: str
+    version: str
+    repository: str
+
+
+_ISTIO = "1.30.3"
+_ISTIO_REPOSITORY = "https://istio-release.storage.googleapis.com/charts"
+
+# Keys are the names that the setting `charts` takes.
+# The pair Kong 3.9 / controller 3.5 / chart 3.4.1 with Istio 1.30 is the one that the Kong Ingress
+# Controller's own Istio test runs (its .github/test_dependencies.yaml).
+CHARTS: dict[str, Chart] = {
+    "base": Chart(name="base", version=_ISTIO, repository=_ISTIO_REPOSITORY),
+    "istiod": Chart(name="istiod", version=_ISTIO, repository=_ISTIO_REPOSITORY),
+    "gateway": Chart(name="gateway", version=_ISTIO, repository=_ISTIO_REPOSITORY),
+    "cni": Chart(name="cni", version=_ISTIO, repository=_ISTIO_REPOSITORY),
+    "kong": Chart(name="kong", version="3.4.1", repository="https://charts.konghq.com"),
+    "prometheus": Chart(
+        name="prometheus", version="29.27.0", repository="https://prometheus-community.github.io/helm-charts"
+    ),
+    # grafana.github.io/helm-charts is frozen; the community repository is the maintained one.
+    "grafana": Chart(name="grafana", version="12.11.1", repository="https://grafana-community.github.io/helm-charts"),
+    "kiali-server": Chart(name="kiali-server", version="2.26.0", repository="https://kiali.org/helm-charts"),
+}
+
+# 3.9 is the last free line of Kong; 3.9.1 is the patch that the controller's tests pin.
+KONG_GATEWAY = "3.9.1"
+KONG_CONTROLLER = "3.5.13"
+
+# Kubernetes minors: Istio 1.30 refuses anything older than the first, and was tested up to the second.
+KUBERNETES_MINIMUM = (1, 32)
+KUBERNETES_TESTED = (1, 35)
+
+# Revisions of Istio's dashboards on grafana.com (https://grafana.com/orgs/istio/dashboards).
+# Filled in by components/observability.py's users: name -> (id, revision).
+GRAFANA_DASHBOARDS: dict[str, tuple[int, int]] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A program of the sandbox: where its source is pinned, and where an official build lies.
+
+    `folder` is the Go module below `tools/`, `package` what is built from it. `version_arguments` make the
+    program say its version. `download` is the official build's address with `{version}`, `{os}` and `{arch}`,
+    `member` the program's path in it if that is an archive; it is used only where `sha256` knows that
+    platform's checksum. `megabytes` and `minutes` are what a first build on two cores came to.
+    """
+
+    name: str
+    version: str
+    folder: str
+    package: str
+    ldflags: str = ""
+    version_arguments: tuple[str, ...] = ("--version",)
+    download: str = ""
+    member: str = ""
+    sha256: dict[str, str] = field(default_factory=dict)
+    megabytes: int
+    minutes: float
+
+
+_ETCD = "3.7.3"
+_KWOK = "0.8.0"
+# The version that pulumi-kubernetes embeds.
+_HELM = "3.20.2"
+_KUBERNETES = "1.37.2"
+# The only version of Istio's main module that the Go proxy serves: its release tags are not versions of it.
+_ISTIOD = "0.0.0-20260827124520-eed52ebb66ad"
+
+# Without these the API server calls itself v0.0.0-master, and charts that ask for its version refuse it.
+_KUBERNETES_LDFLAGS = " ".join(
+    f"-X {package}.{variable}={value}"
+    for package, variable, value in (
+        ("k8s.io/component-base/version", "gitVersion", f"v{_KUBERNETES}"),
+        ("k8s.io/component-base/version", "gitMajor", "1"),
+        ("k8s.io/component-base/version", "gitMinor", _KUBERNETES.split(".")[1]),
+        ("k8s.io/component-base/version", "gitTreeState", "clean"),
+        ("k8s.io/client-go/pkg/version", "gitVersion", f"v{_KUBERNETES}"),
+        ("k8s.io/client-go/pkg/version", "gitMajor", "1"),
+        ("k8s.io/client-go/pkg/version", "gitMinor", _KUBERNETES.split(".")[1]),
+    )
+)
+
+
+def _kwok(name: str, *, sha256: dict[str, str], megabytes: int, minutes: float) -> Tool:
+    return Tool(
+        name=name,
+        version=_KWOK,
+        folder="kwok",
+        package=f"sigs.k8s.io/kwok/cmd/{name}",
+        ldflags=f"-X sigs.k8s.io/kwok/pkg/consts.Version={_KWOK}",
+        download=f"https://github.com/kubernetes-sigs/kwok/releases/download/v{{version}}/{name}-{{os}}-{{arch}}",
+        sha256=sha256,
+        megabytes=megabytes,
+        minutes=minutes,
+    )
+
+
+def _kubernetes(
+    name: str, *, megabytes: int, minutes: float, version_arguments: tuple[str, ...] = ("--version",)
+) -> Tool:
+    return Tool(
+        name=name,
+        version=_KUBERNETES,
+        folder="kubernetes",
+        package=f"k8s.io/kubernetes/cmd/{name}",
+        ldflags=_KUBERNETES_LDFLAGS,
+        version_arguments=version_arguments,
+        download=f"https://dl.k8s.io/release/v{{version}}/bin/{{os}}/{{arch}}/{name}",
+        megabytes=megabytes,
+        minutes=minutes,
+    )
+
+
+# Checksums are those that the projects published; a program without one is built.
+TOOLS: dict[str, Tool] = {
+    tool.name: tool
+    for tool in (
+        Tool(
+            name="etcd",
+            version=_ETCD,
+            folder="etcd",
+            package="go.etcd.io/etcd/server/v3",
+            download="https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-{os}-{arch}.tar.gz",
+            member="etcd-v{version}-{os}-{arch}/etcd",
+            megabytes=24,
+            minutes=1,
+        ),
+        _kwok(
+            "kwok",
+            sha256={"linux-amd64": "f5a4385a2ae1b9dd7f8acae18e002a75c0ebba124ae9d7259aa8dadb50711f46"},
+            megabytes=61,
+            minutes=2.5,
+        ),
+        _kwok(
+            "kwokctl",
+            sha256={"linux-amd64": "d5743166c657283d6e827c7c4c20cacfd9009fd94830f06718ca7b2c7099461f"},
+            megabytes=53,
+            minutes=0.5,
+        ),
+        Tool(
+            name="helm",
+            version=_HELM,
+            folder="helm",
+            package="helm.sh/helm/v3/cmd/helm",
+            ldflags=f"-X helm.sh/helm/v3/internal/version.version=v{_HELM}",
+            version_arguments=("version", "--short"),
+            download="https://get.helm.sh/helm-v{version}-{os}-{arch}.tar.gz",
+            member="{os}-{arch}/helm",
+            sha256={
+                "linux-amd64": "258e830a9e613c8a7a302d6059b4bb3b9758f2f3e1bb8ea0d707ce10a9a72fea",
+                "linux-arm64": "5ea2d6bc2cda3f8edf985e028809f5a9278f404fb8ab24044de9b7cb9b79a691",
+                "darwin-amd64": "7de04301f28b902a74f6286ed941cadc86ee5e6a9086a18f2ccf1f548e99d618",
+                "darwin-arm64": "139c794c22f16b579d08ddd3008c8038b9bb2814f35b5bcca91f50a1f458978d",
+            },
+            megabytes=58,
+            minutes=3,
+        ),
+        _kubernetes("kube-apiserver", megabytes=100, minutes=4),
+        _kubernetes("kube-controller-manager", megabytes=80, minutes=2),
+        _kubernetes("kube-scheduler", megabytes=75, minutes=0.5),
+        _kubernetes("kubectl", megabytes=60, minutes=1, version_arguments=("version", "--client", "--output=yaml")),
+        Tool(
+            name="pilot-discovery",
+            version=_ISTIOD,
+            folder="istiod",
+            package="istio.io/istio/pilot/cmd/pilot-discovery",
+            # The module is between two releases and there is no official build: nothing on PATH can be it.
+            version_arguments=(),
+            megabytes=100,
+            minutes=4,
+        ),
+    )
+}
