@@ -1,0 +1,51 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from sandbox import cluster, tools
+from sandbox.facts import Facts
+from sandbox.paths import CHECKOUT, Paths
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A sandbox that is up."""
+
+    paths: Paths
+    facts: Facts
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment for programs that work on it."""
+        return tools.environment(self.paths)
+
+    def run(self, *command: str, stdin: str = "") -> str:
+        """Run one of its tools and return what it says."""
+        answer = subprocess.run(
+            command,
+            executable=self.paths.programs / command[0],
+            cwd=self.paths.root,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert answer.returncode == 0, f"{' '.join(command)}: {answer.stderr}"
+        return answer.stdout
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox]:
+    """Bring up the checkout's own sandbox unless it is, and take it down only if it was not."""
+    was_up = cluster.status().live
+    facts = cluster.up()
+    yield Sandbox(CHECKOUT, facts)
+    if not was_up:
+        cluster.down()
