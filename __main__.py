@@ -1,0 +1,120 @@
+"""Kong Ingress Controller on an Istio mesh: this file only wires the components together."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pulumi
+import pulumi_command
+import pulumi_kubernetes
+
+import outputs
+import settings
+from cluster import access
+from components import manifests
+from components.application import Application, ApplicationArgs, check_route
+from components.charts import chart_source
+from components.gateway import KongGateway, KongGatewayArgs
+from components.mesh import IstioMesh, IstioMeshArgs
+from components.observability import ObservabilityArgs, ObservabilityStack
+from components.precheck import Precheck, PrecheckArgs
+from components.route import RateLimitedRoute, RateLimitedRouteArgs
+from versions import CHARTS
+
+# The engine interrupts the program once a resource has failed; the default answer, a traceback, would bury the reason.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+root = Path(__file__).resolve().parent
+chosen = settings.load(root)
+charts = {name: chart_source(name, chosen.charts) for name in CHARTS}
+through_mesh = chosen.kong.routing == "mesh"
+cluster = access.Access(kubeconfig=chosen.kubeconfig, context=chosen.kube_context, sandbox=chosen.sandbox)
+objects = {app.name: manifests.read(root / app.manifests, app.namespace) for app in chosen.applications}
+for index, app in enumerate(chosen.applications):
+    check_route(objects[app.name], app.route.service, app.route.port, f"applications[{index}]")
+
+warning = access.check(cluster, root, preview=pulumi.runtime.is_dry_run())
+if warning:
+    pulumi.log.warn(warning)
+
+providers = [
+    pulumi_kubernetes.Provider(
+        "kubernetes",
+        kubeconfig=access.NO_CLUSTER if warning else chosen.kubeconfig or None,
+        context=None if warning else chosen.kube_context,
+        # The provider, and with it everything, is replaced when this changes, and only then.
+        cluster_identifier=chosen.kube_context or "none",
+    ),
+    pulumi_command.Provider("command"),
+]
+
+
+def below(*needed: pulumi.Resource) -> pulumi.ResourceOptions:
+    """Return options for a component: the explicit providers, and what it waits for as a whole."""
+    return pulumi.ResourceOptions(providers=providers, depends_on=list(needed))
+
+
+precheck = Precheck("precheck", PrecheckArgs(access=cluster), below())
+mesh = IstioMesh(
+    "mesh",
+    IstioMeshArgs(
+        istio=chosen.istio,
+        base=charts["base"],
+        istiod=charts["istiod"],
+        access=cluster,
+        registry=chosen.images.registry,
+    ),
+    below(precheck),
+)
+gateway = KongGateway(
+    "gateway",
+    KongGatewayArgs(
+        kong=chosen.kong,
+        chart=charts["kong"],
+        access=cluster,
+        mesh_ready=mesh.ready,
+        registry=chosen.images.registry,
+    ),
+    below(precheck),
+)
+for app in chosen.applications:
+    application = Application(
+        app.name,
+        ApplicationArgs(
+            namespace=app.namespace,
+            objects=objects[app.name],
+            routed_service=app.route.service,
+            through_mesh=through_mesh,
+            mesh_ready=mesh.ready,
+            definitions={"istio.io": mesh.ready, "konghq.com": gateway.ready},
+            registry=chosen.images.registry,
+        ),
+        below(precheck),
+    )
+    RateLimitedRoute(
+        f"{app.name}-route",
+        RateLimitedRouteArgs(
+            namespace=app.namespace,
+            route=app.route,
+            limit=chosen.limit_of(app),
+            through_mesh=through_mesh,
+            gateway_ready=gateway.ready,
+            service=application.service,
+        ),
+        below(precheck),
+    )
+observability = ObservabilityStack(
+    "observability",
+    ObservabilityArgs(
+        observability=chosen.observability,
+        charts=charts,
+        namespace=mesh.namespace,
+        definitions=mesh.definitions,
+        root=root,
+        registry=chosen.images.registry,
+    ),
+    below(precheck),
+)
+
+outputs.export(chosen, cluster, precheck, mesh, gateway, observability)

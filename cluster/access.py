@@ -1,0 +1,147 @@
+"""Which cluster a stack reaches, decided before anything is touched.
+
+No stack follows the current context: the context is named in the settings, or there is none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pulumi
+import yaml
+
+from cluster.kubectl import Kubectl, KubectlError
+
+SANDBOX_KUBECONFIG = ".sandbox/kubeconfig"
+
+# What the provider gets where there is no cluster to preview against: given nothing, it would look for one.
+NO_CLUSTER = "apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\ncurrent-context: ''\n"
+
+# Fields of a kubeconfig user that let it in without asking anybody.
+_CREDENTIALS = (
+    ("client-certificate", "client-certificate-data"),
+    ("token",),
+    ("tokenFile",),
+    ("exec",),
+    ("auth-provider",),
+    ("password",),
+)
+
+
+class AccessError(pulumi.RunError):
+    """A cluster that cannot or must not be used. Pulumi prints a RunError as its sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """The kubeconfig and context of a stack, as its settings name them.
+
+    `kubeconfig` is empty for kubectl's own search ($KUBECONFIG, else ~/.kube/config).
+    """
+
+    kubeconfig: str
+    context: str
+    sandbox: bool = False
+
+    def arguments(self) -> list[str]:
+        """Return the options that point kubectl, and the commands of this package, at the cluster."""
+        kubeconfig = ["--kubeconfig", self.kubeconfig] if self.kubeconfig else []
+        return [*kubeconfig, "--context", self.context]
+
+    def files(self, root: Path) -> list[Path]:
+        """Return the kubeconfig files that are read; relative paths start at `root`."""
+        if self.kubeconfig:
+            return [root / Path(self.kubeconfig).expanduser()]
+        listed = [Path(name) for name in os.environ.get("KUBECONFIG", "").split(os.pathsep) if name]
+        return listed or [Path.home() / ".kube" / "config"]
+
+
+def check(access: Access, root: Path, *, preview: bool) -> str | None:
+    """Return None where the cluster can be used, or a warning where a preview does without one.
+
+    Raises `AccessError` for what neither may do, and outside a preview for a cluster that is not there.
+    """
+    if access.sandbox:
+        _check_sandbox(access, root)
+    missing = _missing(access, root)
+    if missing and preview:
+        return f"{missing} Previewing without a cluster."
+    if missing:
+        raise AccessError(missing)
+    if not preview:
+        _check_answers(access)
+    return None
+
+
+def _check_sandbox(access: Access, root: Path) -> None:
+    own = root / SANDBOX_KUBECONFIG
+    if access.files(root) != [own]:
+        raise AccessError(
+            f"kubeconfig is {access.kubeconfig or 'empty'} while sandbox is true: this stack takes only the kubeconfig "
+            f"that the sandbox wrote; set kubeconfig back to {SANDBOX_KUBECONFIG}, or use another stack."
+        )
+    for cluster in _load([own])["clusters"].values():
+        server = str(cluster.get("server", ""))
+        if urlsplit(server).hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise AccessError(
+                f"{SANDBOX_KUBECONFIG} names the server {server} while sandbox is true: that is not the sandbox's; "
+                "run `python -m sandbox down` and `make up`, or use another stack."
+            )
+
+
+def _missing(access: Access, root: Path) -> str | None:
+    """Return a sentence about what is not there, or None. Raises for a context that would ask for a password."""
+    files = access.files(root)
+    shown = access.kubeconfig or os.pathsep.join(str(path) for path in files)
+    if not any(path.is_file() for path in files):
+        remedy = "run `make up`" if access.sandbox else "set kubeconfig to the file that reaches your cluster"
+        return f"The kubeconfig {shown} does not exist: {remedy}."
+    config = _load(files)
+    contexts = ", ".join(sorted(config["contexts"])) or "none"
+    if not access.context:
+        return (
+            "kubeContext is empty, and this stack never follows the current context: name one with "
+            f"`pulumi config set kubeContext NAME` (contexts in {shown}: {contexts})."
+        )
+    if access.context not in config["contexts"]:
+        return f"kubeContext is {access.context}: {shown} has no such context (there are: {contexts})."
+    _check_credentials(access, config, shown)
+    return None
+
+
+def _check_credentials(access: Access, config: Mapping[str, Any], shown: str) -> None:
+    name = config["contexts"][access.context].get("user", "")
+    user = config["users"].get(name) or {}
+    if not any(any(user.get(field) for field in fields) for fields in _CREDENTIALS):
+        raise AccessError(
+            f"kubeContext is {access.context}: its user {name or '(none)'} in {shown} has no credentials, and the "
+            "provider would wait at a password prompt; add a client certificate, a token or an exec plugin to that user."
+        )
+
+
+def _check_answers(access: Access) -> None:
+    try:
+        Kubectl(access.arguments()).get_raw("/version")
+    except KubectlError as error:
+        raise AccessError(f"The API server of context {access.context} does not answer: {error}") from None
+
+
+def _load(files: list[Path]) -> dict[str, dict[str, Any]]:
+    """Return clusters, contexts and users by name; as for kubectl, the first file that names one wins."""
+    found: dict[str, dict[str, Any]] = {"clusters": {}, "contexts": {}, "users": {}}
+    for path in files:
+        if not path.is_file():
+            continue
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            for kind, known in found.items():
+                for entry in content.get(kind) or []:
+                    known.setdefault(entry["name"], entry.get(kind.removesuffix("s")) or {})
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+            raise AccessError(f"The kubeconfig {path} cannot be read as one: mend it, or name another one.") from None
+    return found

@@ -1,0 +1,55 @@
+"""What the commands of this package share: options that name the cluster, errors as one sentence, polling."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from cluster.kubectl import Kubectl, KubectlError
+
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.2
+
+
+class CommandError(Exception):
+    """Why a command failed, and what to do about it."""
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that name the cluster."""
+    made = argparse.ArgumentParser(description=(description or "").split("\n", 1)[0])
+    made.add_argument("--kubeconfig", default="", help="path of the kubeconfig file")
+    made.add_argument("--context", required=True, help="name of the context")
+    return made
+
+
+def kubectl(options: argparse.Namespace) -> Kubectl:
+    """Return kubectl for the cluster that the options name."""
+    if not options.kubeconfig:
+        return Kubectl(["--context", options.context])
+    path = os.fspath(Path(options.kubeconfig).expanduser())
+    return Kubectl(["--kubeconfig", path, "--context", options.context])
+
+
+def run(command: Callable[[], None]) -> None:
+    """Run a command; an error ends the process with its sentence on standard error."""
+    try:
+        command()
+    except (CommandError, KubectlError) as error:
+        sys.exit(str(error))
+
+
+def poll(look: Callable[[], T | None], seconds: float) -> T | None:
+    """Return what `look` finds, as soon as it does, or None after that many seconds."""
+    end = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found is not None or time.monotonic() >= end:
+            return found
+        time.sleep(_POLL_SECONDS)

@@ -1,0 +1,60 @@
+"""Waits for Deployments, and tells why one is not available."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cluster import command
+from cluster.command import CommandError
+from cluster.kubectl import Kubectl
+
+
+def wait(kubectl: Kubectl, namespace: str, name: str, seconds: float) -> dict[str, str]:
+    """Wait until a Deployment is available; return its containers' images by name. Raises `CommandError`."""
+
+    def available() -> dict[str, Any] | None:
+        found = kubectl.get("deployment", name, f"--namespace={namespace}")
+        return found if found and is_available(found) else None
+
+    found = command.poll(available, seconds)
+    if not found:
+        why = trouble(kubectl, namespace, name)
+        raise CommandError(
+            f"The Deployment {namespace}/{name} is not available after {seconds:.0f} s{why}: look at "
+            f"`kubectl --namespace {namespace} describe deployment {name}` and at its pods."
+        )
+    return {container["name"]: container["image"] for container in found["spec"]["template"]["spec"]["containers"]}
+
+
+def version_of(image: str) -> str:
+    """Return the tag of an image, or its digest where it has none."""
+    name, _, digest = image.partition("@")
+    tag = name.rpartition("/")[2].partition(":")[2]
+    return tag or digest or "latest"
+
+
+def is_available(deployment: dict[str, Any]) -> bool:
+    """Return whether a Deployment's newest generation is rolled out and available."""
+    status, wanted = deployment.get("status") or {}, deployment["spec"].get("replicas", 1)
+    rolled_out = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    counts = (status.get("updatedReplicas", 0), status.get("availableReplicas", 0))
+    return bool(rolled_out and min(counts) >= wanted)
+
+
+def trouble(kubectl: Kubectl, namespace: str, name: str) -> str:
+    """Return what keeps a Deployment from being available, as ` (…)`; empty where nothing is known."""
+    deployment = kubectl.get("deployment", name, f"--namespace={namespace}")
+    if not deployment:
+        return " (there is no such Deployment)"
+    labels = deployment["spec"]["selector"]["matchLabels"]
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    for pod in kubectl.list("pods", f"--namespace={namespace}", f"--selector={selector}"):
+        status = pod.get("status") or {}
+        for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+            waiting = (container.get("state") or {}).get("waiting")
+            if waiting and waiting.get("reason") not in ("PodInitializing", "ContainerCreating"):
+                return f" (container {container['name']}: {waiting['reason']} {waiting.get('message', '')})".rstrip()
+    for condition in (deployment.get("status") or {}).get("conditions") or []:
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return f" ({condition['message']})"
+    return ""

@@ -1,0 +1,98 @@
+"""Waits until Kong runs and has the address that its Service's type promises; prints them as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from cluster import command, deployments
+from cluster.command import CommandError
+from cluster.kubectl import Kubectl
+
+NAMESPACE = "kong-istio"
+DEPLOYMENT = "kong-istio-kong"
+SERVICE = "kong-istio-kong-proxy"
+PORT_NAME = "kong-proxy"
+
+
+def main() -> None:
+    """Wait from the command line."""
+    options = _options()
+    kubectl = command.kubectl(options)
+    images = deployments.wait(kubectl, NAMESPACE, DEPLOYMENT, options.timeout)
+    address, port = _address(kubectl, options.type, options.address_timeout)
+    url = f"http://{_bracketed(address)}{'' if port == 80 else f':{port}'}" if address else ""
+    versions = {
+        "kong": deployments.version_of(images.get("proxy", "")),
+        "controller": deployments.version_of(images.get("ingress-controller", "")),
+    }
+    print(json.dumps({"address": address, "url": url, **versions}))
+
+
+def _options() -> argparse.Namespace:
+    parser = command.parser(__doc__)
+    parser.add_argument("--type", required=True, choices=("LoadBalancer", "NodePort", "ClusterIP"))
+    parser.add_argument("--timeout", type=int, default=300, help="seconds to wait for Kong")
+    parser.add_argument("--address-timeout", type=int, default=120, help="seconds to wait for a load balancer")
+    return parser.parse_args()
+
+
+def _address(kubectl: Kubectl, kind: str, seconds: int) -> tuple[str, int]:
+    if kind == "LoadBalancer":
+        return _balancer_address(kubectl, seconds)
+    service = kubectl.get("service", SERVICE, f"--namespace={NAMESPACE}")
+    if kind == "NodePort" and service:
+        return node_address(kubectl.list("nodes")), _port(service, "nodePort")
+    # A ClusterIP has no address outside the cluster, and needs none.
+    return "", 0
+
+
+def _balancer_address(kubectl: Kubectl, seconds: int) -> tuple[str, int]:
+    def assigned() -> tuple[str, int] | None:
+        service = kubectl.get("service", SERVICE, f"--namespace={NAMESPACE}")
+        address = service and balancer_address(service)
+        return (address, _port(service, "port")) if service and address else None
+
+    found = command.poll(assigned, seconds)
+    if not found:
+        raise CommandError(
+            f"The Service {NAMESPACE}/{SERVICE} has no load balancer address after {seconds} s, so this cluster seems to "
+            "have nothing that gives one: install one (MetalLB, cloud-provider-kind, `minikube tunnel`), set "
+            "kong.serviceType to NodePort or ClusterIP, or raise kong.addressTimeoutSeconds."
+        )
+    return found
+
+
+def balancer_address(service: dict[str, Any]) -> str:
+    """Return the IP or host name that a load balancer gave a Service, or nothing."""
+    entries = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    return str(entries[0].get("ip") or entries[0].get("hostname") or "") if entries else ""
+
+
+def node_address(nodes: list[dict[str, Any]]) -> str:
+    """Return an address of some node: one from outside the cluster where there is one."""
+    addresses = [
+        (entry["type"], entry["address"])
+        for node in nodes
+        for entry in (node.get("status") or {}).get("addresses") or []
+    ]
+    for wanted in ("ExternalIP", "ExternalDNS", "InternalIP", "Hostname"):
+        for kind, address in addresses:
+            if kind == wanted:
+                return str(address)
+    return ""
+
+
+def _port(service: dict[str, Any], field: str) -> int:
+    ports = service["spec"]["ports"]
+    named = [port for port in ports if port.get("name") == PORT_NAME]
+    return int((named or ports)[0][field])
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,37 @@
+"""Commands of the project's own, run by pulumi-command on the machine that runs Pulumi."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+import pulumi
+from pulumi_command import local
+
+# The virtual environment that `Pulumi.yaml` names. Relative, as the same state serves every machine.
+PYTHON = "venv/bin/python"
+
+# Prints 32 characters, the length of Kiali's keys.
+RANDOM_KEY = f"{PYTHON} -c 'import secrets; print(secrets.token_hex(16))'"
+
+
+def command_line(module: str, arguments: Sequence[str]) -> str:
+    """Return the shell command that runs a module of this project from the project's folder."""
+    return shlex.join([PYTHON, "-m", module, *arguments])
+
+
+def run(
+    name: str,
+    module: str,
+    arguments: Sequence[str],
+    opts: pulumi.ResourceOptions,
+    *,
+    only_first: Sequence[str] = (),
+) -> local.Command:
+    """Run `python -m <module> <arguments>` when it is new, and again whenever its arguments change.
+
+    `only_first` are further arguments for the very first run.
+    """
+    again = command_line(module, arguments)
+    first = command_line(module, [*arguments, *only_first])
+    return local.Command(name, create=first, update=again, logging=local.Logging.STDERR, opts=opts)

@@ -1,0 +1,37 @@
+"""Kubernetes objects of any kind as resources, straight from their manifest.
+
+The typed classes of pulumi-kubernetes cannot express every object: its `CustomResource` takes only `spec`, and the
+fields of a KongPlugin stand at the top level. The engine and the provider know a resource by its type token alone,
+so one class serves all kinds, and previews need no cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+# The provider's own annotations (https://www.pulumi.com/registry/packages/kubernetes/installation-configuration/).
+SKIP_AWAIT = "pulumi.com/skipAwait"
+
+
+class KubernetesObject(pulumi.CustomResource):
+    """One Kubernetes object. Type `kubernetes:<apiVersion>:<Kind>`.
+
+    Inputs: `manifest`, the whole object as in YAML. The provider waits until it is ready, as it does for typed classes.
+    """
+
+    def __init__(self, name: str, manifest: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(type_token(manifest["apiVersion"], manifest["kind"]), name, dict(manifest), opts)
+
+
+def type_token(api_version: str, kind: str) -> str:
+    """Return the provider's type for a kind; it calls the core group `core`."""
+    return f"kubernetes:{api_version if '/' in api_version else f'core/{api_version}'}:{kind}"
+
+
+def namespace(name: str, *, injected: bool) -> dict[str, Any]:
+    """Return a Namespace; `injected` has istiod add a sidecar to every pod that starts in it."""
+    labels = {"istio-injection": "enabled"} if injected else {}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}

@@ -1,0 +1,148 @@
+"""The way through Kong to an application, with a limit on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from components.objects import SKIP_AWAIT, KubernetesObject
+from settings import RateLimit, Redis, Route
+
+PLUGIN = "rate-limit"
+REDIS_SECRET = "rate-limit-redis"  # noqa: S105 -- the Secret's name
+_PASSWORD_KEY = "password"  # noqa: S105 -- a key in that Secret
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateLimitedRouteArgs:
+    """`route`: what Kong sends where. `limit`: the plugin's fields. `through_mesh`: as for the application.
+
+    `gateway_ready`: there, Kong's kinds are defined and checked. `service`: the routed Service. `home`: the namespace.
+    """
+
+    namespace: str
+    route: Route
+    limit: RateLimit
+    through_mesh: bool
+    gateway_ready: pulumi.Resource
+    service: pulumi.Resource
+
+
+class RateLimitedRoute(pulumi.ComponentResource):
+    """A rate-limited route through Kong. Type `kong-istio:index:RateLimitedRoute`.
+
+    Creates: KongPlugin `rate-limit`; Ingress named as its Service, annotated with the plugin from the start, so that
+    the route is never open without its limit; with a redis password also the Secret `rate-limit-redis`.
+    """
+
+    def __init__(self, name: str, args: RateLimitedRouteArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("kong-istio:index:RateLimitedRoute", name, {"path": args.route.path}, opts)
+        secrets = self._redis_secret(name, args)
+        plugin = KubernetesObject(
+            f"{name}-{PLUGIN}",
+            rate_limit_plugin(args.namespace, args.limit),
+            pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[args.gateway_ready, args.service, *secrets],
+            ),
+        )
+        KubernetesObject(
+            f"{name}-ingress",
+            ingress(args.namespace, args.route, through_mesh=args.through_mesh),
+            pulumi.ResourceOptions(parent=self, depends_on=[plugin, args.service, args.gateway_ready]),
+        )
+        self.register_outputs({"path": args.route.path})
+
+    def _redis_secret(self, name: str, args: RateLimitedRouteArgs) -> Sequence[pulumi.Resource]:
+        redis = args.limit.redis
+        if not redis or not redis.password:
+            return []
+        return [
+            KubernetesObject(
+                f"{name}-{REDIS_SECRET}",
+                redis_secret(args.namespace, redis),
+                pulumi.ResourceOptions(parent=self, depends_on=[args.service]),
+            )
+        ]
+
+
+def rate_limit_plugin(namespace: str, limit: RateLimit) -> dict[str, Any]:
+    """Return the KongPlugin for a limit. A redis password is only named in it: Kong reads it from a Secret."""
+    manifest: dict[str, Any] = {
+        "apiVersion": "configuration.konghq.com/v1",
+        "kind": "KongPlugin",
+        "metadata": {"name": PLUGIN, "namespace": namespace},
+        "plugin": "rate-limiting",
+        "config": plugin_config(limit),
+    }
+    if limit.redis and limit.redis.password:
+        reference = {"name": REDIS_SECRET, "key": _PASSWORD_KEY}
+        manifest["configPatches"] = [{"path": "/redis/password", "valueFrom": {"secretKeyRef": reference}}]
+    return manifest
+
+
+def plugin_config(limit: RateLimit) -> dict[str, Any]:
+    """Return the plugin's `config`, in Kong's spelling, with the fields that were said and no others."""
+    fields = {
+        **{window: getattr(limit, window) for window in ("second", "minute", "hour", "day", "month", "year")},
+        "limit_by": limit.limit_by,
+        "header_name": limit.header_name,
+        "path": limit.path,
+        "policy": limit.policy,
+        "redis": _redis(limit.redis) if limit.redis and limit.policy == "redis" else None,
+        "sync_rate": limit.sync_rate,
+        "fault_tolerant": limit.fault_tolerant,
+        "hide_client_headers": limit.hide_client_headers,
+        "error_code": limit.error_code,
+        "error_message": limit.error_message,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def redis_secret(namespace: str, redis: Redis) -> dict[str, Any]:
+    """Return the Secret with redis' password; the controller reads patched values as JSON, hence the quotes."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": REDIS_SECRET, "namespace": namespace},
+        "stringData": pulumi.Output.secret({_PASSWORD_KEY: json.dumps(redis.password)}),
+    }
+
+
+def ingress(namespace: str, route: Route, *, through_mesh: bool) -> dict[str, Any]:
+    """Return the Ingress for a route, with the plugin attached.
+
+    Through the mesh, Kong sends the Service's name as Host instead of the client's: the sidecar finds the Service by it
+    and would otherwise pass the request on in plain text.
+    """
+    annotations = {"konghq.com/plugins": PLUGIN, SKIP_AWAIT: "true"}
+    if through_mesh:
+        annotations["konghq.com/preserve-host"] = "false"
+    backend = {"service": {"name": route.service, "port": {"number": route.port}}}
+    rule: dict[str, Any] = {"http": {"paths": [{"path": route.path, "pathType": route.path_type, "backend": backend}]}}
+    if route.host:
+        rule["host"] = route.host
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": route.service, "namespace": namespace, "annotations": annotations},
+        "spec": {"ingressClassName": "kong", "rules": [rule]},
+    }
+
+
+def _redis(redis: Redis) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "host": redis.host,
+        "port": redis.port,
+        "username": redis.username or None,
+        "database": redis.database,
+        "timeout": redis.timeout,
+        "ssl": redis.ssl,
+        "ssl_verify": redis.ssl_verify,
+        "server_name": redis.server_name or None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}

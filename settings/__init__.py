@@ -1,0 +1,100 @@
+"""The stack's settings: read once, checked together, frozen.
+
+`load` is the only place of the project that reads Pulumi configuration; components get plain arguments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from pulumi.runtime import config as stack_config
+
+from settings.checks import check
+from settings.model import (
+    Application,
+    Images,
+    Istio,
+    Kiali,
+    Kong,
+    Observability,
+    RateLimit,
+    Redis,
+    Route,
+    Settings,
+)
+from settings.reader import SettingsError, camel, check_known, read, show
+
+__all__ = [
+    "KEYS",
+    "PROJECT",
+    "Application",
+    "Images",
+    "Istio",
+    "Kiali",
+    "Kong",
+    "Observability",
+    "RateLimit",
+    "Redis",
+    "Route",
+    "Settings",
+    "SettingsError",
+    "load",
+    "parse",
+]
+
+PROJECT = "kong-istio"
+
+# The keys that `Pulumi.yaml` declares, and the fields of `Settings` that hold them.
+KEYS = {camel(field.name): field.name for field in dataclasses.fields(Settings)}
+
+
+def load(root: Path) -> Settings:
+    """Read and check the settings of the running stack.
+
+    `root` is the project's folder, which paths in settings are relative to. Raises `SettingsError`.
+    """
+    prefix = f"{PROJECT}:"
+    texts = {
+        name.removeprefix(prefix): text for name, text in stack_config.CONFIG.get().items() if name.startswith(prefix)
+    }
+    secrets = {key for key in texts if stack_config.is_config_secret(prefix + key)}
+    return parse({key: _decode(key, text) for key, text in texts.items()}, secrets, root)
+
+
+def parse(config: Mapping[str, Any], secrets: Collection[str], root: Path) -> Settings:
+    """Return the settings that `config` (key to value, without the project's name) describes.
+
+    `secrets` names the keys that the stack keeps encrypted. Raises `SettingsError`.
+    """
+    settings = read(Settings, config, "")
+    check(settings, root)
+    _check_secrets(settings, secrets)
+    return settings
+
+
+def _decode(key: str, text: str) -> Any:
+    """Return the value behind what the engine hands over: text as it is, all else as JSON."""
+    check_known([key], KEYS, "")
+    if typing.get_type_hints(Settings)[KEYS[key]] is str:
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise SettingsError(f"{key} is {show(text)}: it must be written as YAML, or set with --path.") from None
+
+
+def _check_secrets(settings: Settings, secrets: Collection[str]) -> None:
+    holders = {"rateLimit": [settings.rate_limit]}
+    holders["applications"] = [settings.limit_of(application) for application in settings.applications]
+    for key, limits in holders.items():
+        plain = not {key, "rateLimit"} & set(secrets)
+        if plain and any(limit.redis and limit.redis.password for limit in limits):
+            raise SettingsError(
+                f"{key} holds a redis password in plain text: take it out of the stack file and store it with "
+                f"`pulumi config set --secret --path '{PROJECT}:rateLimit.redis.password'`."
+            )
