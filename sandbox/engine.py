@@ -1,0 +1,52 @@
+"""Pulumi's own programs: what of them is on this machine, and what can be downloaded."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from importlib.metadata import version
+
+from sandbox import tools
+from sandbox.paths import CHECKOUT
+
+# The provider plugins, by the name of the Python package that says which version is wanted.
+_PLUGINS = {"kubernetes": "pulumi-kubernetes", "command": "pulumi-command"}
+_DOWNLOAD_SECONDS = 300
+_PLUGIN_FOLDER = CHECKOUT.sandbox / "pulumi" / "plugins"
+
+
+def missing() -> str:
+    """Return a sentence about what of Pulumi cannot be had here; empty where all of it is here."""
+    path = tools.environment()["PATH"]
+    install = "https://www.pulumi.com/docs/install/"
+    if not shutil.which("pulumi", path=path):
+        return f"the Pulumi CLI is not on this machine's PATH, and this project installs none; see {install}."
+    if not shutil.which("pulumi-language-python", path=path):
+        return f"the Pulumi CLI's Python language host (pulumi-language-python) is not on PATH; see {install}."
+    for name, package in _PLUGINS.items():
+        if not _has_plugin(name, version(package)):
+            return (
+                f"the provider plugin {name} {version(package)} is neither on this machine nor could it be downloaded "
+                f"(pulumi plugin install resource {name} {version(package)})."
+            )
+    return ""
+
+
+def _has_plugin(name: str, wanted: str) -> bool:
+    path = tools.environment()["PATH"]
+    if shutil.which(f"pulumi-resource-{name}", path=path) or (_PLUGIN_FOLDER / f"resource-{name}-v{wanted}").is_dir():
+        return True
+    print(f"Downloading the provider plugin {name} {wanted} (some 60 MB) …", flush=True)
+    command = ["pulumi", "plugin", "install", "resource", name, wanted]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=CHECKOUT.root,
+            env=tools.environment(),
+            capture_output=True,
+            timeout=_DOWNLOAD_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0

@@ -1,0 +1,161 @@
+"""The stack in the sandbox, up and down: `python -m sandbox.stack up|down`, which `make up` and `make down` call.
+
+Pulumi's engine does it where it can be had; elsewhere the same program is rehearsed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sandbox import cluster, engine, tools
+from sandbox.errors import SandboxError
+from sandbox.facts import Facts
+from sandbox.paths import CHECKOUT
+
+STACK = "sandbox"
+
+
+class Steps:
+    """What was done, and how long each took."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Announce and time a step."""
+        print(f"\n== {name}", flush=True)
+        started = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - started
+
+
+def main() -> int:
+    """Run the command line; return its exit code."""
+    commands = {"up": up, "down": down}
+    parser = argparse.ArgumentParser(prog="python -m sandbox.stack", description=__doc__)
+    parser.add_argument("command", choices=commands)
+    try:
+        return commands[parser.parse_args().command]()
+    except SandboxError as problem:
+        print(f"\n{problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. `make up` goes on from here, `make down` ends it.", file=sys.stderr)
+        return 130
+
+
+def up() -> int:
+    """Bring the sandbox and the stack up, and say what is there."""
+    steps = Steps()
+    with steps.step("sandbox: a Kubernetes control plane on this machine"):
+        facts = cluster.up()
+    missing = engine.missing()
+    if missing:
+        print(f"\nRehearsing: {missing}")
+        with steps.step("rehearsal of the stack"):
+            outputs = _rehearse()
+    else:
+        with steps.step("pulumi up"):
+            _select_stack()
+            _pulumi("up", "--yes", "--skip-preview", "--suppress-permalink")
+        outputs = json.loads(_pulumi_output("stack", "output", "--json", "--stack", STACK))
+    _summarize(facts, steps, outputs, rehearsed=bool(missing))
+    return 0
+
+
+def down() -> int:
+    """Destroy the stack, end the sandbox and remove its folder."""
+    steps = Steps()
+    found = cluster.status()
+    if found.facts is None:
+        print("There is no sandbox.")
+        return 0
+    if found.ready and not engine.missing() and _has_stack():
+        with steps.step("pulumi destroy"):
+            _pulumi("destroy", "--yes", "--skip-preview", "--suppress-permalink")
+    with steps.step("sandbox down"):
+        cluster.down()
+    _print_steps(steps)
+    return 0
+
+
+def _rehearse() -> dict[str, Any]:
+    done = subprocess.run([sys.executable, "-m", "rehearsal"], cwd=CHECKOUT.root, check=False)
+    if done.returncode:
+        raise SandboxError("The rehearsal failed; what stopped it stands above.")
+    return dict(json.loads((CHECKOUT.sandbox / "outputs.json").read_text()))
+
+
+def _select_stack() -> None:
+    if _has_stack():
+        return
+    # `stack init` writes into the stack file beside the project's, which is committed: it gets a project of its own.
+    with tempfile.TemporaryDirectory(dir=CHECKOUT.sandbox) as folder:
+        shutil.copy(CHECKOUT.root / "Pulumi.yaml", folder)
+        _pulumi_output("stack", "init", STACK, folder=Path(folder))
+
+
+def _has_stack() -> bool:
+    listed = json.loads(_pulumi_output("stack", "ls", "--json"))
+    return any(stack["name"].split("/")[-1] == STACK for stack in listed)
+
+
+def _pulumi(*arguments: str) -> None:
+    """Run a command on the stack, with its output where this program's goes."""
+    config = os.path.relpath(CHECKOUT.stack_file, CHECKOUT.root)
+    command = ["pulumi", *arguments, "--stack", STACK, "--config-file", config]
+    if not sys.stdout.isatty():
+        command.append("--non-interactive")
+    done = subprocess.run(command, cwd=CHECKOUT.root, env=tools.environment(), check=False)
+    if done.returncode:
+        raise SandboxError(f"`pulumi {arguments[0]}` failed; what stopped it stands above.")
+
+
+def _pulumi_output(*arguments: str, folder: Path = CHECKOUT.root) -> str:
+    """Return what a command prints that needs no settings."""
+    command = ["pulumi", *arguments, "--non-interactive"]
+    done = subprocess.run(command, cwd=folder, env=tools.environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SandboxError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+    return str(done.stdout)
+
+
+def _summarize(facts: Facts, steps: Steps, outputs: dict[str, Any], *, rehearsed: bool) -> None:
+    injection = f"not shown: {facts.not_shown}" if facts.not_shown else "by a real istiod on this machine"
+    print("\nNodes are simulated: the API server and its controllers are real, no container runs, and nothing answers")
+    print(f"at {outputs.get('proxyUrl') or 'the proxy'}. Sidecar injection: {injection}.")
+    print("\nWhat runs")
+    for name, version in outputs["versions"].items():
+        print(f"  {name:<16} {version}")
+    print("\nWhere the charts came from")
+    for name, origin in facts.origins.items():
+        print(f"  {name:<16} {origin}")
+    print("\nWhat to do next")
+    print('  eval "$(venv/bin/python -m sandbox env)"    kubectl, helm and pulumi then work on the sandbox')
+    print("  kubectl get pods --all-namespaces")
+    print("  kubectl --namespace bookinfo get ingress,kongplugins")
+    print("  pulumi stack output --stack sandbox" if not rehearsed else "  venv/bin/python -m rehearsal --plan")
+    print("  make down")
+    _print_steps(steps)
+
+
+def _print_steps(steps: Steps) -> None:
+    print("\nTime")
+    for name, seconds in steps.seconds.items():
+        print(f"  {seconds:7.1f} s  {name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
