@@ -14,8 +14,9 @@ import settings
 from cluster import access
 from components import manifests
 from components.application import Application, ApplicationArgs, check_route
-from components.charts import chart_source
+from components.charts import chart_source, check_reachable
 from components.gateway import KongGateway, KongGatewayArgs
+from components.leftovers import Leftovers, LeftoversArgs
 from components.mesh import IstioMesh, IstioMeshArgs
 from components.observability import ObservabilityArgs, ObservabilityStack
 from components.precheck import Precheck, PrecheckArgs
@@ -33,6 +34,8 @@ cluster = access.Access(kubeconfig=chosen.kubeconfig, context=chosen.kube_contex
 objects = {app.name: manifests.read(root / app.manifests, app.namespace) for app in chosen.applications}
 for index, app in enumerate(chosen.applications):
     check_route(objects[app.name], app.route.service, app.route.port, f"applications[{index}]")
+
+check_reachable(charts[name] for name in settings.charts_in_use(chosen))
 
 warning = access.check(cluster, root, preview=pulumi.runtime.is_dry_run())
 if warning:
@@ -56,6 +59,8 @@ def below(*needed: pulumi.Resource) -> pulumi.ResourceOptions:
 
 
 precheck = Precheck("precheck", PrecheckArgs(access=cluster), below())
+# Made first, so that it is destroyed last and clears away what the others leave.
+leftovers = Leftovers("leftovers", LeftoversArgs(access=cluster, keep=chosen.keep_definitions), below(precheck))
 mesh = IstioMesh(
     "mesh",
     IstioMeshArgs(
@@ -65,7 +70,7 @@ mesh = IstioMesh(
         access=cluster,
         registry=chosen.images.registry,
     ),
-    below(precheck),
+    below(precheck, leftovers),
 )
 gateway = KongGateway(
     "gateway",
@@ -76,7 +81,7 @@ gateway = KongGateway(
         mesh_ready=mesh.ready,
         registry=chosen.images.registry,
     ),
-    below(precheck),
+    below(precheck, leftovers),
 )
 for app in chosen.applications:
     application = Application(
@@ -90,7 +95,7 @@ for app in chosen.applications:
             definitions={"istio.io": mesh.ready, "konghq.com": gateway.ready},
             registry=chosen.images.registry,
         ),
-        below(precheck),
+        below(precheck, leftovers),
     )
     RateLimitedRoute(
         f"{app.name}-route",
@@ -102,7 +107,7 @@ for app in chosen.applications:
             gateway_ready=gateway.ready,
             service=application.service,
         ),
-        below(precheck),
+        below(precheck, leftovers),
     )
 observability = ObservabilityStack(
     "observability",
@@ -114,7 +119,7 @@ observability = ObservabilityStack(
         root=root,
         registry=chosen.images.registry,
     ),
-    below(precheck),
+    below(precheck, leftovers),
 )
 
 outputs.export(chosen, cluster, precheck, mesh, gateway, observability)

@@ -46,9 +46,17 @@ KONG_CONTROLLER = "3.5.13"
 KUBERNETES_MINIMUM = (1, 32)
 KUBERNETES_TESTED = (1, 35)
 
-# Revisions of Istio's dashboards on grafana.com (https://grafana.com/orgs/istio/dashboards).
-# Filled in by components/observability.py's users: name -> (id, revision).
-GRAFANA_DASHBOARDS: dict[str, tuple[int, int]] = {}
+# Istio's dashboards on grafana.com: name -> (id, revision). The page of a dashboard names the Istio version of its newest
+# revision only; these are the newest whose version is on record (Istio 1.26.1, as pinned by hyperledger-labs/splice in
+# cluster/pulumi/infra/src/istio.ts). A folder of JSON files, from Istio's own tag, takes their place by a setting.
+GRAFANA_DASHBOARDS: dict[str, tuple[int, int]] = {
+    "istio-mesh": (7639, 259),
+    "istio-service": (7636, 259),
+    "istio-workload": (7630, 259),
+    "istio-control-plane": (7645, 259),
+    "istio-performance": (11829, 259),
+    "istio-wasm-extension": (13277, 216),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,13 +176,13 @@ TOOLS: dict[str, Tool] = {
                 "darwin-amd64": "7de04301f28b902a74f6286ed941cadc86ee5e6a9086a18f2ccf1f548e99d618",
                 "darwin-arm64": "139c794c22f16b579d08ddd3008c8038b9bb2814f35b5bcca91f50a1f458978d",
             },
-            megabytes=58,
-            minutes=3,
+            megabytes=56,
+            minutes=2,
         ),
-        _kubernetes("kube-apiserver", megabytes=100, minutes=4),
-        _kubernetes("kube-controller-manager", megabytes=80, minutes=2),
-        _kubernetes("kube-scheduler", megabytes=75, minutes=0.5),
-        _kubernetes("kubectl", megabytes=60, minutes=1, version_arguments=("version", "--client", "--output=yaml")),
+        _kubernetes("kube-apiserver", megabytes=114, minutes=5),
+        _kubernetes("kube-controller-manager", megabytes=100, minutes=1),
+        _kubernetes("kube-scheduler", megabytes=77, minutes=0.5),
+        _kubernetes("kubectl", megabytes=59, minutes=0.5, version_arguments=("version", "--client", "--output=yaml")),
         Tool(
             name="pilot-discovery",
             version=_ISTIOD,
@@ -182,7 +190,7 @@ TOOLS: dict[str, Tool] = {
             package="istio.io/istio/pilot/cmd/pilot-discovery",
             # The module is between two releases and there is no official build: nothing on PATH can be it.
             version_arguments=(),
-            megabytes=100,
+            megabytes=124,
             minutes=4,
         ),
     )

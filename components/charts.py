@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pulumi
 from pulumi_kubernetes.helm.v3 import Release, RepositoryOptsArgs
 
 from versions import CHARTS
+
+_REACH_SECONDS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,37 @@ def chart_source(name: str, sources: Mapping[str, str]) -> ChartSource:
     # An absolute path would differ from machine to machine, and show as a change (pulumi-kubernetes#2573).
     path = Path(source).expanduser()
     return ChartSource(chart=os.path.relpath(path) if path.is_absolute() else source)
+
+
+class ChartError(pulumi.RunError):
+    """A chart that cannot be had. Pulumi prints a RunError as its sentence."""
+
+
+def check_reachable(sources: Iterable[ChartSource]) -> None:
+    """Raise `ChartError` for the first repository that does not answer, before anything is created."""
+    repositories = sorted({source.repository for source in sources if source.repository})
+    with ThreadPoolExecutor(max_workers=max(len(repositories), 1)) as pool:
+        for repository, reason in zip(repositories, pool.map(_unreachable, repositories), strict=True):
+            if reason:
+                raise ChartError(
+                    f"The chart repository {repository} cannot be reached ({reason}): mend the network, or name a mirror "
+                    "or a folder for its charts in the setting charts."
+                )
+
+
+def _unreachable(repository: str) -> str:
+    """Return why a repository does not answer, or nothing."""
+    address = f"{repository.rstrip('/')}/index.yaml"
+    try:
+        with urlopen(address, timeout=_REACH_SECONDS):  # noqa: S310 -- http or https, as chart_source tells them apart
+            return ""
+    except HTTPError as error:
+        # One that wants a login is there; Helm has the credentials, this look has not.
+        return "" if error.code in (401, 403) else f"{error.code} {error.reason}"
+    except URLError as error:
+        return str(error.reason)
+    except OSError as error:
+        return str(error)
 
 
 def release(

@@ -57,6 +57,7 @@ class ObservabilityStack(pulumi.ComponentResource):
         super().__init__("kong-istio:index:ObservabilityStack", name, {}, opts)
         self._args = args
         self.versions: dict[str, pulumi.Output[str]] = {}
+        self._releases: dict[str, pulumi.Resource] = {}
         chosen = args.observability
         if chosen.prometheus.enabled:
             self._release("prometheus", "prometheus", prometheus_values(chosen, args.registry), [args.namespace])
@@ -65,8 +66,9 @@ class ObservabilityStack(pulumi.ComponentResource):
             self._release("grafana", "grafana", grafana_values(chosen, args.registry, args.root), [key])
         if chosen.kiali.enabled:
             key = self._random_key(_KIALI_KEY, {}, "key")
-            # Kiali looks once, when it starts, whether Istio's kinds are there.
-            self._release("kiali", "kiali-server", kiali_values(chosen, args.registry), [key, args.definitions])
+            # Kiali looks once, when it starts, whether Istio's kinds are there and Prometheus answers.
+            needs = [key, args.definitions, self._releases["prometheus"]]
+            self._release("kiali", "kiali-server", kiali_values(chosen, args.registry), needs)
         self.register_outputs({"versions": self.versions})
 
     def _release(self, name: str, chart: str, values: dict[str, Any], needs: list[pulumi.Resource]) -> None:
@@ -78,6 +80,7 @@ class ObservabilityStack(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self, depends_on=needs),
             wait_seconds=self._args.observability.ready_timeout_seconds,
         )
+        self._releases[name] = installed
         self.versions[name] = installed.status.app_version
 
     def _random_key(self, name: str, plain: Mapping[str, str], field: str) -> KubernetesObject:

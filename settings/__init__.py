@@ -43,6 +43,7 @@ __all__ = [
     "Route",
     "Settings",
     "SettingsError",
+    "charts_in_use",
     "load",
     "parse",
 ]
@@ -75,6 +76,17 @@ def parse(config: Mapping[str, Any], secrets: Collection[str], root: Path) -> Se
     check(settings, root)
     _check_secrets(settings, secrets)
     return settings
+
+
+def charts_in_use(settings: Settings) -> list[str]:
+    """Return the charts that the stack installs, by their names in the table of versions."""
+    shown = settings.observability
+    switched = {
+        "prometheus": shown.prometheus.enabled,
+        "grafana": shown.grafana.enabled,
+        "kiali-server": shown.kiali.enabled,
+    }
+    return ["base", "istiod", "kong", *(name for name, enabled in switched.items() if enabled)]
 
 
 def _decode(key: str, text: str) -> Any:

@@ -50,10 +50,21 @@ def _check_rate_limit(limit: RateLimit, where: str, replicas: int) -> None:
         )
     if limit.policy == "redis" and not (limit.redis and limit.redis.host):
         raise SettingsError(f"rateLimit.policy of {where} is redis without a host: set rateLimit.redis.host.")
-    if limit.sync_rate is not None and limit.sync_rate != -1 and limit.policy != "redis":
-        raise SettingsError(f"rateLimit.syncRate of {where} goes with the policy redis: leave it out, or set that.")
+    _check_sync_rate(limit, where)
     _check_windows(limit, where)
     _check_identity(limit, where)
+
+
+def _check_sync_rate(limit: RateLimit, where: str) -> None:
+    rate = limit.sync_rate
+    if rate is None or rate == -1:
+        return
+    if limit.policy != "redis":
+        raise SettingsError(f"rateLimit.syncRate of {where} goes with the policy redis: leave it out, or set that.")
+    if rate < 0.02:
+        raise SettingsError(
+            f"rateLimit.syncRate of {where} is {rate}: Kong takes -1 (count in redis at once) or 0.02 s and more."
+        )
 
 
 # Kong refuses a longer window with a smaller limit than a shorter one's.

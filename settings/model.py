@@ -76,7 +76,7 @@ class RateLimit:
     path: str | None = field(default=None, metadata=matching(r"/\S*", "a path that starts with /"))
     policy: Literal["local", "redis", "cluster"] = "local"
     redis: Redis | None = None
-    sync_rate: int | None = field(default=None, metadata=limits(-1, 3600))
+    sync_rate: float | None = field(default=None, metadata=limits(-1, 3600))
     fault_tolerant: bool | None = None
     hide_client_headers: bool | None = None
     error_code: int | None = field(default=None, metadata=limits(100, 599))
@@ -175,6 +175,7 @@ class Settings:
     kubeconfig: str = ""
     kube_context: str = ""
     sandbox: bool = False
+    keep_definitions: bool = False
     istio: Istio = field(default_factory=Istio)
     kong: Kong = field(default_factory=Kong)
     applications: tuple[Application, ...] = (BOOKINFO,)

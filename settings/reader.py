@@ -18,7 +18,7 @@ import pulumi
 
 T = TypeVar("T")
 
-_NAMES: dict[type, str] = {str: "text", int: "a whole number", bool: "true or false"}
+_NAMES: dict[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 class SettingsError(pulumi.RunError):
@@ -125,13 +125,14 @@ def _mapping(value: Any, key: str) -> dict[str, Any]:
 
 
 def _scalar(kind: Any, value: Any, key: str, metadata: Mapping[str, Any]) -> Any:
+    accepted = (int, float) if kind is float else kind
     # bool is an int in Python, and a port of `true` would otherwise be port 1.
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    if not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool)):
         raise SettingsError(f"{key} is {show(value)}: it must be {_NAMES[kind]}.")
     if "minimum" in metadata and not metadata["minimum"] <= value <= metadata["maximum"]:
         low, high = metadata["minimum"], metadata["maximum"]
         raise SettingsError(f"{key} is {show(value)}: it must lie between {low} and {high}.")
-    if "pattern" in metadata and not re.fullmatch(metadata["pattern"], value):
+    if "pattern" in metadata and not re.fullmatch(metadata["pattern"], str(value)):
         raise SettingsError(f"{key} is {show(value)}: it must be {metadata['meaning']}.")
     return value
 

@@ -1,0 +1,38 @@
+"""What the charts leave behind when they are uninstalled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_command import local
+
+from cluster.access import Access
+from components import commands
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftoversArgs:
+    """`keep`: leave the resource definitions, and clear away only what istiod wrote into every namespace."""
+
+    access: Access
+    keep: bool
+
+
+class Leftovers(pulumi.ComponentResource):
+    """Clears away, when the stack is destroyed, what Helm leaves. Type `kong-istio:index:Leftovers`.
+
+    Creates: Command `leftovers`, which does nothing until it is deleted, and then runs `python -m cluster.leftovers`:
+    Helm keeps Istio's definitions (`helm.sh/resource-policy: keep`) and Kong's (`crds/` of its chart), and istiod
+    writes a ConfigMap into every namespace. What waits for this component is gone before it runs.
+    """
+
+    def __init__(self, name: str, args: LeftoversArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("kong-istio:index:Leftovers", name, {"keep": args.keep}, opts)
+        arguments = [*args.access.arguments(), *(["--keep-definitions"] if args.keep else [])]
+        local.Command(
+            name,
+            delete=commands.command_line("cluster.leftovers", arguments),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.register_outputs({})
