@@ -1,0 +1,169 @@
+"""`Pulumi.yaml` and a stack file, read with the engine's rules for types and defaults.
+
+The CLI applies these rules before a program starts, so mocks never see them. What comes out is what the
+engine hands to a program: text for each key, JSON text for arrays and objects.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pulumi import RunError
+
+ROOT = Path(__file__).resolve().parent.parent
+PLACEHOLDER = "rehearsal-placeholder"
+_PLACEHOLDERS = {"integer": "0", "boolean": "false"}
+
+
+class _Loader(yaml.SafeLoader):
+    """The engine's YAML, whose only booleans are `true` and `false`: `yes` and `on` are strings."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - declared so by its base class
+        first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackConfig:
+    """What the engine would hand to the program for one stack."""
+
+    stack: str
+    values: dict[str, str]
+    secrets: frozenset[str]
+
+
+class Project:
+    """A project folder: its name and the schema of its configuration."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self.root = root
+        manifest = _Loader((root / "Pulumi.yaml").read_text()).get_single_data()
+        self.name: str = manifest["name"]
+        self.schema = {
+            self.full_key(key): self._declaration(key, declared)
+            for key, declared in (manifest.get("config") or {}).items()
+        }
+
+    def full_key(self, key: str) -> str:
+        """Return the key with its namespace; a bare key is in the project's own."""
+        return key if ":" in key else f"{self.name}:{key}"
+
+    def _declaration(self, key: str, declared: Any) -> dict[str, Any]:
+        key = self.full_key(key)
+        if not isinstance(declared, dict):  # the short form `key: value`
+            return {"default" if self._own(key) else "value": declared}
+        if "default" in declared and "value" in declared:
+            raise RunError(f"Pulumi.yaml gives {key} both a default and a value; keep one of them.")
+        if not self._own(key) and ("type" in declared or "default" in declared):
+            raise RunError(f"Pulumi.yaml may only give a value to {key}, which is not a key of {self.name}.")
+        if declared.get("type") == "array" and "items" not in declared:
+            raise RunError(f"Pulumi.yaml declares {key} as an array without saying of which items.")
+        if "type" in declared and "default" in declared and not _fits(declared["default"], declared):
+            raise RunError(_mismatch("Pulumi.yaml's default for " + key, declared["default"], declared))
+        return declared
+
+    def _own(self, key: str) -> bool:
+        return key.startswith(f"{self.name}:")
+
+    def stack_file(self, stack: str) -> Path:
+        """Return the file of a stack, or say which stacks there are."""
+        file = self.root / f"Pulumi.{stack}.yaml"
+        if not file.is_file():
+            names = sorted(path.name.split(".", 2)[1] for path in self.root.glob("Pulumi.*.yaml"))
+            raise RunError(f"There is no stack {stack!r}; there are: {', '.join(names) or 'none'}.")
+        return file
+
+    def read(self, file: Path) -> StackConfig:
+        """Return the configuration that a stack file makes."""
+        if not file.is_file():
+            raise RunError(f"There is no stack file {file}.")
+        typed = (_Loader(file.read_text()).get_single_data() or {}).get("config") or {}
+        # The engine takes a scalar as it is written: `1.30` stays "1.30" for a string.
+        written = (yaml.BaseLoader(file.read_text()).get_single_data() or {}).get("config") or {}
+        given = {key: text if isinstance(text, str) else typed[key] for key, text in written.items()}
+        name = re.fullmatch(r"Pulumi\.(.+)\.yaml", file.name)
+        return self.configure(given, stack=name[1] if name else file.stem)
+
+    def configure(self, given: Mapping[str, Any], secrets: Collection[str] = (), stack: str = "test") -> StackConfig:
+        """Check values against the schema, add the defaults and write all as the engine does."""
+        values = {self.full_key(key): value for key, value in given.items()}
+        hidden = {self.full_key(key) for key in secrets} | {k for k, v in values.items() if _is_secret(v)}
+        for key in hidden & values.keys():
+            values[key] = _disclose(values[key], _PLACEHOLDERS.get(self._type(key), PLACEHOLDER))
+        missing = [
+            key
+            for key, declared in self.schema.items()
+            if self._own(key) and key not in values and declared.keys().isdisjoint({"default", "value"})
+        ]
+        if missing:
+            raise RunError(f"Stack {stack!r} gives no value to {' and '.join(missing)}.")
+        for key in values.keys() & self.schema.keys():
+            self._check(key, values[key], key in hidden)
+        defaults = {key: d.get("default", d.get("value")) for key, d in self.schema.items()}
+        merged = {key: value for key, value in {**defaults, **values}.items() if value is not None}
+        return StackConfig(stack=stack, values={k: _text(v) for k, v in merged.items()}, secrets=frozenset(hidden))
+
+    def _type(self, key: str) -> str:
+        return str(self.schema.get(key, {}).get("type", ""))
+
+    def _check(self, key: str, value: Any, secret: bool) -> None:
+        declared = self.schema[key]
+        if declared.get("secret") and not secret:
+            raise RunError(f"{key} is a secret and must be encrypted: `pulumi config set --secret`.")
+        # On the stack's side a scalar is text by now, so `2` is a string as well as an integer.
+        content = value if isinstance(value, dict | list) else _text(value)
+        if "type" in declared and not _fits(content, declared):
+            raise RunError(_mismatch(key, "a secret" if secret else value, declared))
+
+
+def _fits(value: Any, declared: Mapping[str, Any]) -> bool:
+    """Tell whether a value is of the declared type, as the engine judges it."""
+    match declared["type"]:
+        case "string":
+            return isinstance(value, str)
+        case "integer":
+            whole = isinstance(value, float) and value.is_integer()
+            text = isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value) is not None
+            return whole or text or (isinstance(value, int) and not isinstance(value, bool))
+        case "boolean":
+            return isinstance(value, bool) or value in ("true", "false")
+        case "object":
+            return isinstance(value, dict)
+    return isinstance(value, list) and all(_fits(item, declared["items"]) for item in value)
+
+
+def _mismatch(subject: str, value: Any, declared: Mapping[str, Any]) -> str:
+    name = declared["type"]
+    inner = declared.get("items")
+    while inner:
+        name, inner = f"{name} of {inner['type']}", inner.get("items")
+    article = "an" if name[0] in "aeio" else "a"
+    return f"{subject} is {value!r}, but must be {article} {name}."
+
+
+def _is_secret(value: Any) -> bool:
+    if isinstance(value, dict):
+        return value.keys() == {"secure"} or any(_is_secret(item) for item in value.values())
+    return isinstance(value, list) and any(_is_secret(item) for item in value)
+
+
+def _disclose(value: Any, placeholder: str) -> Any:
+    """Put a placeholder where the stack file has an encrypted value."""
+    if isinstance(value, dict):
+        if value.keys() == {"secure"}:
+            return placeholder
+        return {key: _disclose(item, PLACEHOLDER) for key, item in value.items()}
+    return [_disclose(item, PLACEHOLDER) for item in value] if isinstance(value, list) else value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
