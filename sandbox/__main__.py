@@ -1,4 +1,4 @@
-"""`python -m sandbox up|down|status|kubeconfig|env`."""
+"""`python -m sandbox up|down|status|kubeconfig|env|clean`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from pathlib import Path
 from sandbox import cluster, tools
 from sandbox.errors import SandboxError
 from sandbox.facts import Facts
-from sandbox.paths import CHECKOUT
+from sandbox.paths import CHECKOUT, tool_cache
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
-    commands = {"up": _up, "down": _down, "status": _status, "kubeconfig": _kubeconfig, "env": _env}
+    commands = {"up": _up, "down": _down, "status": _status, "kubeconfig": _kubeconfig, "env": _env, "clean": _clean}
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="A control plane on this machine.")
     parser.add_argument(
         "command",
         choices=commands,
-        help="up, down, status; kubeconfig prints its path; env prints the environment for a shell's eval",
+        help="up, down, status; kubeconfig prints its path; env prints the environment for a shell's eval; "
+        "clean removes the cache of tools that all checkouts share",
     )
     try:
         code = commands[parser.parse_args(arguments).command]()
@@ -84,6 +85,11 @@ def _kubeconfig() -> int:
 
 def _env() -> int:
     print(tools.exports())
+    return 0
+
+
+def _clean() -> int:
+    print(f"removed {tool_cache()}" if tools.remove_cache() else f"there is no {tool_cache()}")
     return 0
 
 

@@ -86,10 +86,12 @@ def _stand_in(chart: Chart, paths: Paths) -> Source:
 def _from_istio_module(names: Collection[str], paths: Paths) -> dict[str, Source]:
     module = _istio_module(names)
     commit = TOOLS[tools.ISTIOD].version.rpartition("-")[2]
+    # The source stands ahead of the release in the table, and what runs shall be told as what it is.
+    version = f"{(module / 'VERSION').read_text().strip()}.0-{commit}"
     sources = {}
     for name in names:
         target = paths.charts / name
-        stamped_copy(module / "manifests" / "charts" / _ISTIO_FOLDERS[name], target, CHARTS[name].version)
+        stamped_copy(module / "manifests" / "charts" / _ISTIO_FOLDERS[name], target, version)
         origin = f"Go module istio.io/istio {commit} ({CHARTS[name].repository} is out of reach)"
         sources[name] = Source(origin, os.path.relpath(target, start=paths.root))
     return sources

@@ -68,7 +68,7 @@ def up() -> int:
             outputs = _rehearse()
     else:
         with steps.step("pulumi up"):
-            _select_stack()
+            select_stack()
             _pulumi("up", "--yes", "--skip-preview", "--suppress-permalink")
         outputs = json.loads(_pulumi_output("stack", "output", "--json", "--stack", STACK))
     _summarize(facts, steps, outputs, rehearsed=bool(missing))
@@ -92,19 +92,27 @@ def down() -> int:
 
 
 def _rehearse() -> dict[str, Any]:
-    done = subprocess.run([sys.executable, "-m", "rehearsal"], cwd=CHECKOUT.root, check=False)
-    if done.returncode:
+    outputs = CHECKOUT.sandbox / "outputs.json"
+    command = [sys.executable, "-m", "rehearsal", "--outputs", os.fspath(outputs)]
+    if subprocess.run(command, cwd=CHECKOUT.root, check=False).returncode:
         raise SandboxError("The rehearsal failed; what stopped it stands above.")
-    return dict(json.loads((CHECKOUT.sandbox / "outputs.json").read_text()))
+    return dict(json.loads(outputs.read_text()))
 
 
-def _select_stack() -> None:
-    if _has_stack():
-        return
-    # `stack init` writes into the stack file beside the project's, which is committed: it gets a project of its own.
+def select_stack() -> None:
+    """Create the sandbox's stack unless it is there."""
+    if not _has_stack():
+        create(STACK, CHECKOUT.root / "Pulumi.yaml")
+
+
+def create(name: str, project: Path) -> None:
+    """Create a stack of a project in the sandbox's state.
+
+    `stack init` writes into the stack file beside the project's, which is committed: it gets a folder of its own.
+    """
     with tempfile.TemporaryDirectory(dir=CHECKOUT.sandbox) as folder:
-        shutil.copy(CHECKOUT.root / "Pulumi.yaml", folder)
-        _pulumi_output("stack", "init", STACK, folder=Path(folder))
+        shutil.copy(project, folder)
+        _pulumi_output("stack", "init", name, folder=Path(folder))
 
 
 def _has_stack() -> bool:

@@ -36,6 +36,7 @@ CONTROL_PLANE = (
 )
 
 _MODULES = CHECKOUT.root / "tools"
+_WAITING = "another process is getting tools ready; waiting for it"
 _GO_HINT = "Install Go from https://go.dev/dl/"
 # Variables of the user's shell that would lead helm, kubectl or pulumi somewhere else.
 _MISLEADING = re.compile(r"HELM_KUBE\w+|HELM_NAMESPACE|HELM_DRIVER\w*|PULUMI_CONFIG_PASSPHRASE|PULUMI_STACK")
@@ -47,7 +48,7 @@ def ensure(names: Iterable[str]) -> dict[str, Path]:
     found = {tool.name: path for tool in wanted if (path := find(tool))}
     missing = [tool for tool in wanted if tool.name not in found]
     if missing:
-        with locked(tool_cache(), waiting="another process is getting tools ready; waiting for it"):
+        with locked(tool_cache(), waiting=_WAITING):
             found |= _obtain(missing)
     return found
 
@@ -64,6 +65,15 @@ def find(tool: Tool) -> Path | None:
 def cached_path(tool: Tool) -> Path:
     """Return where the cache of tools keeps a program."""
     return tool_cache() / f"{tool.name}-{tool.version}"
+
+
+def remove_cache() -> bool:
+    """Remove the cache of tools; say whether there was one."""
+    if not tool_cache().exists():
+        return False
+    with locked(tool_cache(), waiting=_WAITING):
+        shutil.rmtree(tool_cache())
+    return True
 
 
 def says_version(program: Path, tool: Tool) -> bool:
@@ -99,6 +109,11 @@ def _obtain(tools: Sequence[Tool]) -> dict[str, Path]:
             obtained[tool.name] = path
         else:
             to_build.append(tool)
+    for tool in to_build:
+        if problem := go_problem(tool.folder):
+            raise SandboxError(
+                f"{tool.name} {tool.version} is neither on this machine nor to be built: {problem} and try again."
+            )
     if to_build:
         print(building_ahead(to_build), flush=True)
     for number, tool in enumerate(to_build, start=1):
@@ -223,10 +238,6 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _build(tool: Tool, position: str) -> Path:
     """Build one program into the cache. The lock is held."""
     target = cached_path(tool)
-    if problem := go_problem(tool.folder):
-        raise SandboxError(
-            f"{tool.name} {tool.version} is neither on this machine nor to be built: {problem} and try again."
-        )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
         program = Path(folder) / tool.name

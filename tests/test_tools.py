@@ -227,6 +227,15 @@ def test_a_build_is_announced_and_done_once(go: Callable[[], list[str]], capsys:
     assert sorted(path.name for path in tool_cache().iterdir()) == ["etcd-3.7.3", "kwok-0.8.0"]
 
 
+def test_the_cache_can_be_removed(go: Callable[[], list[str]]) -> None:
+    assert not tools.remove_cache()
+    tools.ensure(["etcd"])
+    assert tools.remove_cache()
+    assert not tool_cache().exists()
+    tools.ensure(["etcd"])
+    assert len(go()) == 2
+
+
 def test_the_programs_are_built_with_the_version_that_they_are_asked_for(go: Callable[[], list[str]]) -> None:
     tools.ensure(["kube-apiserver"])
     assert "-X k8s.io/component-base/version.gitVersion=v1.37.2" in go()[0]
@@ -259,9 +268,10 @@ def test_a_build_that_fails_says_why_and_leaves_no_program(
     assert not tools.cached_path(TOOLS["etcd"]).exists()
 
 
-def test_without_go_it_says_what_to_do() -> None:
+def test_without_go_it_says_what_to_do_and_announces_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SandboxError, match=r"etcd 3\.7\.3 .*there is no Go.*https://go\.dev/dl/"):
         tools.ensure(["etcd"])
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.usefixtures("go")

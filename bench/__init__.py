@@ -1,0 +1,1 @@
+"""The guide typed as a script against the stack."""
