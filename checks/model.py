@@ -1,0 +1,109 @@
+"""What a check is, and what comes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from checks.target import Target
+
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.5
+
+
+class Outcome(StrEnum):
+    """What came of a check. Not checked is neither: it says so, and never passes for passed."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_CHECKED = "not checked"
+
+
+class Failed(Exception):  # noqa: N818 -- an outcome, not an error
+    """What a check raises when what must be true is not.
+
+    `expected` and `seen` are for people; `cause` is the likely one, `look` a command to look further.
+    """
+
+    def __init__(self, expected: str, seen: str, *, cause: str, look: str) -> None:
+        super().__init__(f"expected {expected}, saw {seen}")
+        self.expected, self.seen, self.cause, self.look = expected, seen, cause, look
+
+
+class NotChecked(Exception):  # noqa: N818 -- an outcome, not an error
+    """What a check raises when it could not look, with the reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that must be true.
+
+    `number` is its place in the table of the README; `statement` says what must be true, `how` how it is looked at.
+    `look` returns what was seen, or raises `Failed` or `NotChecked`; it polls, and gives up after `seconds`.
+    `data_path`: only containers that run can show it. `load`: it sends load, or creates something.
+    """
+
+    number: str
+    name: str
+    statement: str
+    how: str
+    look: Callable[[Target], str]
+    seconds: int = 30
+    data_path: bool = False
+    load: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came of one check."""
+
+    check: Check
+    outcome: Outcome
+    seen: str
+    expected: str = ""
+    cause: str = ""
+    look: str = ""
+    seconds: float = 0.0
+
+
+def perform(check: Check, target: Target) -> Result:
+    """Run one check."""
+    started = time.monotonic()
+
+    def result(outcome: Outcome, seen: str, expected: str = "", cause: str = "", look: str = "") -> Result:
+        return Result(
+            check=check,
+            outcome=outcome,
+            seen=seen,
+            expected=expected,
+            cause=cause,
+            look=look,
+            seconds=time.monotonic() - started,
+        )
+
+    if check.data_path and target.simulated:
+        return result(Outcome.NOT_CHECKED, "nodes are simulated: no container runs")
+    if check.load and not target.load:
+        return result(Outcome.NOT_CHECKED, "switched off for this stack: it would send load (checks.load)")
+    try:
+        return result(Outcome.PASSED, check.look(target))
+    except NotChecked as reason:
+        return result(Outcome.NOT_CHECKED, str(reason))
+    except Failed as failure:
+        return result(Outcome.FAILED, failure.seen, failure.expected, failure.cause, failure.look)
+
+
+def eventually(look: Callable[[], T], seconds: float, pause: float = _POLL_SECONDS) -> T:
+    """Return what `look` returns once it raises `Failed` no more; after that many seconds its last failure stands."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return look()
+        except Failed:
+            if time.monotonic() + pause >= end:
+                raise
+        time.sleep(pause)

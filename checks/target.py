@@ -1,0 +1,86 @@
+"""What the checks look at: a stack, as its settings describe it, and the ways to reach it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cluster.kubectl import Kubectl
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutedApplication:
+    """An application behind Kong. `limits` holds what its route allows, window (second … year) -> requests."""
+
+    name: str
+    namespace: str
+    service: str
+    port: int
+    path: str = "/"
+    host: str = ""
+    limits: dict[str, int] = field(default_factory=dict)
+    limit_headers_hidden: bool = False
+    error_code: int = 429
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A stack to check; plain data, so that it travels as JSON.
+
+    `simulated`: no container runs, so nothing of the data path can be seen. `load`: checks may send load.
+    `requests`: how many make up the traffic. `proxy_url`, `prometheus_url`, `grafana_url`, `kiali_url`, `istiod_address`:
+    where each answers, if not through the cluster (empty: by load balancer, node port or port-forward).
+    """
+
+    kubeconfig: str = ""
+    context: str = ""
+    simulated: bool = False
+    injection: bool = True
+    routing: str = "mesh"
+    mtls: str = "PERMISSIVE"
+    service_type: str = "LoadBalancer"
+    applications: tuple[RoutedApplication, ...] = ()
+    prometheus: bool = True
+    grafana: bool = True
+    grafana_anonymous: bool = False
+    kiali: bool = True
+    kiali_auth: str = "token"
+    load: bool = False
+    requests: int = 25
+    proxy_url: str = ""
+    prometheus_url: str = ""
+    grafana_url: str = ""
+    kiali_url: str = ""
+    istiod_address: str = ""
+
+    def kubectl(self) -> Kubectl:
+        """Return kubectl for the stack's cluster."""
+        path = str(Path(self.kubeconfig).expanduser()) if self.kubeconfig else ""
+        return Kubectl([*(["--kubeconfig", path] if path else []), "--context", self.context])
+
+    def command(self, *arguments: str) -> str:
+        """Return a kubectl command for people to paste."""
+        kubeconfig = ["--kubeconfig", self.kubeconfig] if self.kubeconfig else []
+        return shlex.join(["kubectl", *kubeconfig, "--context", self.context, *arguments])
+
+    @property
+    def namespaces(self) -> list[str]:
+        """The namespaces whose pods are in the mesh."""
+        return ["kong-istio", *(application.namespace for application in self.applications)]
+
+
+def to_json(target: Target) -> str:
+    """Return a target as JSON."""
+    return json.dumps(dataclasses.asdict(target), sort_keys=True)
+
+
+def from_json(text: str) -> Target:
+    """Return the target that `to_json` wrote."""
+    found: Mapping[str, Any] = json.loads(text)
+    applications = tuple(RoutedApplication(**one) for one in found.get("applications", ()))
+    return Target(**{**found, "applications": applications})
