@@ -13,7 +13,7 @@ up: venv/ready ## a control plane, and the whole stack on it
 down: venv/ready ## destroy the stack, end the sandbox, remove its folder
 	@venv/bin/python -m sandbox.stack down
 
-test: venv/ready ## lint, types and every test
+test: venv/ready-for-tests ## lint, types and every test
 	venv/bin/ruff check .
 	venv/bin/ruff format --check .
 	venv/bin/mypy .
@@ -26,10 +26,14 @@ clean: ## also remove the virtual environment and the cache of built tools
 	@if [ -x venv/bin/python ]; then venv/bin/python -m sandbox.stack down && venv/bin/python -m sandbox clean; fi
 	rm -rf venv .mypy_cache .pytest_cache .ruff_cache
 
-# Dependencies are installed anew when they change.
-venv/ready: requirements.txt requirements-dev.txt
+# Packages are installed anew when the pinned versions change.
+venv/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("make: Python 3.11 or newer is needed; name one with PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@echo "== virtual environment and Python packages"
 	@$(PYTHON) -m venv venv
+	@venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+venv/ready-for-tests: requirements-dev.txt venv/ready
 	@venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
-	@touch venv/ready
+	@touch $@
