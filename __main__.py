@@ -31,7 +31,9 @@ chosen = settings.load(root)
 charts = {name: chart_source(name, chosen.charts) for name in CHARTS}
 through_mesh = chosen.kong.routing == "mesh"
 cluster = access.Access(kubeconfig=chosen.kubeconfig, context=chosen.kube_context, sandbox=chosen.sandbox)
-objects = {app.name: manifests.read(root / app.manifests, app.namespace) for app in chosen.applications}
+objects = {
+    app.name: manifests.read(root / Path(app.manifests).expanduser(), app.namespace) for app in chosen.applications
+}
 for index, app in enumerate(chosen.applications):
     check_route(objects[app.name], app.route.service, app.route.port, f"applications[{index}]")
 
@@ -44,7 +46,8 @@ if warning:
 providers = [
     pulumi_kubernetes.Provider(
         "kubernetes",
-        kubeconfig=access.NO_CLUSTER if warning else chosen.kubeconfig or None,
+        # Given None, the SDK would put $KUBECONFIG there, a path of this machine; empty, the provider looks for itself.
+        kubeconfig=access.NO_CLUSTER if warning else chosen.kubeconfig,
         context=None if warning else chosen.kube_context,
         # The provider, and with it everything, is replaced when this changes, and only then.
         cluster_identifier=chosen.kube_context or "none",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 import pulumi
@@ -55,7 +55,7 @@ def commands(chosen: Settings, access: Access) -> dict[str, str]:
         "grafana": (shown.grafana.enabled, 3000),
         "prometheus": (shown.prometheus.enabled, 9090),
     }
-    kubectl = shlex.join(["kubectl", *access.arguments(), "--namespace", NAMESPACE])
+    kubectl = _pasteable(["kubectl", *access.arguments(), "--namespace", NAMESPACE])
     found = {name: f"{kubectl} port-forward service/{name} {port}" for name, (on, port) in ports.items() if on}
     if shown.kiali.enabled and shown.kiali.auth == "token":
         found["kialiToken"] = f"{kubectl} create token kiali"
@@ -65,9 +65,17 @@ def commands(chosen: Settings, access: Access) -> dict[str, str]:
             f"{kubectl} get secret grafana-admin --output jsonpath='{password}' | base64 --decode"
         )
     if chosen.kong.service_type == "ClusterIP":
-        there = shlex.join(["kubectl", *access.arguments(), "--namespace", kong.NAMESPACE])
+        there = _pasteable(["kubectl", *access.arguments(), "--namespace", kong.NAMESPACE])
         found["proxy"] = f"{there} port-forward service/{kong.SERVICE} 8000:80"
     return found
+
+
+def _pasteable(arguments: Sequence[str]) -> str:
+    """Return a command line, quoted but for a leading ~/, which the shell has to see."""
+    return " ".join(
+        f"~/{shlex.quote(argument[2:])}" if argument.startswith("~/") else shlex.quote(argument)
+        for argument in arguments
+    )
 
 
 def kiali_graph(chosen: Settings) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pulumi
 import yaml
 
-from cluster.kubectl import Kubectl, KubectlError
+from cluster.kubectl import Kubectl, KubectlError, NoKubectlError
 
 SANDBOX_KUBECONFIG = ".sandbox/kubeconfig"
 
@@ -87,11 +87,18 @@ def _check_sandbox(access: Access, root: Path) -> None:
         )
     for cluster in _load([own])["clusters"].values():
         server = str(cluster.get("server", ""))
-        if urlsplit(server).hostname not in ("127.0.0.1", "localhost", "::1"):
+        if _host(server) not in ("127.0.0.1", "localhost", "::1"):
             raise AccessError(
                 f"{SANDBOX_KUBECONFIG} names the server {server} while sandbox is true: that is not the sandbox's; "
                 "run `python -m sandbox down` and `make up`, or use another stack."
             )
+
+
+def _host(server: str) -> str | None:
+    try:
+        return urlsplit(server).hostname
+    except ValueError:
+        return None
 
 
 def _missing(access: Access, root: Path) -> str | None:
@@ -125,10 +132,17 @@ def _check_credentials(access: Access, config: Mapping[str, Any], shown: str) ->
 
 
 def _check_answers(access: Access) -> None:
+    # No shell stands between this kubectl and the setting.
+    expanded = replace(access, kubeconfig=access.kubeconfig and os.fspath(Path(access.kubeconfig).expanduser()))
     try:
-        Kubectl(access.arguments()).get_raw("/version")
+        Kubectl(expanded.arguments()).get_raw("/version")
+    except NoKubectlError as error:
+        raise AccessError(str(error)) from None
     except KubectlError as error:
-        raise AccessError(f"The API server of context {access.context} does not answer: {error}") from None
+        raise AccessError(
+            f"The API server of context {access.context} does not answer: {str(error).rstrip('.')}; start that cluster, "
+            "or name another context in kubeContext."
+        ) from None
 
 
 def _load(files: list[Path]) -> dict[str, dict[str, Any]]:
@@ -141,7 +155,7 @@ def _load(files: list[Path]) -> dict[str, dict[str, Any]]:
             content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
             for kind, known in found.items():
                 for entry in content.get(kind) or []:
-                    known.setdefault(entry["name"], entry.get(kind.removesuffix("s")) or {})
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+                    known.setdefault(entry["name"], dict(entry.get(kind.removesuffix("s")) or {}))
+        except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
             raise AccessError(f"The kubeconfig {path} cannot be read as one: mend it, or name another one.") from None
     return found

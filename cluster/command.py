@@ -15,6 +15,7 @@ from cluster.kubectl import Kubectl, KubectlError
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.2
+_HICCUP_SECONDS = 5
 
 
 class CommandError(Exception):
@@ -26,6 +27,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=(description or "").split("\n", 1)[0])
     made.add_argument("--kubeconfig", default="", help="path of the kubeconfig file")
     made.add_argument("--context", required=True, help="name of the context")
+    made.add_argument("--digest", help="of what is looked at: another one is a reason to look again, and nothing more")
     return made
 
 
@@ -46,10 +48,21 @@ def run(command: Callable[[], None]) -> None:
 
 
 def poll(look: Callable[[], T | None], seconds: float) -> T | None:
-    """Return what `look` finds, as soon as it does, or None after that many seconds."""
+    """Return what `look` finds, as soon as it does, or None after that many seconds.
+
+    An API server may fail to answer once in a while: its failure is raised when it lasts.
+    """
     end = time.monotonic() + seconds
+    answered = time.monotonic()
     while True:
-        found = look()
-        if found is not None or time.monotonic() >= end:
-            return found
+        over = time.monotonic() >= end
+        try:
+            found = look()
+            answered = time.monotonic()
+        except KubectlError:
+            if over or time.monotonic() - answered >= _HICCUP_SECONDS:
+                raise
+        else:
+            if found is not None or over:
+                return found
         time.sleep(_POLL_SECONDS)

@@ -49,12 +49,21 @@ def trouble(kubectl: Kubectl, namespace: str, name: str) -> str:
     labels = deployment["spec"]["selector"]["matchLabels"]
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     for pod in kubectl.list("pods", f"--namespace={namespace}", f"--selector={selector}"):
-        status = pod.get("status") or {}
-        for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-            waiting = (container.get("state") or {}).get("waiting")
-            if waiting and waiting.get("reason") not in ("PodInitializing", "ContainerCreating"):
-                return f" (container {container['name']}: {waiting['reason']} {waiting.get('message', '')})".rstrip()
+        if why := _pod_trouble(pod):
+            return f" ({' '.join(why.split())})"
     for condition in (deployment.get("status") or {}).get("conditions") or []:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             return f" ({condition['message']})"
+    return ""
+
+
+def _pod_trouble(pod: dict[str, Any]) -> str:
+    status = pod.get("status") or {}
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        waiting = (container.get("state") or {}).get("waiting")
+        if waiting and waiting.get("reason") not in ("PodInitializing", "ContainerCreating"):
+            return f"container {container['name']}: {waiting.get('reason', '')} {waiting.get('message', '')}"
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return f"pod {pod['metadata']['name']}: {condition.get('reason', '')} {condition.get('message', '')}"
     return ""

@@ -13,6 +13,10 @@ class KubectlError(Exception):
     """What kubectl said when it failed, in one line."""
 
 
+class NoKubectlError(KubectlError):
+    """There is no kubectl."""
+
+
 class Kubectl:
     """kubectl for one cluster. `arguments` are the options that name it."""
 
@@ -24,7 +28,7 @@ class Kubectl:
         """Return what `kubectl <arguments>` prints. Raises `KubectlError`."""
         program = shutil.which("kubectl")
         if not program:
-            raise KubectlError("kubectl is not on PATH: install it (https://kubernetes.io/docs/tasks/tools/).")
+            raise NoKubectlError("kubectl is not on PATH: install it (https://kubernetes.io/docs/tasks/tools/).")
         command = [program, *self._arguments, "--request-timeout=10s", *arguments]
         given: dict[str, Any] = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
         try:
@@ -37,7 +41,11 @@ class Kubectl:
 
     def get_raw(self, path: str) -> Any:
         """Return the JSON that the API server answers for a path."""
-        return json.loads(self.run("get", "--raw", path))
+        answer = self.run("get", "--raw", path)
+        try:
+            return json.loads(answer)
+        except ValueError:
+            raise KubectlError(f"{path} is answered by something that is no Kubernetes API server.") from None
 
     def get(self, *arguments: str) -> dict[str, Any] | None:
         """Return one object, or None where there is none of that name."""

@@ -14,7 +14,7 @@ from cluster import command
 from cluster.kubectl import Kubectl
 
 # istiod writes them into every namespace (istio: pilot/pkg/serviceregistry/kube/controller/namespacecontroller.go).
-_CONFIG_MAPS = ("istio-ca-root-cert", "istio-ca-crl")
+CONFIG_MAPS = ("istio-ca-root-cert", "istio-ca-crl")
 _ISTIO_OWNER = ("istio-base", "istio-system")
 _KONG_GROUP = "configuration.konghq.com"
 
@@ -23,7 +23,7 @@ def main() -> None:
     """Clear up from the command line."""
     options = _options()
     kubectl = command.kubectl(options)
-    for name in _CONFIG_MAPS:
+    for name in CONFIG_MAPS:
         _delete(kubectl, kubectl.list("configmaps", "--all-namespaces", f"--field-selector=metadata.name={name}"))
     if not options.keep_definitions:
         delete_definitions(kubectl)

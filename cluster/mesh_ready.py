@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from typing import Any
 
 from cluster import command, deployments
@@ -22,9 +23,11 @@ def main() -> None:
     """Wait from the command line."""
     options = _options()
     kubectl = command.kubectl(options)
+    started = time.monotonic()
     if options.injection:
         _wait_for_webhook(kubectl, options.timeout)
-    images = deployments.wait(kubectl, NAMESPACE, "istiod", options.timeout)
+    left = options.timeout - (time.monotonic() - started)
+    images = deployments.wait(kubectl, NAMESPACE, "istiod", max(left, 0))
     print(json.dumps({"istiod": deployments.version_of(images.get("discovery", ""))}))
 
 

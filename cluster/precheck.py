@@ -71,7 +71,6 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = command.parser(__doc__)
     parser.add_argument("--first", action="store_true", help="the stack has installed nothing yet")
-    parser.add_argument("--istio", help="the Istio version to be installed (a change of it is a reason to look again)")
     return parser.parse_args()
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 import pulumi
 from pulumi_command import local
@@ -18,6 +22,12 @@ RANDOM_KEY = f"{PYTHON} -c 'import secrets; print(secrets.token_hex(16))'"
 def command_line(module: str, arguments: Sequence[str]) -> str:
     """Return the shell command that runs a module of this project from the project's folder."""
     return shlex.join([PYTHON, "-m", module, *arguments])
+
+
+def digest(*looked_at: Any) -> list[str]:
+    """Return an argument that changes with what a command looks at, so that the command runs again when that does."""
+    text = json.dumps(looked_at, sort_keys=True, default=dataclasses.asdict)
+    return ["--digest", hashlib.sha256(text.encode()).hexdigest()[:12]]
 
 
 def run(

@@ -45,17 +45,18 @@ class KongGateway(pulumi.ComponentResource):
     def __init__(self, name: str, args: KongGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:KongGateway", name, {"serviceType": args.kong.service_type}, opts)
         home = KubernetesObject(NAMESPACE, namespace(NAMESPACE, injected=True), pulumi.ResourceOptions(parent=self))
+        values = kong_values(args.kong, args.registry)
         installed = release(
             RELEASE,
             args.chart,
             NAMESPACE,
-            kong_values(args.kong, args.registry),
+            values,
             pulumi.ResourceOptions(parent=self, depends_on=[home, args.mesh_ready]),
         )
         self.ready = commands.run(
             "kong-ready",
             "cluster.gateway_ready",
-            _wait_arguments(args),
+            [*_wait_arguments(args), *commands.digest(args.chart, values)],
             pulumi.ResourceOptions(parent=self, depends_on=[installed]),
         )
         found = self.ready.stdout.apply(json.loads)

@@ -43,11 +43,12 @@ def read(path: Path, namespace: str) -> list[Manifest]:
     objects = [item for item in found if (item["kind"], item["metadata"]["name"]) != ("Namespace", namespace)]
     if not objects:
         raise ManifestError(f"{path} holds no Kubernetes object: give a YAML file, or a folder with some.")
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str, str]] = set()
     for item in objects:
-        identity = (item["kind"], item["metadata"]["name"])
+        # Istio and the Gateway API both have a Gateway: a kind alone names nothing.
+        identity = (group_of(item), item["kind"], item["metadata"]["name"])
         if identity in seen:
-            raise ManifestError(f"{path} has {identity[0]} {identity[1]} twice: take one of them out.")
+            raise ManifestError(f"{path} has {identity[1]} {identity[2]} twice: take one of them out.")
         seen.add(identity)
     return objects
 
@@ -78,25 +79,29 @@ def needed_by(manifest: Manifest, others: list[Manifest]) -> list[Manifest]:
         return [
             other
             for other in others
-            if other["kind"] == "CustomResourceDefinition" and other["spec"]["group"] == group_of(manifest)
+            if other["kind"] == "CustomResourceDefinition" and _defined_group(other) == group_of(manifest)
         ]
     return []
+
+
+def _defined_group(definition: Manifest) -> Any:
+    spec = definition.get("spec")
+    return spec.get("group") if isinstance(spec, Mapping) else None
 
 
 def _documents(file: Path) -> Iterator[Manifest]:
     try:
         documents = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         raise ManifestError(f"{file}{line} is not readable YAML: mend it, or name another file.") from None
     for document in documents:
         if document is None:
             continue
-        items = (
-            document.get("items") if isinstance(document, Mapping) and document.get("kind") == "List" else [document]
-        )
-        yield from (_checked(item, file) for item in items or [])
+        listed = isinstance(document, Mapping) and document.get("kind") == "List"
+        items = (document.get("items") or []) if listed else [document]
+        yield from (_checked(item, file) for item in (items if isinstance(items, list) else [items]))
 
 
 def _checked(item: Any, file: Path) -> Manifest:

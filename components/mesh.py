@@ -50,17 +50,18 @@ class IstioMesh(pulumi.ComponentResource):
             base_values(args.istio),
             pulumi.ResourceOptions(parent=self, depends_on=[self.namespace]),
         )
+        values = istiod_values(args.istio, args.registry)
         self.istiod = release(
             "istiod",
             args.istiod,
             NAMESPACE,
-            istiod_values(args.istio, args.registry),
+            values,
             pulumi.ResourceOptions(parent=self, depends_on=[self.definitions]),
         )
         self.ready = commands.run(
             "istiod-ready",
             "cluster.mesh_ready",
-            _wait_arguments(args),
+            [*_wait_arguments(args), *commands.digest(args.istiod, values)],
             pulumi.ResourceOptions(parent=self, depends_on=[self.istiod]),
         )
         KubernetesObject(

@@ -34,7 +34,7 @@ class Precheck(pulumi.ComponentResource):
         command = commands.run(
             name,
             "cluster.precheck",
-            [*args.access.arguments(), "--istio", CHARTS["istiod"].version],
+            [*args.access.arguments(), *commands.digest(CHARTS)],
             pulumi.ResourceOptions(parent=self),
             # Later, the releases that it finds are the stack's own.
             only_first=["--first"],

@@ -58,7 +58,7 @@ class RateLimitedRoute(pulumi.ComponentResource):
         self.register_outputs({"path": args.route.path})
 
     def _redis_secret(self, name: str, args: RateLimitedRouteArgs) -> Sequence[pulumi.Resource]:
-        redis = args.limit.redis
+        redis = _redis_in_use(args.limit)
         if not redis or not redis.password:
             return []
         return [
@@ -79,7 +79,8 @@ def rate_limit_plugin(namespace: str, limit: RateLimit) -> dict[str, Any]:
         "plugin": "rate-limiting",
         "config": plugin_config(limit),
     }
-    if limit.redis and limit.redis.password:
+    redis = _redis_in_use(limit)
+    if redis and redis.password:
         reference = {"name": REDIS_SECRET, "key": _PASSWORD_KEY}
         manifest["configPatches"] = [{"path": "/redis/password", "valueFrom": {"secretKeyRef": reference}}]
     return manifest
@@ -87,13 +88,14 @@ def rate_limit_plugin(namespace: str, limit: RateLimit) -> dict[str, Any]:
 
 def plugin_config(limit: RateLimit) -> dict[str, Any]:
     """Return the plugin's `config`, in Kong's spelling, with the fields that were said and no others."""
+    redis = _redis_in_use(limit)
     fields = {
         **{window: getattr(limit, window) for window in ("second", "minute", "hour", "day", "month", "year")},
         "limit_by": limit.limit_by,
         "header_name": limit.header_name,
         "path": limit.path,
         "policy": limit.policy,
-        "redis": _redis(limit.redis) if limit.redis and limit.policy == "redis" else None,
+        "redis": _redis(redis) if redis else None,
         "sync_rate": limit.sync_rate,
         "fault_tolerant": limit.fault_tolerant,
         "hide_client_headers": limit.hide_client_headers,
@@ -132,6 +134,11 @@ def ingress(namespace: str, route: Route, *, through_mesh: bool) -> dict[str, An
         "metadata": {"name": route.service, "namespace": namespace, "annotations": annotations},
         "spec": {"ingressClassName": "kong", "rules": [rule]},
     }
+
+
+def _redis_in_use(limit: RateLimit) -> Redis | None:
+    """Return the redis that counts; an application with another policy may still inherit the stack's."""
+    return limit.redis if limit.policy == "redis" else None
 
 
 def _redis(redis: Redis) -> dict[str, Any]:

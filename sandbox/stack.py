@@ -69,7 +69,7 @@ def up() -> int:
     else:
         with steps.step("pulumi up"):
             select_stack()
-            _pulumi("up", "--yes", "--skip-preview", "--suppress-permalink")
+            _pulumi("up", "--yes", "--skip-preview", "--suppress-permalink=true")
         outputs = json.loads(_pulumi_output("stack", "output", "--json", "--stack", STACK))
     _summarize(facts, steps, outputs, rehearsed=bool(missing))
     return 0
@@ -79,16 +79,22 @@ def down() -> int:
     """Destroy the stack, end the sandbox and remove its folder."""
     steps = Steps()
     found = cluster.status()
-    if found.facts is None:
+    # An `up` that failed or was killed leaves the folder, and what already ran, without facts.
+    if not CHECKOUT.sandbox.exists():
         print("There is no sandbox.")
         return 0
+    code = 0
     if found.ready and not engine.missing() and _has_stack():
         with steps.step("pulumi destroy"):
-            _pulumi("destroy", "--yes", "--skip-preview", "--suppress-permalink")
+            try:
+                _pulumi("destroy", "--yes", "--skip-preview", "--suppress-permalink=true")
+            except SandboxError as problem:
+                print(f"\n{problem} The sandbox ends all the same.", file=sys.stderr)
+                code = 1
     with steps.step("sandbox down"):
         cluster.down()
     _print_steps(steps)
-    return 0
+    return code
 
 
 def _rehearse() -> dict[str, Any]:
@@ -126,8 +132,14 @@ def _pulumi(*arguments: str) -> None:
     command = ["pulumi", *arguments, "--stack", STACK, "--config-file", config]
     if not sys.stdout.isatty():
         command.append("--non-interactive")
-    done = subprocess.run(command, cwd=CHECKOUT.root, env=tools.environment(), check=False)
-    if done.returncode:
+    with subprocess.Popen(command, cwd=CHECKOUT.root, env=tools.environment()) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            # The terminal interrupts Pulumi too, which then ends by itself: killed, it would leave its lock on the stack.
+            process.wait()
+            raise
+    if code:
         raise SandboxError(f"`pulumi {arguments[0]}` failed; what stopped it stands above.")
 
 

@@ -27,7 +27,7 @@ from settings.model import (
     Route,
     Settings,
 )
-from settings.reader import SettingsError, camel, check_known, read, show
+from settings.reader import SettingsError, camel, check_known, read
 
 __all__ = [
     "KEYS",
@@ -92,21 +92,30 @@ def charts_in_use(settings: Settings) -> list[str]:
 def _decode(key: str, text: str) -> Any:
     """Return the value behind what the engine hands over: text as it is, all else as JSON."""
     check_known([key], KEYS, "")
-    if typing.get_type_hints(Settings)[KEYS[key]] is str:
+    kind = typing.get_type_hints(Settings)[KEYS[key]]
+    if kind is str:
         return text
     try:
         return json.loads(text)
     except ValueError:
-        raise SettingsError(f"{key} is {show(text)}: it must be written as YAML, or set with --path.") from None
+        if kind is bool:
+            return text
+        # The text is not shown: a password may be in it.
+        raise SettingsError(
+            f"{key} is plain text: write it as YAML in the stack file, or set its fields one by one with "
+            f"`pulumi config set --path '{PROJECT}:{key}…'`."
+        ) from None
 
 
 def _check_secrets(settings: Settings, secrets: Collection[str]) -> None:
-    holders = {"rateLimit": [settings.rate_limit]}
-    holders["applications"] = [settings.limit_of(application) for application in settings.applications]
-    for key, limits in holders.items():
-        plain = not {key, "rateLimit"} & set(secrets)
-        if plain and any(limit.redis and limit.redis.password for limit in limits):
+    places = [("rateLimit", "rateLimit", settings.rate_limit.redis)]
+    for index, application in enumerate(settings.applications):
+        if "password" in (application.rate_limit.get("redis") or {}):
+            own = settings.limit_of(application).redis
+            places.append(("applications", f"applications[{index}].rateLimit", own))
+    for key, where, redis in places:
+        if redis and redis.password and key not in secrets:
             raise SettingsError(
-                f"{key} holds a redis password in plain text: take it out of the stack file and store it with "
-                f"`pulumi config set --secret --path '{PROJECT}:rateLimit.redis.password'`."
+                f"{where}.redis.password is in plain text: take it out of the stack file and store it with "
+                f"`pulumi config set --secret --path '{PROJECT}:{where}.redis.password'`."
             )

@@ -77,7 +77,7 @@ def _check_windows(limit: RateLimit, where: str) -> None:
     for (short, few), (long, many) in itertools.pairwise(windows):
         if many < few:
             raise SettingsError(
-                f"The rate limit of {where} allows {few} a {short} and {many} a {long}: "
+                f"The rate limit of {where} allows {few} per {short} and {many} per {long}: "
                 f"set rateLimit.{long} to {few} or more, or rateLimit.{short} to {many} or less."
             )
 
@@ -137,10 +137,21 @@ def _check_observability(settings: Settings, root: Path) -> None:
 def _check_charts(settings: Settings, root: Path) -> None:
     check_known(settings.charts, CHARTS, "charts")
     for name, source in settings.charts.items():
-        if not isinstance(source, str) or not source:
+        scheme = _scheme(source)
+        if scheme is None:
             raise SettingsError(f"charts.{name} is {show(source)}: it must be a repository URL, oci://… or a folder.")
-        if urlsplit(source).scheme not in ("http", "https", "oci"):
+        if scheme not in ("http", "https", "oci"):
             _check_chart_folder(name, root / Path(source).expanduser(), source)
+
+
+def _scheme(source: Any) -> str | None:
+    """Return the scheme of a URL, empty for a path; None for what is neither."""
+    if not isinstance(source, str) or not source:
+        return None
+    try:
+        return urlsplit(source).scheme
+    except ValueError:
+        return None
 
 
 def _check_chart_folder(name: str, path: Path, source: str) -> None:
@@ -148,7 +159,7 @@ def _check_chart_folder(name: str, path: Path, source: str) -> None:
         return
     try:
         described = yaml.safe_load((path / "Chart.yaml").read_text(encoding="utf-8"))["name"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         raise SettingsError(
             f"charts.{name} is {show(source)}: there is no readable chart (a folder with a Chart.yaml, or a .tgz file); "
             f"put the chart {CHARTS[name].name} {CHARTS[name].version} there, or leave the key out."

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from settings.reader import limits, matching, override
+from settings.reader import limits, matching, override, private
 
 # The windows of a rate limit, in ascending order.
 WINDOWS = ("second", "minute", "hour", "day", "month", "year")
 
-_NAME = matching(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "a name of small letters, digits and hyphens")
+_NAME = matching(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "a name of at most 63 small letters, digits and hyphens")
 _PORT = limits(1, 65535)
 _SECONDS = limits(1, 3600)
 _COUNT = limits(1, 1_000_000_000)
@@ -53,7 +53,7 @@ class Redis:
     host: str = ""
     port: int = field(default=6379, metadata=_PORT)
     username: str = ""
-    password: str = field(default="", repr=False)
+    password: str = field(default="", repr=False, metadata=private())
     database: int = field(default=0, metadata=limits(0, 65535))
     timeout: int = field(default=2000, metadata=limits(1, 2_147_483_646))
     ssl: bool = False
@@ -75,7 +75,7 @@ class RateLimit:
     header_name: str | None = None
     path: str | None = field(default=None, metadata=matching(r"/\S*", "a path that starts with /"))
     policy: Literal["local", "redis", "cluster"] = "local"
-    redis: Redis | None = None
+    redis: Redis | None = field(default=None, metadata=private())
     sync_rate: float | None = field(default=None, metadata=limits(-1, 3600))
     fault_tolerant: bool | None = None
     hide_client_headers: bool | None = None
@@ -156,7 +156,7 @@ class Images:
 
     registry: str = field(
         default="",
-        metadata=matching(r"|[a-z0-9][a-z0-9.:/_-]*[a-z0-9]", "a registry's host and path without https://"),
+        metadata=matching(r"|(?!\w+://)[a-z0-9][a-z0-9.:/_-]*[a-z0-9]", "a registry's host and path without https://"),
     )
 
 
@@ -194,4 +194,4 @@ class Settings:
             base = replace(self.rate_limit, second=None, minute=None, hour=None, day=None, month=None, year=None)
         else:
             base = self.rate_limit
-        return override(base, own, f"applications.{application.name}.rateLimit")
+        return override(base, own, f"applications[{self.applications.index(application)}].rateLimit")

@@ -41,10 +41,15 @@ def matching(pattern: str, meaning: str) -> dict[str, str]:
     return {"pattern": pattern, "meaning": meaning}
 
 
-def read(kind: type[T], value: Any, key: str) -> T:
+def private() -> dict[str, bool]:
+    """Return field metadata for what no error sentence may show."""
+    return {"private": True}
+
+
+def read(kind: type[T], value: Any, key: str, metadata: Mapping[str, Any] = types.MappingProxyType({})) -> T:
     """Return `value`, found under the configuration key `key`, as an instance of the dataclass `kind`."""
     if not isinstance(value, Mapping):
-        raise SettingsError(f"{key} is {show(value)}: it must be an object with the keys {_keys(kind)}.")
+        raise SettingsError(f"{key} is {_shown(value, metadata)}: it must be an object with the keys {_keys(kind)}.")
     hints = typing.get_type_hints(kind)
     fields = {camel(field.name): field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     check_known(value, fields, key)
@@ -83,13 +88,16 @@ def check_known(names: typing.Iterable[str], known: typing.Collection[str], key:
     """Raise for the first of `names`, found under `key`, that is not among the `known` ones."""
     for name in names:
         if name not in known:
-            raise SettingsError(f"{join(key, str(name))} is not a setting{_nearest(str(name), known)}.")
+            raise SettingsError(f"{join(key, str(name))} is not a setting{_nearest(str(name), known)}")
 
 
 def show(value: Any) -> str:
     """Return a short form of a value for an error sentence."""
-    if isinstance(value, bool):
-        return str(value).lower()
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, (Mapping, list)):
+        # Not what is in it: that may be long, or a password.
+        return "an object" if isinstance(value, Mapping) else "a list"
     text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else text[:57] + "…"
 
@@ -106,7 +114,7 @@ def _convert(hint: Any, value: Any, key: str, metadata: Mapping[str, Any]) -> An
     if origin is tuple:
         return _sequence(arguments[0], value, key)
     if dataclasses.is_dataclass(hint):
-        return read(typing.cast(type, hint), value, key)
+        return read(typing.cast(type, hint), value, key, metadata)
     if origin is dict:
         return _mapping(value, key)
     return _scalar(hint, value, key, metadata)
@@ -128,13 +136,17 @@ def _scalar(kind: Any, value: Any, key: str, metadata: Mapping[str, Any]) -> Any
     accepted = (int, float) if kind is float else kind
     # bool is an int in Python, and a port of `true` would otherwise be port 1.
     if not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool)):
-        raise SettingsError(f"{key} is {show(value)}: it must be {_NAMES[kind]}.")
+        raise SettingsError(f"{key} is {_shown(value, metadata)}: it must be {_NAMES[kind]}.")
     if "minimum" in metadata and not metadata["minimum"] <= value <= metadata["maximum"]:
         low, high = metadata["minimum"], metadata["maximum"]
-        raise SettingsError(f"{key} is {show(value)}: it must lie between {low} and {high}.")
+        raise SettingsError(f"{key} is {_shown(value, metadata)}: it must lie between {low} and {high}.")
     if "pattern" in metadata and not re.fullmatch(metadata["pattern"], str(value)):
-        raise SettingsError(f"{key} is {show(value)}: it must be {metadata['meaning']}.")
+        raise SettingsError(f"{key} is {_shown(value, metadata)}: it must be {metadata['meaning']}.")
     return value
+
+
+def _shown(value: Any, metadata: Mapping[str, Any]) -> str:
+    return "[secret]" if metadata.get("private") else show(value)
 
 
 def _keys(kind: Any) -> str:
@@ -143,8 +155,9 @@ def _keys(kind: Any) -> str:
 
 def _nearest(name: str, known: typing.Iterable[str]) -> str:
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f": did you mean {close[0]}?" if close else f": the keys there are {', '.join(known)}"
+    spelled = {other.lower(): other for other in known}
+    close = difflib.get_close_matches(name.lower(), spelled, n=1)
+    return f": did you mean {spelled[close[0]]}?" if close else f": the keys there are {', '.join(known)}."
 
 
 def _either(choices: tuple[Any, ...]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from stack import Project, Stack, make_project
 
 from sandbox import cluster, tools
 from sandbox.facts import Facts
@@ -49,3 +50,21 @@ def sandbox() -> Iterator[Sandbox]:
     yield Sandbox(CHECKOUT, facts)
     if not was_up:
         cluster.down()
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Copy the checkout, so that no test touches a sandbox that its user has up there."""
+    return make_project(tmp_path_factory.mktemp("copy").resolve())
+
+
+@pytest.fixture(scope="session")
+def stack(project: Project) -> Iterator[Stack]:
+    """Bring the whole stack up in the copy's sandbox, by Pulumi's engine or rehearsed, and take it down."""
+    found = Stack(project)
+    try:
+        found.up()
+        yield found
+    finally:
+        found.down()
+    project.assert_home_untouched("After `up` and `down`")

@@ -1,0 +1,704 @@
+"""The commands that the stack runs against the cluster: what they wait for, and why they give up."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from cluster import command, deployments, gateway_ready, mesh_ready, precheck
+from cluster.command import CommandError
+from cluster.kubectl import Kubectl, KubectlError
+from versions import KUBERNETES_MINIMUM, KUBERNETES_TESTED
+
+Object = dict[str, Any]
+
+
+class FakeKubectl(Kubectl):
+    """kubectl for a cluster that is a list of objects.
+
+    `later`: (seconds, object): what is there from then on, in place of an object of its kind and name.
+    """
+
+    def __init__(self, *objects: Object) -> None:
+        super().__init__([])
+        self.objects = list(objects)
+        self.later: list[tuple[float, Object]] = []
+        self.version = {"major": "1", "minor": str(KUBERNETES_TESTED[1]), "gitVersion": "v1.35.1"}
+        self.may_not: set[str] = set()
+        self.unknown: set[str] = set()
+        self.seconds = 0.0
+
+    def run(self, *arguments: str, stdin: str | None = None) -> str:
+        """Answer `get --raw /version`, `get` and `create` of access reviews."""
+        if arguments == ("get", "--raw", "/version"):
+            return json.dumps(self.version)
+        if arguments[0] == "create":
+            return self._reviews(json.loads(stdin or "")["items"])
+        assert arguments[0] == "get"
+        kinds, *names = [argument for argument in arguments[1:] if not argument.startswith("--")]
+        options = dict(argument[2:].partition("=")[::2] for argument in arguments if argument.startswith("--"))
+        if kinds in self.unknown:
+            raise KubectlError(f'error: the server doesn\'t have a resource type "{kinds}"')
+        found = [item for item in self._now() if _selected(item, kinds.split(","), options)]
+        if names:
+            found = [item for item in found if item["metadata"]["name"] in names]
+            return json.dumps(found[0]) if found else ""
+        return json.dumps({"kind": "List", "items": found})
+
+    def _now(self) -> list[Object]:
+        current = {(item["kind"], item["metadata"]["name"]): item for item in self.objects}
+        for since, item in self.later:
+            if self.seconds >= since:
+                current[item["kind"], item["metadata"]["name"]] = item
+        return list(current.values())
+
+    def _reviews(self, reviews: list[Object]) -> str:
+        for review in reviews:
+            assert review["kind"] == "SelfSubjectAccessReview"
+            assert review["spec"]["resourceAttributes"]["verb"] == "create"
+            review["status"] = {"allowed": review["spec"]["resourceAttributes"]["resource"] not in self.may_not}
+        return "\n".join(json.dumps(review, indent=4) for review in reviews)
+
+
+def _selected(item: Object, kinds: list[str], options: dict[str, str]) -> bool:
+    kind, namespace = item["kind"].lower(), item["metadata"].get("namespace")
+    if not {kind, f"{kind}s", f"{kind}es"} & set(kinds):
+        return False
+    if namespace and "all-namespaces" not in options and options.get("namespace") != namespace:
+        return False
+    labels = item["metadata"].get("labels") or {}
+    for term in re.split(r",(?![^(]*\))", options.get("selector", "")):
+        if among := re.fullmatch(r"(\S+) in \((.*)\)", term):
+            if labels.get(among[1]) not in among[2].split(","):
+                return False
+        elif term and labels.get(term.partition("=")[0]) != term.partition("=")[2]:
+            return False
+    return True
+
+
+class Clock:
+    """Time that passes only where somebody sleeps."""
+
+    def __init__(self, kubectl: FakeKubectl) -> None:
+        self._kubectl = kubectl
+
+    def monotonic(self) -> float:
+        return self._kubectl.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self._kubectl.seconds += seconds
+
+
+@pytest.fixture
+def kubectl(monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
+    """Make a cluster of nothing that the commands work on."""
+    made = FakeKubectl()
+    monkeypatch.setattr(command, "kubectl", lambda _: made)
+    monkeypatch.setattr(command, "time", Clock(made))
+    return made
+
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command and return what it prints, as JSON."""
+
+    def execute(module: ModuleType, *arguments: str) -> Any:
+        monkeypatch.setattr(sys, "argv", [module.__name__, "--context", "one", *arguments])
+        command.run(module.main)
+        return json.loads(capsys.readouterr().out)
+
+    return execute
+
+
+def failure(run: Run, module: ModuleType, *arguments: str) -> str:
+    """Return the sentence that a command ends with."""
+    with pytest.raises(SystemExit) as caught:
+        run(module, *arguments)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert not re.search(r"\.\.|None", text), text
+    return text
+
+
+def helm(kind: str, name: str, release: str = "", namespace: str = "", **fields: Any) -> Object:
+    """Return an object as the Helm release of that name and namespace made it, or nobody."""
+    annotations = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": namespace}
+    metadata = {"name": name, **({"annotations": annotations} if release else {}), **fields.pop("metadata", {})}
+    return {"kind": kind, "metadata": metadata, **fields}
+
+
+# --- precheck: the version -------------------------------------------------------------------------------------------
+
+
+def test_the_precheck_of_an_empty_cluster_prints_its_version(kubectl: FakeKubectl, run: Run) -> None:
+    assert run(precheck, "--first", "--digest", "abc") == {"kubernetes": "v1.35.1"}
+    assert kubectl.seconds == 0
+
+
+@pytest.mark.parametrize("version", [("1", "31"), ("1", "31+"), ("1", "9"), ("0", "99")])
+def test_an_old_kubernetes_is_refused(version: tuple[str, str], kubectl: FakeKubectl, run: Run) -> None:
+    kubectl.version |= {"major": version[0], "minor": version[1]}
+    shown = ".".join(version).rstrip("+")
+    assert failure(run, precheck) == (
+        f"The cluster runs Kubernetes {shown}: this Istio needs 1.32 or newer; upgrade the cluster, or choose another one."
+    )
+
+
+@pytest.mark.parametrize("minor", ["36", "36+", "100"])
+def test_a_new_kubernetes_is_a_warning(
+    minor: str, kubectl: FakeKubectl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubectl.version["minor"] = minor
+    monkeypatch.setattr(sys, "argv", ["precheck", "--context", "one"])
+    command.run(precheck.main)
+    said = capsys.readouterr()
+    assert said.err == (
+        f"warning: Kubernetes 1.{minor.rstrip('+')} is newer than 1.35, the newest that this Istio was tested with.\n"
+    )
+    assert json.loads(said.out) == {"kubernetes": "v1.35.1"}
+
+
+@pytest.mark.parametrize("minor", ["32", "32+", "33-gke.1", "35", "35+"])
+def test_a_kubernetes_in_between_is_fine(minor: str) -> None:
+    assert (KUBERNETES_MINIMUM, KUBERNETES_TESTED) == ((1, 32), (1, 35))
+    assert precheck.check_version("1", minor) is None
+
+
+# --- precheck: permissions -------------------------------------------------------------------------------------------
+
+
+def test_missing_permissions_are_listed(kubectl: FakeKubectl, run: Run) -> None:
+    kubectl.may_not = {"clusterroles", "customresourcedefinitions", "namespaces"}
+    assert failure(run, precheck) == (
+        "This user may not create namespaces, clusterroles, customresourcedefinitions: ask for those permissions "
+        "(cluster-admin has them), or name another context."
+    )
+
+
+# --- precheck: strangers ---------------------------------------------------------------------------------------------
+
+SIDECARS = [{"name": "rev.namespace.sidecar-injector.istio.io", "clientConfig": {}}]
+HOW = "uninstall that one first (istioctl uninstall --purge, or helm uninstall)."
+PART = {"labels": {"app.kubernetes.io/part-of": "istio"}}
+
+
+def in_namespace(namespace: str, **labels: str) -> Object:
+    return {"namespace": namespace, "labels": labels}
+
+
+STRANGERS = {
+    "webhook of istioctl": (
+        helm("MutatingWebhookConfiguration", "istio-sidecar-injector", webhooks=SIDECARS),
+        "The webhook configuration istio-sidecar-injector belongs to another Istio: two meshes would inject the same "
+        f"pods; {HOW}",
+    ),
+    "webhook of another namespace": (
+        helm("MutatingWebhookConfiguration", "istio-sidecar-injector-two", "istiod", "mesh-two", webhooks=SIDECARS),
+        "The webhook configuration istio-sidecar-injector-two belongs to another Istio: two meshes would inject the same "
+        f"pods; {HOW}",
+    ),
+    "validating webhook": (
+        helm("ValidatingWebhookConfiguration", "istio-validator", webhooks=[{"name": "rev.validation.istio.io"}]),
+        f"The webhook configuration istio-validator belongs to another Istio: two meshes would inject the same pods; {HOW}",
+    ),
+    "ingress class": (
+        helm("IngressClass", "kong"),
+        "The IngressClass kong is there already and is not this stack's: two controllers would serve one class; uninstall "
+        "the other Kong first.",
+    ),
+    "ingress class of another release": (
+        helm("IngressClass", "kong", "kong", "kong"),
+        "The IngressClass kong is there already and is not this stack's: two controllers would serve one class; uninstall "
+        "the other Kong first.",
+    ),
+    "istiod": (
+        helm("Deployment", "istiod-1-20", metadata=in_namespace("mesh", app="istiod")),
+        f"The Deployment mesh/istiod-1-20 is the control plane of another Istio: {HOW}",
+    ),
+    "istiod of another release": (
+        helm("Deployment", "istiod", "istiod", "mesh", metadata=in_namespace("mesh", app="istiod")),
+        f"The Deployment mesh/istiod is the control plane of another Istio: {HOW}",
+    ),
+    "definition": (
+        helm("CustomResourceDefinition", "gateways.networking.istio.io", metadata=dict(PART)),
+        "The definition gateways.networking.istio.io is there already and is not the release istio-base's: Helm would "
+        "refuse it; uninstall the other Istio and delete its definitions (kubectl delete crd --selector "
+        "app.kubernetes.io/part-of=istio).",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+@pytest.mark.parametrize("first", [True, False])
+def test_what_a_stranger_made_is_refused(name: str, first: bool, kubectl: FakeKubectl, run: Run) -> None:
+    item, text = STRANGERS[name]
+    kubectl.objects = [item]
+    assert failure(run, precheck, *(["--first"] if first else [])) == text
+
+
+OURS = [
+    helm("MutatingWebhookConfiguration", "istio-sidecar-injector", "istiod", "istio-system", webhooks=SIDECARS),
+    helm(
+        "ValidatingWebhookConfiguration", "v", "istio-base", "istio-system", webhooks=[{"name": "validation.istio.io"}]
+    ),
+    helm("IngressClass", "kong", "kong-istio", "kong-istio"),
+    helm("Deployment", "istiod", "istiod", "istio-system", metadata=in_namespace("istio-system", app="istiod")),
+    helm("CustomResourceDefinition", "sidecars.networking.istio.io", "istio-base", "istio-system", metadata=dict(PART)),
+]
+UNCONCERNED = [
+    helm("MutatingWebhookConfiguration", "cert-manager", webhooks=[{"name": "webhook.cert-manager.io"}]),
+    helm("ValidatingWebhookConfiguration", "empty"),
+    helm("IngressClass", "nginx"),
+    helm("Deployment", "shop", metadata=in_namespace("istio-system", app="shop")),
+    helm("CustomResourceDefinition", "kongplugins.configuration.konghq.com"),
+]
+
+
+@pytest.mark.parametrize("arguments", [["--first"], []])
+def test_what_the_stack_made_and_what_is_no_mesh_is_fine(arguments: list[str], kubectl: FakeKubectl, run: Run) -> None:
+    kubectl.objects = [*OURS, *UNCONCERNED]
+    assert run(precheck, *arguments) == {"kubernetes": "v1.35.1"}
+
+
+def test_kinds_that_the_cluster_does_not_know_are_no_reason_to_stop(kubectl: FakeKubectl, run: Run) -> None:
+    kubectl.unknown = {"customresourcedefinitions"}
+    assert run(precheck)
+
+
+def release(name: str, namespace: str) -> Object:
+    labels = {"owner": "helm", "name": name, "version": "1"}
+    return helm("Secret", f"sh.helm.release.v1.{name}.v1", metadata=in_namespace(namespace, **labels))
+
+
+RELEASES = {
+    "istio-base": "istio-system",
+    "istiod": "istio-system",
+    "kong-istio": "kong-istio",
+    "prometheus": "istio-system",
+    "grafana": "istio-system",
+    "kiali": "istio-system",
+}
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_a_release_of_our_name_is_refused_at_first_only(name: str, kubectl: FakeKubectl, run: Run) -> None:
+    namespace = RELEASES[name]
+    kubectl.objects = [release(name, namespace)]
+    assert run(precheck)
+    assert failure(run, precheck, "--first") == (
+        f"The Helm release {name} is in {namespace} already and not in this stack's state: it is another installation, or "
+        f"the rest of an `up` that was killed; remove it with `helm uninstall {name} --namespace {namespace}`."
+    )
+
+
+@pytest.mark.parametrize(("name", "namespace"), [("grafana", "monitoring"), ("nginx", "istio-system")])
+def test_other_releases_are_fine(name: str, namespace: str, kubectl: FakeKubectl, run: Run) -> None:
+    kubectl.objects = [release(name, namespace)]
+    assert run(precheck, "--first")
+
+
+# --- deployments -----------------------------------------------------------------------------------------------------
+
+IMAGES = {"proxy": "kong:3.9.1", "ingress-controller": "docker.io/kong/kubernetes-ingress-controller:3.5.13"}
+
+
+def deployment(
+    name: str = "istiod",
+    namespace: str = "istio-system",
+    *,
+    ready: bool = True,
+    images: dict[str, str] | None = None,
+    status: Object | None = None,
+) -> Object:
+    images = {"discovery": "docker.io/istio/pilot:1.30.3"} if images is None else images
+    count = 1 if ready else 0
+    return {
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace, "generation": 2},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"spec": {"containers": [{"name": key, "image": image} for key, image in images.items()]}},
+        },
+        "status": {
+            "observedGeneration": 2,
+            "updatedReplicas": count,
+            "availableReplicas": count,
+            **(status or {}),
+        },
+    }
+
+
+def pod(status: Object, app: str = "istiod", namespace: str = "istio-system") -> Object:
+    return {
+        "kind": "Pod",
+        "metadata": {"name": f"{app}-1", "namespace": namespace, "labels": {"app": app}},
+        "status": status,
+    }
+
+
+def waiting(reason: str, message: str = "", *, container: str = "discovery", init: bool = False) -> Object:
+    state = {"reason": reason, **({"message": message} if message else {})}
+    return {
+        "initContainerStatuses" if init else "containerStatuses": [{"name": container, "state": {"waiting": state}}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "available"),
+    [
+        ({}, True),
+        ({"observedGeneration": 1}, False),
+        ({"updatedReplicas": 0}, False),
+        ({"availableReplicas": 0}, False),
+        ({"availableReplicas": 3}, True),
+    ],
+)
+def test_a_deployment_is_available_when_its_newest_generation_is(status: Object, available: bool) -> None:
+    assert deployments.is_available(deployment(status=status)) is available
+
+
+def test_a_deployment_that_nobody_looked_at_is_not_available() -> None:
+    fresh = deployment()
+    del fresh["status"]
+    assert not deployments.is_available(fresh)
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("kong:3.9.1", "3.9.1"),
+        ("mirror.example:5000/library/kong:3.9.1", "3.9.1"),
+        ("mirror.example:5000/library/kong", "latest"),
+        ("kong@sha256:abc", "sha256:abc"),
+        ("kong:3.9@sha256:abc", "3.9"),
+    ],
+)
+def test_the_version_of_an_image(image: str, version: str) -> None:
+    assert deployments.version_of(image) == version
+
+
+LOOK = "look at `kubectl --namespace istio-system describe deployment istiod` and at its pods."
+
+
+@pytest.mark.parametrize(
+    ("objects", "why"),
+    [
+        ([], " (there is no such Deployment)"),
+        ([deployment(ready=False)], ""),
+        (
+            [deployment(ready=False), pod(waiting("ImagePullBackOff", "Back-off pulling image\n  x"))],
+            " (container discovery: ImagePullBackOff Back-off pulling image x)",
+        ),
+        (
+            [deployment(ready=False), pod(waiting("CrashLoopBackOff", container="init", init=True))],
+            " (container init: CrashLoopBackOff)",
+        ),
+        ([deployment(ready=False), pod(waiting("ContainerCreating"))], ""),
+        ([deployment(ready=False), pod(waiting("PodInitializing"))], ""),
+        ([deployment(ready=False), pod(waiting("ImagePullBackOff"), app="other")], ""),
+        ([deployment(ready=False), pod(waiting("ImagePullBackOff"), namespace="other")], ""),
+        (
+            [
+                deployment(ready=False),
+                pod(
+                    {
+                        "conditions": [
+                            {
+                                "type": "PodScheduled",
+                                "status": "False",
+                                "reason": "Unschedulable",
+                                "message": "0/1 nodes are available: 1 Insufficient memory",
+                            }
+                        ]
+                    }
+                ),
+            ],
+            " (pod istiod-1: Unschedulable 0/1 nodes are available: 1 Insufficient memory)",
+        ),
+        (
+            [
+                deployment(
+                    ready=False,
+                    status={
+                        "conditions": [
+                            {"type": "Progressing", "status": "True", "message": "going"},
+                            {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"},
+                        ]
+                    },
+                )
+            ],
+            " (exceeded quota)",
+        ),
+    ],
+)
+def test_a_deployment_that_does_not_become_available_says_why(
+    objects: list[Object], why: str, kubectl: FakeKubectl
+) -> None:
+    kubectl.objects = objects
+    with pytest.raises(CommandError) as caught:
+        deployments.wait(kubectl, "istio-system", "istiod", 60)
+    assert str(caught.value) == f"The Deployment istio-system/istiod is not available after 60 s{why}: {LOOK}"
+    assert kubectl.seconds == pytest.approx(60, abs=1)
+
+
+def test_a_deployment_is_waited_for(kubectl: FakeKubectl) -> None:
+    kubectl.objects = [deployment(ready=False)]
+    kubectl.later = [(30, deployment())]
+    assert deployments.wait(kubectl, "istio-system", "istiod", 60) == {"discovery": "docker.io/istio/pilot:1.30.3"}
+    assert kubectl.seconds == pytest.approx(30, abs=1)
+
+
+# --- mesh_ready ------------------------------------------------------------------------------------------------------
+
+
+def webhook(*bundles: str) -> Object:
+    return {
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "istio-sidecar-injector"},
+        "webhooks": [
+            {"name": f"{index}.istio.io", "clientConfig": {"caBundle": bundle} if bundle else {}}
+            for index, bundle in enumerate(bundles)
+        ],
+    }
+
+
+def test_the_mesh_is_ready_once_every_webhook_has_its_ca(kubectl: FakeKubectl, run: Run) -> None:
+    kubectl.objects = [deployment(), webhook("", "")]
+    kubectl.later = [(5, webhook("Q0E=", "")), (20, webhook("Q0E=", "Q0E="))]
+    assert run(mesh_ready, "--timeout", "60") == {"istiod": "1.30.3"}
+    assert kubectl.seconds == pytest.approx(20, abs=1)
+
+
+def test_the_mesh_is_not_ready_before_its_deployment(kubectl: FakeKubectl, run: Run) -> None:
+    kubectl.objects = [deployment(ready=False), webhook("Q0E=")]
+    assert failure(run, mesh_ready, "--timeout", "60").startswith(
+        "The Deployment istio-system/istiod is not available after 60 s"
+    )
+
+
+WITHOUT_CA = (
+    "no pod of the mesh could start; look at `kubectl --namespace istio-system logs deployment/istiod`, or raise "
+    "istio.readyTimeoutSeconds."
+)
+
+
+@pytest.mark.parametrize("hook", [[webhook("")], [webhook()], [], [webhook("Q0E=", "")]])
+def test_a_mesh_that_gets_no_ca_is_given_up_at_the_limit(hook: list[Object], kubectl: FakeKubectl, run: Run) -> None:
+    stuck = pod(waiting("ImagePullBackOff", "Back-off pulling image istio/pilot"))
+    kubectl.objects = [deployment(ready=False), stuck, *hook]
+    assert failure(run, mesh_ready, "--timeout", "45") == (
+        "istiod has not put its CA into the webhook istio-sidecar-injector within 45 s (container discovery: "
+        f"ImagePullBackOff Back-off pulling image istio/pilot): {WITHOUT_CA}"
+    )
+    assert kubectl.seconds == pytest.approx(45, abs=1)
+
+
+@pytest.mark.usefixtures("kubectl")
+def test_a_mesh_whose_istiod_is_missing_says_so(run: Run) -> None:
+    assert failure(run, mesh_ready, "--timeout", "1") == (
+        "istiod has not put its CA into the webhook istio-sidecar-injector within 1 s (there is no such Deployment): "
+        f"{WITHOUT_CA}"
+    )
+
+
+def test_without_injection_there_is_no_webhook_to_wait_for(kubectl: FakeKubectl, run: Run) -> None:
+    kubectl.objects = [deployment()]
+    assert run(mesh_ready, "--no-injection") == {"istiod": "1.30.3"}
+    assert kubectl.seconds == 0
+
+
+# --- gateway_ready ---------------------------------------------------------------------------------------------------
+
+KONG = deployment("kong-istio-kong", "kong-istio", images=IMAGES)
+VERSIONS = {"kong": "3.9.1", "controller": "3.5.13"}
+
+
+def service(*ingress: Object, port: int = 80) -> Object:
+    return {
+        "kind": "Service",
+        "metadata": {"name": "kong-istio-kong-proxy", "namespace": "kong-istio"},
+        "spec": {
+            "ports": [
+                {"name": "kong-proxy-tls", "port": 443, "nodePort": 30443},
+                {"name": "kong-proxy", "port": port, "nodePort": 30080},
+            ]
+        },
+        "status": {"loadBalancer": {"ingress": list(ingress)}} if ingress else {"loadBalancer": {}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("entry", "port", "address", "url"),
+    [
+        ({"ip": "192.0.2.1"}, 80, "192.0.2.1", "http://192.0.2.1"),
+        ({"hostname": "lb.example"}, 80, "lb.example", "http://lb.example"),
+        ({"ip": "192.0.2.1", "hostname": "lb.example"}, 80, "192.0.2.1", "http://192.0.2.1"),
+        ({"ip": "2001:db8::1"}, 80, "2001:db8::1", "http://[2001:db8::1]"),
+        ({"ip": "2001:db8::1"}, 8000, "2001:db8::1", "http://[2001:db8::1]:8000"),
+        ({"ip": "192.0.2.1"}, 8000, "192.0.2.1", "http://192.0.2.1:8000"),
+    ],
+)
+def test_the_address_of_a_load_balancer(
+    entry: Object, port: int, address: str, url: str, kubectl: FakeKubectl, run: Run
+) -> None:
+    kubectl.objects = [KONG, service(entry, port=port)]
+    assert run(gateway_ready, "--type", "LoadBalancer") == {"address": address, "url": url, **VERSIONS}
+
+
+def test_a_load_balancer_is_waited_for(kubectl: FakeKubectl, run: Run) -> None:
+    kubectl.objects = [KONG, service()]
+    kubectl.later = [(50, service({"ip": "192.0.2.1"}))]
+    assert run(gateway_ready, "--type", "LoadBalancer", "--address-timeout", "60")["address"] == "192.0.2.1"
+    assert kubectl.seconds == pytest.approx(50, abs=1)
+
+
+@pytest.mark.parametrize("objects", [[KONG], [KONG, service()], [KONG, service({})]])
+def test_a_cluster_that_gives_no_address_is_told_with_the_ways_out(
+    objects: list[Object], kubectl: FakeKubectl, run: Run
+) -> None:
+    kubectl.objects = objects
+    assert failure(run, gateway_ready, "--type", "LoadBalancer", "--address-timeout", "7") == (
+        "The Service kong-istio/kong-istio-kong-proxy has no load balancer address after 7 s, so this cluster seems to "
+        "have nothing that gives one: install one (MetalLB, cloud-provider-kind, `minikube tunnel`), set kong.serviceType "
+        "to NodePort or ClusterIP, or raise kong.addressTimeoutSeconds."
+    )
+    assert kubectl.seconds == pytest.approx(7, abs=1)
+
+
+def node(name: str, **addresses: str) -> Object:
+    listed = [{"type": kind, "address": address} for kind, address in addresses.items()]
+    return {"kind": "Node", "metadata": {"name": name}, "status": {"addresses": listed}}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "address", "url"),
+    [
+        ([node("a", InternalIP="10.0.0.1", Hostname="a")], "10.0.0.1", "http://10.0.0.1:30080"),
+        (
+            [node("a", InternalIP="10.0.0.1"), node("b", InternalIP="10.0.0.2", ExternalIP="192.0.2.2")],
+            "192.0.2.2",
+            "http://192.0.2.2:30080",
+        ),
+        ([node("a", InternalIP="fd00::1")], "fd00::1", "http://[fd00::1]:30080"),
+        ([node("a", Hostname="a.example")], "a.example", "http://a.example:30080"),
+        ([node("a")], "", ""),
+        ([], "", ""),
+    ],
+)
+def test_the_address_of_a_node_port(
+    nodes: list[Object], address: str, url: str, kubectl: FakeKubectl, run: Run
+) -> None:
+    kubectl.objects = [KONG, service(), *nodes]
+    assert run(gateway_ready, "--type", "NodePort") == {"address": address, "url": url, **VERSIONS}
+    assert kubectl.seconds == 0
+
+
+def test_a_cluster_ip_has_no_address(kubectl: FakeKubectl, run: Run) -> None:
+    kubectl.objects = [KONG, service({"ip": "192.0.2.1"}), node("a", ExternalIP="192.0.2.2")]
+    assert run(gateway_ready, "--type", "ClusterIP") == {"address": "", "url": "", **VERSIONS}
+
+
+@pytest.mark.parametrize("kind", ["LoadBalancer", "NodePort", "ClusterIP"])
+def test_a_kong_that_does_not_start_is_told(kind: str, kubectl: FakeKubectl, run: Run) -> None:
+    stuck = pod(waiting("CrashLoopBackOff", container="proxy"), "kong-istio-kong", "kong-istio")
+    kubectl.objects = [deployment("kong-istio-kong", "kong-istio", ready=False), stuck, service({"ip": "192.0.2.1"})]
+    assert failure(run, gateway_ready, "--type", kind, "--timeout", "9") == (
+        "The Deployment kong-istio/kong-istio-kong is not available after 9 s (container proxy: CrashLoopBackOff): look "
+        "at `kubectl --namespace kong-istio describe deployment kong-istio-kong` and at its pods."
+    )
+
+
+# --- kubectl itself --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put a kubectl on PATH, a shell script, and nothing else."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    def make(script: str) -> None:
+        (tmp_path / "kubectl").write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (tmp_path / "kubectl").chmod(0o755)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--context", "one"], "--context one --request-timeout=10s get pods"),
+        (
+            ["--kubeconfig", "~/config", "--context", "one"],
+            "--kubeconfig HOME/config --context one --request-timeout=10s get pods",
+        ),
+    ],
+)
+def test_the_options_of_a_command_reach_kubectl(
+    arguments: list[str],
+    expected: str,
+    program: Callable[[str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program('echo "$*"')
+    monkeypatch.setenv("HOME", os.fspath(tmp_path))
+    made = command.kubectl(command.parser("What it does.").parse_args(arguments))
+    assert made.run("get", "pods").strip() == expected.replace("HOME", str(tmp_path))
+
+
+def test_a_command_does_not_guess_the_context(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.parser("What it does.").parse_args([])
+    assert "the following arguments are required: --context" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        ("echo 'W1 warning' >&2; echo 'error: no such host' >&2; exit 1", "error: no such host"),
+        ("exit 1", "kubectl get failed."),
+    ],
+)
+def test_what_kubectl_says_last_is_the_sentence_of_a_command(
+    script: str, text: str, program: Callable[[str], None], run: Run
+) -> None:
+    program(script)
+    assert failure(run, precheck) == text
+
+
+def test_a_missing_kubectl_is_the_sentence_of_a_command(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert failure(run, mesh_ready) == ("kubectl is not on PATH: install it (https://kubernetes.io/docs/tasks/tools/).")
+
+
+def test_a_kubectl_that_hangs_is_ended(program: Callable[[str], None]) -> None:
+    program("exec /bin/sleep 20")
+    with pytest.raises(KubectlError, match=r"^kubectl get gave no answer within 1 s\.$"):
+        Kubectl(["--context", "one"], timeout_seconds=1).run("get", "pods")
+
+
+def test_an_object_that_is_not_there_is_nothing(program: Callable[[str], None]) -> None:
+    program("exit 0")
+    assert Kubectl(["--context", "one"]).get("service", "a") is None
+
+
+def test_a_kind_that_is_not_there_is_an_empty_list_and_other_errors_are_not(program: Callable[[str], None]) -> None:
+    program("echo \"error: the server doesn't have a resource type 'x'\" >&2; exit 1")
+    assert Kubectl(["--context", "one"]).list("x") == []
+    program("echo 'error: forbidden' >&2; exit 1")
+    with pytest.raises(KubectlError, match="forbidden"):
+        Kubectl(["--context", "one"]).list("x")
