@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from cluster.kubectl import Kubectl, KubectlError
+from cluster.kubectl import Kubectl, KubectlError, NoKubectlError
 
 T = TypeVar("T")
 
@@ -59,6 +59,8 @@ def poll(look: Callable[[], T | None], seconds: float) -> T | None:
         try:
             found = look()
             answered = time.monotonic()
+        except NoKubectlError:
+            raise
         except KubectlError:
             if over or time.monotonic() - answered >= _HICCUP_SECONDS:
                 raise

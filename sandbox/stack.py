@@ -52,7 +52,7 @@ def main() -> int:
         print(f"\n{problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. `make up` goes on from here, `make down` ends it.", file=sys.stderr)
+        print("\nInterrupted. `make down` clears up; after that, `make up` begins anew.", file=sys.stderr)
         return 130
 
 
@@ -140,7 +140,10 @@ def _pulumi(*arguments: str) -> None:
             process.wait()
             raise
     if code:
-        raise SandboxError(f"`pulumi {arguments[0]}` failed; what stopped it stands above.")
+        raise SandboxError(
+            f"`pulumi {arguments[0]}` failed; what stopped it stands above. If that is a lock, an earlier run was killed: "
+            "`make down`, then `make up`."
+        )
 
 
 def _pulumi_output(*arguments: str, folder: Path = CHECKOUT.root) -> str:
