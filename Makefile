@@ -2,10 +2,10 @@
 
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help up down test bench clean
+.PHONY: help up down test bench dashboards clean
 
 help: ## list what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 up: venv/ready ## a control plane, and the whole stack on it
 	@venv/bin/python -m sandbox.stack up
@@ -21,6 +21,9 @@ test: venv/ready-for-tests ## lint, types and every test
 
 bench: venv/ready ## the guide typed as a script against the stack
 	venv/bin/python -m bench
+
+dashboards: venv/ready ## Kiali, Grafana and Prometheus on this machine, until Ctrl-C (STACK=NAME)
+	@venv/bin/python -m checks.forwards $(if $(STACK),--stack $(STACK))
 
 clean: ## also remove the virtual environment and the cache of built tools
 	@if [ -x venv/bin/python ]; then venv/bin/python -m sandbox.stack down && venv/bin/python -m sandbox clean; fi

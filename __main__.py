@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from pathlib import Path
 
@@ -11,16 +12,20 @@ import pulumi_kubernetes
 
 import outputs
 import settings
+from checks.describe import describe
 from cluster import access
-from components import manifests
+from components import images, manifests, pod_security, security
 from components.application import Application, ApplicationArgs, check_route
 from components.charts import chart_source, check_reachable
 from components.gateway import KongGateway, KongGatewayArgs
+from components.istio_gateways import IstioGateways, IstioGatewaysArgs
 from components.leftovers import Leftovers, LeftoversArgs
 from components.mesh import IstioMesh, IstioMeshArgs
+from components.namespaces import Namespaces
 from components.observability import ObservabilityArgs, ObservabilityStack
 from components.precheck import Precheck, PrecheckArgs
 from components.route import RateLimitedRoute, RateLimitedRouteArgs
+from components.verification import Verification, VerificationArgs, rests_on
 from versions import CHARTS
 
 # The engine interrupts the program once a resource has failed; the default answer, a traceback, would bury the reason.
@@ -31,11 +36,17 @@ chosen = settings.load(root)
 charts = {name: chart_source(name, chosen.charts) for name in CHARTS}
 through_mesh = chosen.kong.routing == "mesh"
 cluster = access.Access(kubeconfig=chosen.kubeconfig, context=chosen.kube_context, sandbox=chosen.sandbox)
+namespaces = Namespaces.of(chosen)
 objects = {
     app.name: manifests.read(root / Path(app.manifests).expanduser(), app.namespace) for app in chosen.applications
 }
 for index, app in enumerate(chosen.applications):
-    check_route(objects[app.name], app.route.service, app.route.port, f"applications[{index}]")
+    where = f"applications[{index}]"
+    check_route(objects[app.name], app.route.service, app.route.port, where)
+    security.check_selector(security.routed(objects[app.name], app.route.service), where, chosen.security)
+    if namespaces.harden:
+        pod_security.check(objects[app.name], where)
+images.check(chosen.images, itertools.chain(*objects.values()))
 
 check_reachable(charts[name] for name in settings.charts_in_use(chosen))
 
@@ -70,8 +81,10 @@ mesh = IstioMesh(
         istio=chosen.istio,
         base=charts["base"],
         istiod=charts["istiod"],
+        cni=charts["cni"],
         access=cluster,
-        registry=chosen.images.registry,
+        images=chosen.images,
+        namespaces=namespaces,
     ),
     below(precheck, leftovers),
 )
@@ -82,25 +95,40 @@ gateway = KongGateway(
         chart=charts["kong"],
         access=cluster,
         mesh_ready=mesh.ready,
-        registry=chosen.images.registry,
+        images=chosen.images,
+        namespaces=namespaces,
     ),
     below(precheck, leftovers),
 )
+everything: list[pulumi.Resource] = [precheck, leftovers, mesh, gateway]
+if chosen.istio.ingress_gateway or chosen.istio.egress_gateway:
+    gateways = IstioGatewaysArgs(
+        istio=chosen.istio,
+        chart=charts["gateway"],
+        # A cluster has load balancers for both gateways, or for neither.
+        service_type=chosen.kong.service_type,
+        mesh_ready=mesh.ready,
+        namespaces=namespaces,
+        images=chosen.images,
+    )
+    everything.append(IstioGateways("istio-gateways", gateways, below(precheck, leftovers)))
 for app in chosen.applications:
     application = Application(
         app.name,
         ApplicationArgs(
             namespace=app.namespace,
             objects=objects[app.name],
-            routed_service=app.route.service,
+            route=app.route,
             through_mesh=through_mesh,
             mesh_ready=mesh.ready,
             definitions={"istio.io": mesh.ready, "konghq.com": gateway.ready},
-            registry=chosen.images.registry,
+            images=chosen.images,
+            namespaces=namespaces,
+            only_kong_calls=chosen.security.only_kong_calls,
         ),
         below(precheck, leftovers),
     )
-    RateLimitedRoute(
+    route = RateLimitedRoute(
         f"{app.name}-route",
         RateLimitedRouteArgs(
             namespace=app.namespace,
@@ -112,6 +140,7 @@ for app in chosen.applications:
         ),
         below(precheck, leftovers),
     )
+    everything += [application, route]
 observability = ObservabilityStack(
     "observability",
     ObservabilityArgs(
@@ -120,9 +149,17 @@ observability = ObservabilityStack(
         namespace=mesh.namespace,
         definitions=mesh.definitions,
         root=root,
-        registry=chosen.images.registry,
+        images=chosen.images,
     ),
     below(precheck, leftovers),
 )
 
-outputs.export(chosen, cluster, precheck, mesh, gateway, observability)
+verification: Verification | None = None
+if chosen.checks.enabled:
+    verification = Verification(
+        "verification",
+        VerificationArgs(checks=chosen.checks, target=describe(chosen), rests_on=rests_on(chosen, charts, objects)),
+        below(*everything, observability),
+    )
+
+outputs.export(chosen, cluster, precheck, mesh, gateway, observability, verification)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlencode
 
 import pulumi
 
+from checks.describe import describe
+from checks.forwards import kiali_graph_path
+from checks.target import to_json
 from cluster import gateway_ready as kong
 from cluster.access import Access
 from components.gateway import KongGateway
 from components.mesh import NAMESPACE, IstioMesh
-from components.observability import ObservabilityStack
+from components.observability import GRAFANA_KEY, ObservabilityStack
 from components.precheck import Precheck
+from components.verification import Verification
 from settings import Settings
 
 
@@ -25,6 +28,7 @@ def export(
     mesh: IstioMesh,
     gateway: KongGateway,
     observability: ObservabilityStack,
+    verification: Verification | None,
 ) -> None:
     """Register the stack's outputs."""
     pulumi.export("proxyAddress", gateway.address)
@@ -45,6 +49,9 @@ def export(
     pulumi.export("commands", commands(chosen, access))
     if chosen.observability.kiali.enabled:
         pulumi.export("kialiGraph", kiali_graph(chosen))
+    pulumi.export("checksTarget", to_json(describe(chosen)))
+    if verification:
+        pulumi.export("checks", verification.counts)
 
 
 def commands(chosen: Settings, access: Access) -> dict[str, str]:
@@ -62,7 +69,7 @@ def commands(chosen: Settings, access: Access) -> dict[str, str]:
     if shown.grafana.enabled:
         password = "{.data.admin-password}"  # noqa: S105 -- where the password is, not what it is
         found["grafanaPassword"] = (
-            f"{kubectl} get secret grafana-admin --output jsonpath='{password}' | base64 --decode"
+            f"{kubectl} get secret {shown.grafana.admin_secret or GRAFANA_KEY} --output jsonpath='{password}' | base64 --decode"
         )
     if chosen.kong.service_type == "ClusterIP":
         there = _pasteable(["kubectl", *access.arguments(), "--namespace", kong.NAMESPACE])
@@ -80,6 +87,4 @@ def _pasteable(arguments: Sequence[str]) -> str:
 
 def kiali_graph(chosen: Settings) -> str:
     """Return the address of the graph of Kong and the applications, behind the command for Kiali."""
-    namespaces = ",".join([kong.NAMESPACE, *(application.namespace for application in chosen.applications)])
-    query = urlencode({"namespaces": namespaces, "graphType": "workload", "duration": "600"}, safe=",")
-    return f"http://localhost:20001/kiali/console/graph/namespaces?{query}"
+    return f"http://localhost:20001{kiali_graph_path(describe(chosen).namespaces)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from checks.target import Target
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.5
+
+# Set when the run is interrupted: whatever polls in a thread ends, and clears up after itself.
+stopping = threading.Event()
 
 
 class Outcome(StrEnum):
@@ -98,7 +102,10 @@ def perform(check: Check, target: Target) -> Result:
 
 
 def eventually(look: Callable[[], T], seconds: float, pause: float = _POLL_SECONDS) -> T:
-    """Return what `look` returns once it raises `Failed` no more; after that many seconds its last failure stands."""
+    """Return what `look` returns once it raises `Failed` no more; after that many seconds its last failure stands.
+
+    An interrupted run is `NotChecked`.
+    """
     end = time.monotonic() + seconds
     while True:
         try:
@@ -106,4 +113,5 @@ def eventually(look: Callable[[], T], seconds: float, pause: float = _POLL_SECON
         except Failed:
             if time.monotonic() + pause >= end:
                 raise
-        time.sleep(pause)
+        if stopping.wait(pause):
+            raise NotChecked("interrupted")

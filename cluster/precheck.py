@@ -23,6 +23,9 @@ from versions import KUBERNETES_MINIMUM, KUBERNETES_TESTED
 RELEASES = {
     "istio-base": "istio-system",
     "istiod": "istio-system",
+    "istio-cni": "istio-cni",
+    "istio-ingressgateway": "istio-ingress",
+    "istio-egressgateway": "istio-egress",
     "kong-istio": "kong-istio",
     "prometheus": "istio-system",
     "grafana": "istio-system",

@@ -118,17 +118,3 @@ def merged(values: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, A
         both = isinstance(before, Mapping) and isinstance(value, Mapping)
         result[key] = merged(before, value) if both else deepcopy(value)  # type: ignore[arg-type]
     return result
-
-
-def mirrored(image: str, registry: str) -> str:
-    """Return an image's reference on a mirror, with the path that it has in its own registry.
-
-    Docker's short forms are spelled out: `kong` is `docker.io/library/kong`.
-    """
-    if not registry:
-        return image
-    host, _, path = image.partition("/")
-    if not path:
-        return f"{registry}/library/{image}"
-    own_host = "." in host or ":" in host or host == "localhost"
-    return f"{registry}/{path if own_host else image}"

@@ -10,10 +10,12 @@ import pulumi
 
 from cluster.access import Access
 from cluster.gateway_ready import NAMESPACE, SERVICE
-from components import commands
-from components.charts import ChartSource, merged, mirrored, release
-from components.objects import KubernetesObject, namespace
-from settings import Kong
+from components import commands, security
+from components.charts import ChartSource, merged, release
+from components.images import kong_images
+from components.namespaces import Namespaces
+from components.scheduling import spread
+from settings import ClientAddress, Images, Kong
 from versions import KONG_CONTROLLER, KONG_GATEWAY
 
 # The chart names its objects `<release>-kong…`; the Service is then the guide's `kong-istio-kong-proxy`.
@@ -22,13 +24,17 @@ RELEASE = "kong-istio"
 
 @dataclass(frozen=True, kw_only=True)
 class KongGatewayArgs:
-    """`kong`: the settings. `chart`: the chart. `mesh_ready`: what has to be there before an injected pod starts."""
+    """`kong`: the settings. `chart`: the chart. `mesh_ready`: what has to be there before an injected pod starts.
+
+    `images`: where images come from. `namespaces`: how namespaces are made.
+    """
 
     kong: Kong
     chart: ChartSource
     access: Access
     mesh_ready: pulumi.Resource
-    registry: str = ""
+    images: Images
+    namespaces: Namespaces
 
 
 class KongGateway(pulumi.ComponentResource):
@@ -44,14 +50,15 @@ class KongGateway(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: KongGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:KongGateway", name, {"serviceType": args.kong.service_type}, opts)
-        home = KubernetesObject(NAMESPACE, namespace(NAMESPACE, injected=True), pulumi.ResourceOptions(parent=self))
-        values = kong_values(args.kong, args.registry)
+        policies = security.kong_policies(webhook=args.kong.admission_webhook)
+        home = args.namespaces.make(NAMESPACE, self, policies=policies)
+        values = kong_values(args.kong, args.images)
         installed = release(
             RELEASE,
             args.chart,
             NAMESPACE,
             values,
-            pulumi.ResourceOptions(parent=self, depends_on=[home, args.mesh_ready]),
+            pulumi.ResourceOptions(parent=self, depends_on=[*home, args.mesh_ready]),
         )
         self.ready = commands.run(
             "kong-ready",
@@ -69,12 +76,9 @@ class KongGateway(pulumi.ComponentResource):
         self.register_outputs({"address": self.address, "url": self.url, "version": self.version})
 
 
-def kong_values(kong: Kong, registry: str) -> dict[str, Any]:
+def kong_values(kong: Kong, images: Images) -> dict[str, Any]:
     """Return the values of the chart kong."""
-    proxy: dict[str, Any] = {"type": kong.service_type}
-    if kong.node_port:
-        proxy["http"] = {"nodePort": kong.node_port}
-    values = {
+    values: dict[str, Any] = {
         # The chart's own tags are 3.9 and 3.5, which move.
         "image": {"tag": KONG_GATEWAY},
         "ingressController": {
@@ -82,25 +86,75 @@ def kong_values(kong: Kong, registry: str) -> dict[str, Any]:
             "admissionWebhook": {"enabled": kong.admission_webhook},
         },
         "env": {"database": "off"},
-        "replicaCount": kong.replicas,
-        "proxy": proxy,
+        "proxy": {"type": kong.service_type},
         "admin": {"enabled": False},
         "manager": {"enabled": False},
         # A controller that asks the API server before its sidecar runs never recovers
         # (kubernetes-ingress-controller#4603).
         "podAnnotations": {"proxy.istio.io/config": '{"holdApplicationUntilProxyStarts": true}'},
     }
-    if registry:
-        values = merged(
-            values,
-            {
-                "image": {"repository": mirrored("kong", registry)},
-                "ingressController": {
-                    "image": {"repository": mirrored("kong/kubernetes-ingress-controller", registry)}
-                },
-            },
+    parts = (_size(kong), _exposure(kong), _certificate(kong), _client_address(kong.client_address))
+    for further in (*parts, kong_images(images), kong.values):
+        values = merged(values, further)
+    return values
+
+
+def _size(kong: Kong) -> dict[str, Any]:
+    """Return how many pods there are, where they run, and what each may take."""
+    values: dict[str, Any] = {"replicaCount": kong.replicas}
+    if kong.resources:
+        values["resources"] = kong.resources
+    if kong.controller_resources:
+        values["ingressController"] = {"resources": kong.controller_resources}
+    if kong.replicas > 1:
+        values["topologySpreadConstraints"] = spread(
+            {"app.kubernetes.io/name": "kong", "app.kubernetes.io/instance": RELEASE}
         )
-    return merged(values, kong.values)
+        # Of a single pod the chart refuses a budget: it could never be moved.
+        values["podDisruptionBudget"] = {"enabled": True, "minAvailable": 1}
+    return values
+
+
+def _exposure(kong: Kong) -> dict[str, Any]:
+    """Return from where the proxy's Service is reached."""
+    proxy: dict[str, Any] = {}
+    if kong.node_port:
+        proxy["http"] = {"nodePort": kong.node_port}
+    if kong.source_ranges:
+        proxy["loadBalancerSourceRanges"] = list(kong.source_ranges)
+    if kong.client_address.source == "localTraffic":
+        proxy["externalTrafficPolicy"] = "Local"
+    return {"proxy": proxy} if proxy else {}
+
+
+def _certificate(kong: Kong) -> dict[str, Any]:
+    """Return what makes the proxy serve a given certificate in place of one that it signs itself."""
+    if not kong.tls_secret:
+        return {}
+    # Where the chart mounts its `secretVolumes`.
+    folder = f"/etc/secrets/{kong.tls_secret}"
+    return {
+        "secretVolumes": [kong.tls_secret],
+        "env": {"ssl_cert": f"{folder}/tls.crt", "ssl_cert_key": f"{folder}/tls.key"},
+    }
+
+
+def _client_address(address: ClientAddress) -> dict[str, Any]:
+    """Return what makes Kong believe a load balancer about who calls, in Kong's and nginx's own terms.
+
+    Neither reads anything of a request's address from whoever is not in the trusted ranges.
+    """
+    trusted = {"trusted_ips": ",".join(address.trusted_ranges)}
+    match address.source:
+        case "proxyProtocol":
+            # Lists are replaced as a whole: http2 is the chart's own.
+            listeners = {"http": {"parameters": ["proxy_protocol"]}, "tls": {"parameters": ["http2", "proxy_protocol"]}}
+            return {"proxy": listeners, "env": {**trusted, "real_ip_header": "proxy_protocol"}}
+        case "forwardedFor":
+            # Recursive: the client is the last address that is not a trusted one, whatever the client itself put first.
+            return {"env": {**trusted, "real_ip_header": "X-Forwarded-For", "real_ip_recursive": "on"}}
+        case _:
+            return {}
 
 
 def _wait_arguments(args: KongGatewayArgs) -> list[str]:

@@ -8,49 +8,60 @@ from typing import Any
 
 import pulumi
 
+from cluster import node_agent_ready
 from cluster.access import Access
-from components import commands
+from components import commands, security
 from components.charts import ChartSource, merged, release
-from components.objects import KubernetesObject, namespace
-from settings import Istio
+from components.images import cni_images, istiod_images
+from components.namespaces import Namespaces
+from components.objects import KubernetesObject
+from components.pod_security import POD
+from components.scheduling import spread
+from settings import Images, Istio
 
 NAMESPACE = "istio-system"
 
 
 @dataclass(frozen=True, kw_only=True)
 class IstioMeshArgs:
-    """`istio`: the settings. `base`, `istiod`: the charts. `registry`: a mirror of the images, or empty."""
+    """`istio`: the settings. `base`, `istiod`, `cni`: the charts. `images`: where images come from.
+
+    `namespaces`: how namespaces are made.
+    """
 
     istio: Istio
     base: ChartSource
     istiod: ChartSource
+    cni: ChartSource
     access: Access
-    registry: str = ""
+    images: Images
+    namespaces: Namespaces
 
 
 class IstioMesh(pulumi.ComponentResource):
     """Istio's control plane. Type `kong-istio:index:IstioMesh`.
 
     Creates: Namespace `istio-system`; Release `istio-base` (definitions, validation webhook); Release `istiod`;
-    Command `istiod-ready` (`python -m cluster.mesh_ready`); PeerAuthentication `default` for the whole mesh.
+    Command `istiod-ready` (`python -m cluster.mesh_ready`); PeerAuthentication `default` for the whole mesh. With
+    `istio.cni` also Namespace and Release `istio-cni`, and Command `istio-cni-ready` (`python -m
+    cluster.node_agent_ready`). What the agent does to nodes only `privileged` lets pass, so it has a namespace of its own.
     Attributes: `namespace`; `definitions`, to depend on where Istio's kinds are needed; `ready`, to depend on where a
     pod starts that must have a sidecar; `base_version`, `version`: what the charts say is installed.
-    Raises in `up`: the sentence of `istiod-ready`, after `istio.readyTimeoutSeconds`.
+    Raises in `up`: the sentence of `istiod-ready` or `istio-cni-ready`, after `istio.readyTimeoutSeconds`.
     """
 
     def __init__(self, name: str, args: IstioMeshArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:IstioMesh", name, {"mtls": args.istio.mtls}, opts)
-        self.namespace = KubernetesObject(
-            NAMESPACE, namespace(NAMESPACE, injected=False), pulumi.ResourceOptions(parent=self)
-        )
+        home = args.namespaces.make(NAMESPACE, self, level="restricted", policies=security.mesh_policies())
+        self.namespace = home[0]
         self.definitions = release(
             "istio-base",
             args.base,
             NAMESPACE,
             base_values(args.istio),
-            pulumi.ResourceOptions(parent=self, depends_on=[self.namespace]),
+            pulumi.ResourceOptions(parent=self, depends_on=home),
         )
-        values = istiod_values(args.istio, args.registry)
+        values = istiod_values(args.istio, args.images)
         self.istiod = release(
             "istiod",
             args.istiod,
@@ -62,7 +73,8 @@ class IstioMesh(pulumi.ComponentResource):
             "istiod-ready",
             "cluster.mesh_ready",
             [*_wait_arguments(args), *commands.digest(args.istiod, values)],
-            pulumi.ResourceOptions(parent=self, depends_on=[self.istiod]),
+            # Without a node agent, a pod would start with its traffic unredirected.
+            pulumi.ResourceOptions(parent=self, depends_on=[self.istiod, *self._node_agent(args)]),
         )
         KubernetesObject(
             "peer-authentication",
@@ -73,23 +85,65 @@ class IstioMesh(pulumi.ComponentResource):
         self.version = self.istiod.status.app_version
         self.register_outputs({"version": self.version})
 
+    def _node_agent(self, args: IstioMeshArgs) -> list[pulumi.Resource]:
+        """Install the node agent if there is to be one; return what waits until it runs everywhere."""
+        if not args.istio.cni:
+            return []
+        name = node_agent_ready.NAMESPACE
+        home = args.namespaces.make(name, self, level="privileged", policies=security.node_agent_policies(name))
+        values = cni_values(args.istio, args.images)
+        installed = release("istio-cni", args.cni, name, values, pulumi.ResourceOptions(parent=self, depends_on=home))
+        ready = commands.run(
+            "istio-cni-ready",
+            "cluster.node_agent_ready",
+            [
+                *(*args.access.arguments(), "--timeout", str(args.istio.ready_timeout_seconds)),
+                *commands.digest(args.cni, values),
+            ],
+            pulumi.ResourceOptions(parent=self, depends_on=[installed]),
+        )
+        return [ready]
+
 
 def base_values(istio: Istio) -> dict[str, Any]:
     """Return the values of the chart base."""
     return merged({"defaultRevision": "default"}, istio.base_values)
 
 
-def istiod_values(istio: Istio, registry: str) -> dict[str, Any]:
+def istiod_values(istio: Istio, images: Images) -> dict[str, Any]:
     """Return the values of the chart istiod."""
-    values: dict[str, Any] = {}
+    # The setting says how many there are; by default the chart leaves that to an autoscaler.
+    values: dict[str, Any] = {
+        "autoscaleEnabled": False,
+        "replicaCount": istio.replicas,
+        # What the chart's pods, and all sidecars, lack for the level `restricted`.
+        "seccompProfile": POD["seccompProfile"],
+        "global": {"proxy": {"seccompProfile": POD["seccompProfile"]}},
+    }
+    if istio.cni:
+        values["cni"] = {"enabled": True}
+    if istio.replicas > 1:
+        # With several, the chart brings a disruption budget that keeps one.
+        values["topologySpreadConstraints"] = spread({"app": "istiod"})
+    if istio.resources:
+        # Below `pilot`, as that is where profiles have theirs, which the chart lays over what stands at the top.
+        values["pilot"] = {"resources": istio.resources}
     if istio.profile:
         values["profile"] = istio.profile
     if not istio.injection:
         # Without the webhook's configuration, pods start without asking for a sidecar.
-        values["global"] = {"operatorManageWebhooks": True}
-    if registry:
-        values = merged(values, {"global": {"hub": f"{registry}/release"}})
-    return merged(values, istio.istiod_values)
+        values["global"]["operatorManageWebhooks"] = True
+    return merged(merged(values, istiod_images(images)), istio.istiod_values)
+
+
+def cni_values(istio: Istio, images: Images) -> dict[str, Any]:
+    """Return the values of the chart cni. Where nodes keep their plug-ins, the platform tells both charts."""
+    platform = (istio.istiod_values.get("global") or {}).get("platform")
+    values = {
+        **({"profile": istio.profile} if istio.profile else {}),
+        **({"global": {"platform": platform}} if platform else {}),
+    }
+    return merged(values, cni_images(images))
 
 
 def peer_authentication(mtls: str) -> Mapping[str, Any]:

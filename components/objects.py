@@ -8,6 +8,7 @@ so one class serves all kinds, and previews need no cluster.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pulumi
@@ -31,7 +32,7 @@ def type_token(api_version: str, kind: str) -> str:
     return f"kubernetes:{api_version if '/' in api_version else f'core/{api_version}'}:{kind}"
 
 
-def namespace(name: str, *, injected: bool) -> dict[str, Any]:
+def namespace(name: str, *, injected: bool, labels: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     """Return a Namespace; `injected` has istiod add a sidecar to every pod that starts in it."""
-    labels = {"istio-injection": "enabled"} if injected else {}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    injection = {"istio-injection": "enabled"} if injected else {}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {**injection, **labels}}}

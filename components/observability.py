@@ -12,10 +12,12 @@ import pulumi
 from pulumi_command import local
 
 from components import commands
-from components.charts import ChartSource, merged, mirrored, release
+from components.charts import ChartSource, merged, release
+from components.images import grafana_images, kiali_images, prometheus_images
 from components.mesh import NAMESPACE
 from components.objects import KubernetesObject
-from settings import Observability
+from components.pod_security import CONTAINER, POD
+from settings import Images, Observability, Prometheus
 from versions import GRAFANA_DASHBOARDS
 
 PROMETHEUS_URL = f"http://prometheus.{NAMESPACE}:9090"
@@ -24,7 +26,7 @@ GRAFANA_URL = f"http://grafana.{NAMESPACE}:3000"
 # The dashboards' charts of Prometheus metrics name a data source by this.
 _DATASOURCE = "Prometheus"
 _KIALI_KEY = "kiali-signing-key"
-_GRAFANA_KEY = "grafana-admin"
+GRAFANA_KEY = "grafana-admin"
 _NOT_INJECTED = {"sidecar.istio.io/inject": "false"}
 
 
@@ -33,6 +35,7 @@ class ObservabilityArgs:
     """`observability`: the settings. `charts`: the sources of prometheus, grafana and kiali-server.
 
     `namespace`: istio-system, to depend on. `definitions`: what defines Istio's kinds. `root`: the project's folder.
+    `images`: where images come from.
     """
 
     observability: Observability
@@ -40,14 +43,14 @@ class ObservabilityArgs:
     namespace: pulumi.Resource
     definitions: pulumi.Resource
     root: Path
-    registry: str = ""
+    images: Images
 
 
 class ObservabilityStack(pulumi.ComponentResource):
     """Metrics, dashboards and the graph of the mesh. Type `kong-istio:index:ObservabilityStack`.
 
-    Creates, each with its switch: Release `prometheus`; Release `grafana` with its administrator's Secret; Release
-    `kiali` with the Secret of its signing key. All in istio-system, as Services of type ClusterIP, without sidecars.
+    Creates, each with its switch: Release `prometheus`; Release `grafana` with its administrator's Secret, unless one
+    is given; Release `kiali` with the Secret of its signing key. All in istio-system, as Services of type ClusterIP, without sidecars.
     Their keys are random, made once, and secrets of the stack.
     Attributes: `versions`, name -> version of the application that each chart says is installed.
     Raises in `up`: Helm's error, when one is not ready within `observability.readyTimeoutSeconds`.
@@ -60,15 +63,14 @@ class ObservabilityStack(pulumi.ComponentResource):
         self._releases: dict[str, pulumi.Resource] = {}
         chosen = args.observability
         if chosen.prometheus.enabled:
-            self._release("prometheus", "prometheus", prometheus_values(chosen, args.registry), [args.namespace])
+            self._release("prometheus", "prometheus", prometheus_values(chosen, args.images), [args.namespace])
         if chosen.grafana.enabled:
-            key = self._random_key(_GRAFANA_KEY, {"admin-user": "admin"}, "admin-password")
-            self._release("grafana", "grafana", grafana_values(chosen, args.registry, args.root), [key])
+            self._release("grafana", "grafana", grafana_values(chosen, args.images, args.root), [self._login()])
         if chosen.kiali.enabled:
             key = self._random_key(_KIALI_KEY, {}, "key")
             # Kiali looks once, when it starts, whether Istio's kinds are there and Prometheus answers.
             needs = [key, args.definitions, self._releases["prometheus"]]
-            self._release("kiali", "kiali-server", kiali_values(chosen, args.registry), needs)
+            self._release("kiali", "kiali-server", kiali_values(chosen, args.images), needs)
         self.register_outputs({"versions": self.versions})
 
     def _release(self, name: str, chart: str, values: dict[str, Any], needs: list[pulumi.Resource]) -> None:
@@ -82,6 +84,12 @@ class ObservabilityStack(pulumi.ComponentResource):
         )
         self._releases[name] = installed
         self.versions[name] = installed.status.app_version
+
+    def _login(self) -> pulumi.Resource:
+        """Return what Grafana waits for: the Secret of its administrator, or where one is given, just the namespace."""
+        if self._args.observability.grafana.admin_secret:
+            return self._args.namespace
+        return self._random_key(GRAFANA_KEY, {"admin-user": "admin"}, "admin-password")
 
     def _random_key(self, name: str, plain: Mapping[str, str], field: str) -> KubernetesObject:
         """Make a Secret with a random key of 32 characters, which stays what it is until the stack is destroyed."""
@@ -104,8 +112,9 @@ class ObservabilityStack(pulumi.ComponentResource):
         return KubernetesObject(name, manifest, opts)
 
 
-def prometheus_values(observability: Observability, registry: str) -> dict[str, Any]:
+def prometheus_values(observability: Observability, images: Images) -> dict[str, Any]:
     """Return the values of the chart prometheus: the server alone, under the name that Kiali and Grafana look for."""
+    resources = observability.prometheus.resources
     values: dict[str, Any] = {
         "alertmanager": {"enabled": False},
         "kube-state-metrics": {"enabled": False},
@@ -114,22 +123,30 @@ def prometheus_values(observability: Observability, registry: str) -> dict[str, 
         "server": {
             "fullnameOverride": "prometheus",
             "podLabels": _NOT_INJECTED,
-            "persistentVolume": {"enabled": False},
+            "persistentVolume": _volume(observability.prometheus),
             "service": {"servicePort": 9090},
             "retention": observability.prometheus.retention,
             # A rate needs two scrapes: with the chart's minute between them a graph would stay empty for long.
             "global": {"scrape_interval": "15s"},
             "readinessProbeInitialDelay": 0,
+            # The chart says what user it runs as; these are what it lacks for Pod Security's level `restricted`.
+            "securityContext": POD,
+            "containerSecurityContext": CONTAINER,
+            **({"resources": resources} if resources else {}),
         },
+        "configmapReload": {"prometheus": {"containerSecurityContext": CONTAINER}},
     }
-    if registry:
-        server = {"image": {"repository": mirrored("quay.io/prometheus/prometheus", registry)}}
-        reloader = {"repository": mirrored("quay.io/prometheus-operator/prometheus-config-reloader", registry)}
-        values = merged(values, {"server": server, "configmapReload": {"prometheus": {"image": reloader}}})
-    return merged(values, observability.prometheus.values)
+    return merged(merged(values, prometheus_images(images)), observability.prometheus.values)
 
 
-def grafana_values(observability: Observability, registry: str, root: Path) -> dict[str, Any]:
+def _volume(prometheus: Prometheus) -> dict[str, Any]:
+    if not prometheus.volume:
+        return {"enabled": False}
+    # Without a class the cluster's default is taken.
+    return {"enabled": True, "size": prometheus.volume, "storageClass": prometheus.storage_class}
+
+
+def grafana_values(observability: Observability, images: Images, root: Path) -> dict[str, Any]:
     """Return the values of the chart grafana, with Istio's dashboards."""
     grafana = observability.grafana
     provider = {
@@ -148,31 +165,32 @@ def grafana_values(observability: Observability, registry: str, root: Path) -> d
         "service": {"port": 3000},
         # The dashboards come with the chart's values: nothing has to be read from the cluster.
         "rbac": {"create": False},
-        "admin": {"existingSecret": _GRAFANA_KEY},
+        "admin": {"existingSecret": grafana.admin_secret or GRAFANA_KEY},
         "grafana.ini": {"auth.anonymous": {"enabled": grafana.anonymous, "org_role": "Viewer"}},
         "datasources": {"datasources.yaml": {"apiVersion": 1, "datasources": [source]}},
         "dashboardProviders": {"dashboardproviders.yaml": {"apiVersion": 1, "providers": [provider]}},
         "dashboards": {"istio": _dashboards(grafana.dashboards, root)},
     }
-    if registry:
-        values = merged(values, {"global": {"imageRegistry": registry}})
-    return merged(values, grafana.values)
+    return merged(merged(values, grafana_images(images)), grafana.values)
 
 
-def kiali_values(observability: Observability, registry: str) -> dict[str, Any]:
+def kiali_values(observability: Observability, images: Images) -> dict[str, Any]:
     """Return the values of the chart kiali-server."""
     kiali = observability.kiali
     grafana = {"enabled": observability.grafana.enabled, "internal_url": GRAFANA_URL}
     values: dict[str, Any] = {
         "auth": {"strategy": kiali.auth},
-        "deployment": {"view_only_mode": kiali.view_only, "pod_labels": _NOT_INJECTED},
+        "deployment": {
+            "view_only_mode": kiali.view_only,
+            "pod_labels": _NOT_INJECTED,
+            # The chart's own lets in everybody, and so would undo the stack's.
+            "network_policy": {"enabled": False},
+        },
         # By name: the key itself would stand in a ConfigMap.
         "login_token": {"signing_key": f"secret:{_KIALI_KEY}:key"},
         "external_services": {"prometheus": {"url": PROMETHEUS_URL}, "grafana": grafana},
     }
-    if registry:
-        values = merged(values, {"deployment": {"image_name": mirrored("quay.io/kiali/kiali", registry)}})
-    return merged(values, kiali.values)
+    return merged(merged(values, kiali_images(images)), kiali.values)
 
 
 def _dashboards(source: str, root: Path) -> dict[str, Any]:

@@ -36,7 +36,8 @@ class RateLimitedRoute(pulumi.ComponentResource):
     """A rate-limited route through Kong. Type `kong-istio:index:RateLimitedRoute`.
 
     Creates: KongPlugin `rate-limit`; Ingress named as its Service, annotated with the plugin from the start, so that
-    the route is never open without its limit; with a redis password also the Secret `rate-limit-redis`.
+    the route is never open without its limit; with a redis password, unless that is in a Secret which exists, also the
+    Secret `rate-limit-redis`.
     """
 
     def __init__(self, name: str, args: RateLimitedRouteArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -80,10 +81,18 @@ def rate_limit_plugin(namespace: str, limit: RateLimit) -> dict[str, Any]:
         "config": plugin_config(limit),
     }
     redis = _redis_in_use(limit)
-    if redis and redis.password:
-        reference = {"name": REDIS_SECRET, "key": _PASSWORD_KEY}
+    if reference := _password_reference(redis):
         manifest["configPatches"] = [{"path": "/redis/password", "valueFrom": {"secretKeyRef": reference}}]
     return manifest
+
+
+def _password_reference(redis: Redis | None) -> dict[str, str] | None:
+    """Return where Kong's controller finds redis' password: in a Secret that exists, or in the one made for it."""
+    if redis and redis.password_secret:
+        return {"name": redis.password_secret.name, "key": redis.password_secret.key}
+    if redis and redis.password:
+        return {"name": REDIS_SECRET, "key": _PASSWORD_KEY}
+    return None
 
 
 def plugin_config(limit: RateLimit) -> dict[str, Any]:

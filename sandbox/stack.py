@@ -25,6 +25,9 @@ from sandbox.paths import CHECKOUT
 
 STACK = "sandbox"
 
+# Where the committed stack file has the checks write their page.
+_REPORT = CHECKOUT.sandbox / "checks" / "report.html"
+
 
 class Steps:
     """What was done, and how long each took."""
@@ -165,6 +168,7 @@ def _summarize(facts: Facts, steps: Steps, outputs: dict[str, Any], *, rehearsed
     print("\nWhere the charts came from")
     for name, origin in facts.origins.items():
         print(f"  {name:<16} {origin}")
+    _print_checks(outputs.get("checks"))
     print("\nWhat to do next")
     print('  eval "$(venv/bin/python -m sandbox env)"    kubectl, helm and pulumi then work on the sandbox')
     print("  kubectl get pods --all-namespaces")
@@ -172,6 +176,16 @@ def _summarize(facts: Facts, steps: Steps, outputs: dict[str, Any], *, rehearsed
     print("  pulumi stack output --stack sandbox" if not rehearsed else "  venv/bin/python -m rehearsal --plan")
     print("  make down")
     _print_steps(steps)
+
+
+def _print_checks(counts: dict[str, int] | None) -> None:
+    if not counts:
+        return
+    print("\nChecks")
+    print(f"  {counts['passed']} passed, {counts['failed']} failed, {counts['notChecked']} not checked")
+    if _REPORT.is_file():
+        print(f"  {_REPORT.relative_to(CHECKOUT.root)}    the page with what was seen")
+    print("  venv/bin/python -m checks    looks again")
 
 
 def _print_steps(steps: Steps) -> None:

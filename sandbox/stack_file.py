@@ -14,6 +14,7 @@ from sandbox.paths import CHECKOUT, Paths
 _NOTE = "# Made by `python -m sandbox up` from Pulumi.sandbox.yaml and the facts of this machine.\n"
 _CHARTS = "kong-istio:charts"
 _ISTIO = "kong-istio:istio"
+_CHECKS = "kong-istio:checks"
 #: What Pulumi adds to a stack file by itself. Without it, secrets in the state could not be read any more.
 _KEPT = ("encryptionsalt",)
 
@@ -53,6 +54,10 @@ def with_facts(settings: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
     if charts := facts.charts | (config.get(_CHARTS) or {}):
         config[_CHARTS] = charts
     config[_ISTIO] = merged(config.get(_ISTIO) or {}, istio_settings(facts))
+    if not facts.not_shown:
+        # No container of istiod runs that a port-forward could lead to.
+        address = {"istiodAddress": f"127.0.0.1:{facts.ports['istiod-grpc']}"}
+        config[_CHECKS] = merged(config.get(_CHECKS) or {}, address)
     return {**settings, "config": config}
 
 

@@ -17,14 +17,18 @@ from pulumi.runtime import config as stack_config
 from settings.checks import check
 from settings.model import (
     Application,
+    Checks,
+    ClientAddress,
     Images,
     Istio,
     Kiali,
     Kong,
     Observability,
+    Prometheus,
     RateLimit,
     Redis,
     Route,
+    Security,
     Settings,
 )
 from settings.reader import SettingsError, camel, check_known, read
@@ -33,14 +37,18 @@ __all__ = [
     "KEYS",
     "PROJECT",
     "Application",
+    "Checks",
+    "ClientAddress",
     "Images",
     "Istio",
     "Kiali",
     "Kong",
     "Observability",
+    "Prometheus",
     "RateLimit",
     "Redis",
     "Route",
+    "Security",
     "Settings",
     "SettingsError",
     "charts_in_use",
@@ -82,6 +90,8 @@ def charts_in_use(settings: Settings) -> list[str]:
     """Return the charts that the stack installs, by their names in the table of versions."""
     shown = settings.observability
     switched = {
+        "cni": settings.istio.cni,
+        "gateway": settings.istio.ingress_gateway or settings.istio.egress_gateway,
         "prometheus": shown.prometheus.enabled,
         "grafana": shown.grafana.enabled,
         "kiali-server": shown.kiali.enabled,

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 
-from settings.model import WINDOWS, Application, RateLimit, Settings
+from settings.model import WINDOWS, Application, Kong, RateLimit, Settings
 from settings.reader import SettingsError, check_known, show
 from versions import CHARTS
 
 _RESERVED_NAMESPACES = (
     "istio-system",
+    "istio-cni",
+    "istio-ingress",
+    "istio-egress",
     "kong-istio",
     "default",
     "kube-system",
@@ -23,11 +28,17 @@ _RESERVED_NAMESPACES = (
     "kube-node-lease",
 )
 
+_QUANTITY = r"\d+(\.\d+)?(m|k|[KMGTPE]i|[MGTPE])?"
+
 
 def check(settings: Settings, root: Path) -> None:
     """Raise `SettingsError` for the first combination that cannot work. Paths are relative to `root`."""
     _check_mesh(settings)
+    _check_sidecars(settings)
     _check_node_port(settings)
+    _check_source_ranges(settings.kong)
+    _check_client_address(settings.kong)
+    _check_all_resources(settings)
     _check_observability(settings, root)
     _check_charts(settings, root)
     _check_applications(settings, root)
@@ -50,6 +61,11 @@ def _check_rate_limit(limit: RateLimit, where: str, replicas: int) -> None:
         )
     if limit.policy == "redis" and not (limit.redis and limit.redis.host):
         raise SettingsError(f"rateLimit.policy of {where} is redis without a host: set rateLimit.redis.host.")
+    if limit.redis and limit.redis.password and limit.redis.password_secret:
+        raise SettingsError(
+            f"rateLimit.redis of {where} has a password and a passwordSecret: keep one of them "
+            '(an application drops the stack\'s with password: "" or passwordSecret: null).'
+        )
     _check_sync_rate(limit, where)
     _check_windows(limit, where)
     _check_identity(limit, where)
@@ -102,6 +118,27 @@ def _check_mesh(settings: Settings) -> None:
         )
 
 
+def _check_sidecars(settings: Settings) -> None:
+    """Raise for what a sidecar does, where none is or where it is passed by."""
+    if settings.security.only_kong_calls and settings.kong.routing == "guide":
+        raise SettingsError(
+            "security.onlyKongCalls is true while kong.routing is guide: that routing leaves the mesh, so nobody could tell "
+            "that it is Kong who calls; set kong.routing to mesh, or security.onlyKongCalls to false."
+        )
+    needed = {
+        "istio.cni": settings.istio.cni,
+        "istio.ingressGateway": settings.istio.ingress_gateway,
+        "istio.egressGateway": settings.istio.egress_gateway,
+        "security.onlyKongCalls": settings.security.only_kong_calls,
+    }
+    for key, on in needed.items():
+        if on and not settings.istio.injection:
+            raise SettingsError(
+                f"{key} is true while istio.injection is false: it is for proxies that injection makes; "
+                f"set istio.injection to true, or {key} to false."
+            )
+
+
 def _check_node_port(settings: Settings) -> None:
     port, kind = settings.kong.node_port, settings.kong.service_type
     if port and kind != "NodePort":
@@ -112,6 +149,82 @@ def _check_node_port(settings: Settings) -> None:
         raise SettingsError(
             f"kong.nodePort is {port}: Kubernetes gives node ports from 30000 to 32767; choose one there, or 0."
         )
+
+
+def _check_source_ranges(kong: Kong) -> None:
+    if kong.source_ranges and kong.service_type != "LoadBalancer":
+        raise SettingsError(
+            f"kong.sourceRanges is set while kong.serviceType is {kong.service_type}: only a load balancer looks at it; "
+            "set the type to LoadBalancer, or leave the ranges out."
+        )
+    for index, text in enumerate(kong.source_ranges):
+        _network(text, f"kong.sourceRanges[{index}]")
+
+
+def _check_client_address(kong: Kong) -> None:
+    source, ranges = kong.client_address.source, kong.client_address.trusted_ranges
+    key = "kong.clientAddress"
+    believes = source in ("proxyProtocol", "forwardedFor")
+    if source == "localTraffic" and kong.service_type == "ClusterIP":
+        raise SettingsError(
+            f"{key}.source is localTraffic while kong.serviceType is ClusterIP: nothing from outside reaches such a "
+            f"Service by itself; set the type to LoadBalancer or NodePort, or {key}.source to another one."
+        )
+    if believes and not ranges:
+        raise SettingsError(
+            f"{key}.source is {source} without {key}.trustedRanges: Kong believes nobody then; list the addresses that "
+            "your load balancer calls from."
+        )
+    if ranges and not believes:
+        raise SettingsError(
+            f"{key}.trustedRanges is set while {key}.source is {source}: nobody has to be believed there; leave the "
+            "ranges out, or set the source to proxyProtocol or forwardedFor."
+        )
+    if _is_everywhere([_network(text, f"{key}.trustedRanges[{index}]") for index, text in enumerate(ranges)]):
+        raise SettingsError(
+            f"{key}.trustedRanges holds every address there is: anyone could then pass for anyone; list only the "
+            "addresses that your load balancer calls from."
+        )
+
+
+def _network(text: str, key: str) -> IPv4Network | IPv6Network:
+    """Return a range of addresses; Kubernetes takes neither a single address nor a netmask for one."""
+    try:
+        if re.search(r"/\d+$", text):
+            return ip_network(text)
+    except ValueError:
+        pass
+    raise SettingsError(
+        f"{key} is {show(text)}: it must be the first address of a range and its length, such as 203.0.113.0/24 or "
+        "2001:db8::/32."
+    )
+
+
+def _is_everywhere(networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    """Return whether ranges leave out no address of IPv4, or none of IPv6; two halves do not either."""
+    four = collapse_addresses(network for network in networks if isinstance(network, IPv4Network))
+    six = collapse_addresses(network for network in networks if isinstance(network, IPv6Network))
+    return any(network.prefixlen == 0 for network in four) or any(network.prefixlen == 0 for network in six)
+
+
+def _check_all_resources(settings: Settings) -> None:
+    _check_resources(settings.istio.resources, "istio.resources")
+    _check_resources(settings.kong.resources, "kong.resources")
+    _check_resources(settings.kong.controller_resources, "kong.controllerResources")
+    _check_resources(settings.observability.prometheus.resources, "observability.prometheus.resources")
+
+
+def _check_resources(resources: Mapping[str, Any], key: str) -> None:
+    """Raise for what the API server would refuse only once the pods are to be made."""
+    check_known(resources, ("requests", "limits"), key)
+    for name, amounts in resources.items():
+        if not isinstance(amounts, Mapping):
+            raise SettingsError(
+                f"{key}.{name} is {show(amounts)}: it must be an object such as cpu: 500m, memory: 1Gi."
+            )
+        for what, amount in amounts.items():
+            if isinstance(amount, bool) or not re.fullmatch(_QUANTITY, str(amount)):
+                raise SettingsError(f"{key}.{name}.{what} is {show(amount)}: it must be an amount such as 500m or 1Gi.")
 
 
 def _check_observability(settings: Settings, root: Path) -> None:
@@ -126,6 +239,11 @@ def _check_observability(settings: Settings, root: Path) -> None:
                     f"observability.{name}.enabled is true while observability.prometheus.enabled is false: {name} "
                     "shows what Prometheus holds; switch both on, or both off."
                 )
+    if observability.prometheus.storage_class and not observability.prometheus.volume:
+        raise SettingsError(
+            "observability.prometheus.storageClass is set while observability.prometheus.volume is empty: without a "
+            "volume there is nothing to store; set volume to a size such as 20Gi, or leave the class out."
+        )
     dashboards = observability.grafana.dashboards
     if observability.grafana.enabled and dashboards != "grafana.com" and not list((root / dashboards).glob("*.json")):
         raise SettingsError(

@@ -15,6 +15,12 @@ from settings.reader import limits, matching, override, private
 WINDOWS = ("second", "minute", "hour", "day", "month", "year")
 
 _NAME = matching(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "a name of at most 63 small letters, digits and hyphens")
+_OPTIONAL_NAME = matching(
+    r"|[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", "a name of small letters, digits, dots and hyphens, or empty"
+)
+_LABEL = matching(
+    r"|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "a name of at most 63 small letters, digits and hyphens, or empty"
+)
 _PORT = limits(1, 65535)
 _SECONDS = limits(1, 3600)
 _COUNT = limits(1, 1_000_000_000)
@@ -27,9 +33,22 @@ class Istio:
     profile: str = "demo"
     mtls: Literal["PERMISSIVE", "STRICT"] = "PERMISSIVE"
     injection: bool = True
+    replicas: int = field(default=1, metadata=limits(1, 100))
+    resources: dict[str, Any] = field(default_factory=dict)
+    cni: bool = False
+    ingress_gateway: bool = False
+    egress_gateway: bool = False
     ready_timeout_seconds: int = field(default=300, metadata=_SECONDS)
     base_values: dict[str, Any] = field(default_factory=dict)
     istiod_values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientAddress:
+    """How Kong learns who calls: `connection` (whoever connects), or through a load balancer in one of three ways."""
+
+    source: Literal["connection", "localTraffic", "proxyProtocol", "forwardedFor"] = "connection"
+    trusted_ranges: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +58,30 @@ class Kong:
     service_type: Literal["LoadBalancer", "NodePort", "ClusterIP"] = "LoadBalancer"
     node_port: int = field(default=0, metadata=limits(0, 65535))
     replicas: int = field(default=1, metadata=limits(1, 100))
+    resources: dict[str, Any] = field(default_factory=dict)
+    controller_resources: dict[str, Any] = field(default_factory=dict)
+    source_ranges: tuple[str, ...] = ()
+    # The chart names a volume after it, which may not have a dot.
+    tls_secret: str = field(default="", metadata=_LABEL)
+    client_address: ClientAddress = field(default_factory=ClientAddress)
     routing: Literal["mesh", "guide"] = "mesh"
     admission_webhook: bool = True
     ready_timeout_seconds: int = field(default=300, metadata=_SECONDS)
     address_timeout_seconds: int = field(default=120, metadata=_SECONDS)
     values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretKey:
+    """A key in an existing Secret. What it holds must be JSON where Kong's controller reads it: a quoted string."""
+
+    name: str = field(
+        metadata=matching(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", "a name of small letters, digits, dots and hyphens")
+    )
+    key: str = field(
+        default="password",
+        metadata=matching(r"[-._a-zA-Z0-9]{1,253}", "a name of letters, digits, dots, hyphens and underscores"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +92,8 @@ class Redis:
     port: int = field(default=6379, metadata=_PORT)
     username: str = ""
     password: str = field(default="", repr=False, metadata=private())
+    # Private, as somebody may write the password itself in its place.
+    password_secret: SecretKey | None = field(default=None, metadata=private())
     database: int = field(default=0, metadata=limits(0, 65535))
     timeout: int = field(default=2000, metadata=limits(1, 2_147_483_646))
     ssl: bool = False
@@ -117,6 +157,9 @@ class Prometheus:
 
     enabled: bool = True
     retention: str = field(default="15d", metadata=matching(r"\d+(ms|[smhdwy])", "a time such as 15d or 12h"))
+    volume: str = field(default="", metadata=matching(r"|\d+(\.\d+)?[KMGTPE]i?", "a size such as 20Gi, or empty"))
+    storage_class: str = field(default="", metadata=_OPTIONAL_NAME)
+    resources: dict[str, Any] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
 
 
@@ -126,6 +169,7 @@ class Grafana:
 
     enabled: bool = True
     anonymous: bool = False
+    admin_secret: str = field(default="", metadata=_OPTIONAL_NAME)
     dashboards: str = "grafana.com"
     values: dict[str, Any] = field(default_factory=dict)
 
@@ -151,6 +195,16 @@ class Observability:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Security:
+    """Who may do what, beyond mutual TLS."""
+
+    pod_security: bool = True
+    only_kong_calls: bool = False
+    network_policies: bool = False
+    protect_namespaces: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Images:
     """Where images are pulled from."""
 
@@ -158,6 +212,20 @@ class Images:
         default="",
         metadata=matching(r"|(?!\w+://)[a-z0-9][a-z0-9.:/_-]*[a-z0-9]", "a registry's host and path without https://"),
     )
+    pull_secrets: tuple[str, ...] = ()
+    references: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checks:
+    """The checks of the stack once it is up."""
+
+    enabled: bool = True
+    fail_up: bool = False
+    load: bool = False
+    requests: int = field(default=25, metadata=limits(1, 300))
+    reports: str = ""
+    istiod_address: str = field(default="", metadata=matching(r"|[^\s:/]+:\d{1,5}", "a host and a port, or empty"))
 
 
 BOOKINFO = Application(
@@ -181,6 +249,8 @@ class Settings:
     applications: tuple[Application, ...] = (BOOKINFO,)
     rate_limit: RateLimit = field(default_factory=lambda: RateLimit(minute=30))
     observability: Observability = field(default_factory=Observability)
+    security: Security = field(default_factory=Security)
+    checks: Checks = field(default_factory=Checks)
     charts: dict[str, str] = field(default_factory=dict)
     images: Images = field(default_factory=Images)
 

@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -19,20 +19,32 @@ from charts import STAND_INS, documents, pick, reference
 
 from components.charts import merged
 from components.gateway import kong_values
-from components.mesh import base_values, istiod_values
+from components.images import KONG, OF_CHARTS
+from components.istio_gateways import gateway_values
+from components.mesh import base_values, cni_values, istiod_values
 from components.observability import grafana_values, kiali_values, prometheus_values
 from sandbox import tools
 from sandbox.charts import stamped_copy
 from sandbox.paths import CHECKOUT
-from settings import Istio, Kiali, Kong, Observability
-from settings.model import Grafana, Prometheus
+from settings import ClientAddress, Images, Istio, Kiali, Kong, Observability, Prometheus
+from settings.model import Grafana
 from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY, KUBERNETES_TESTED, TOOLS
 
 ROOT = CHECKOUT.root
 MIRROR = "mirror.example:5000/all"
+# Every image by a tag and a digest, which go to different keys, and a Secret to pull it with.
+REFERRED = Images(
+    pull_secrets=("pull-secret",),
+    references={image: f"own.example/{image}:1.2@sha256:{'a' * 64}" for image in OF_CHARTS},
+)
 STOOD_IN = ("grafana", "kiali-server", "kong", "prometheus")
 # Where Istio's charts keep their defaults: what stands below it is set without it.
 INTERNAL = "_internal_defaults_do_not_set"
+
+SIZE = {"requests": {"cpu": "321m", "memory": "654Mi"}}
+CONTROLLER_SIZE = {"limits": {"memory": "987Mi"}}
+TRUSTED = ("198.51.100.0/24", "2001:db8::/32")
+BELIEVING: tuple[Literal["proxyProtocol", "forwardedFor"], ...] = ("proxyProtocol", "forwardedFor")
 
 Values = dict[str, Any]
 Steps = tuple[str, ...]
@@ -44,11 +56,32 @@ Render = Callable[[str, Values], str]
 
 def cases(dashboards: Path) -> dict[str, tuple[str, Values]]:
     """Return chart and values by a name, for settings that change them; `dashboards` is a folder of JSON files."""
-    istio = {"defaults": Istio(), "no profile": Istio(profile=""), "no injection": Istio(injection=False)}
+    istio = {
+        "defaults": Istio(),
+        "no profile": Istio(profile=""),
+        "no injection": Istio(injection=False),
+        "sized": Istio(resources=SIZE),
+        "several": Istio(profile="", replicas=3, resources=SIZE),
+    }
+    istio["node agent"] = Istio(cni=True)
+    platform = {"platform": Istio(cni=True, istiod_values={"global": {"platform": "minikube"}})}
     kong = {
         "defaults": Kong(),
         "ClusterIP": Kong(service_type="ClusterIP", admission_webhook=False, replicas=3),
         "NodePort": Kong(service_type="NodePort", node_port=30123, admission_webhook=False),
+        "several": Kong(
+            admission_webhook=False,
+            replicas=3,
+            resources=SIZE,
+            controller_resources=CONTROLLER_SIZE,
+            source_ranges=("203.0.113.0/24", "2001:db8::/32"),
+            tls_secret="front-door",
+            client_address=ClientAddress(source="localTraffic"),
+        ),
+        **{
+            source: Kong(admission_webhook=False, client_address=ClientAddress(source=source, trusted_ranges=TRUSTED))
+            for source in BELIEVING
+        },
     }
     shown = {
         "defaults": Observability(),
@@ -58,15 +91,22 @@ def cases(dashboards: Path) -> dict[str, tuple[str, Values]]:
             grafana=Grafana(enabled=False),
             kiali=Kiali(auth="anonymous", view_only=False),
         ),
+        "kept": Observability(
+            prometheus=Prometheus(volume="21Gi", storage_class="fast", resources=SIZE),
+            grafana=Grafana(admin_secret="login"),
+        ),
     }
     found = {"base: defaults": ("base", base_values(Istio()))}
-    for registry, where in (("", ""), (MIRROR, ", mirror")):
-        found |= {f"istiod: {name}{where}": ("istiod", istiod_values(s, registry)) for name, s in istio.items()}
-        found |= {f"kong: {name}{where}": ("kong", kong_values(s, registry)) for name, s in kong.items()}
+    for images, where in ((Images(), ""), (Images(registry=MIRROR), ", mirror"), (REFERRED, ", references")):
+        found |= {f"istiod: {name}{where}": ("istiod", istiod_values(s, images)) for name, s in istio.items()}
+        found |= {f"cni: {name}{where}": ("cni", cni_values(s, images)) for name, s in (istio | platform).items()}
+        found[f"gateway: ingress{where}"] = ("gateway", gateway_values("ingress", "NodePort", images))
+        found[f"gateway: egress{where}"] = ("gateway", gateway_values("egress", "NodePort", images))
+        found |= {f"kong: {name}{where}": ("kong", kong_values(s, images)) for name, s in kong.items()}
         for name, s in shown.items():
-            found[f"prometheus: {name}{where}"] = ("prometheus", prometheus_values(s, registry))
-            found[f"grafana: {name}{where}"] = ("grafana", grafana_values(s, registry, ROOT))
-            found[f"kiali-server: {name}{where}"] = ("kiali-server", kiali_values(s, registry))
+            found[f"prometheus: {name}{where}"] = ("prometheus", prometheus_values(s, images))
+            found[f"grafana: {name}{where}"] = ("grafana", grafana_values(s, images, ROOT))
+            found[f"kiali-server: {name}{where}"] = ("kiali-server", kiali_values(s, images))
     return found
 
 
@@ -102,8 +142,48 @@ class Allowed:
 _FREE = "a map of whatever the pods shall carry"
 _INI = "sections are those of Grafana's own configuration"
 _FILES = "a map of files"
+_POD = "the pods carry the map as it is"
+_ENV = "a map of Kong's own settings"
+_SIZES = "a map of whatever Kubernetes may give a container"
 _KIALI = "the chart hands all of it to Kiali, as its configuration"
+# Values of security contexts that mean something else than ours, so that they stand out in what is rendered.
+_CONTAINER: list[tuple[Steps, Any, str]] = [
+    (("allowPrivilegeEscalation",), True, "allowPrivilegeEscalation: true"),
+    (("capabilities",), {"drop": ["SETUID"]}, "- SETUID"),
+]
+_POD_CONTEXT: list[tuple[Steps, Any, str]] = [(("seccompProfile",), {"type": "Localhost"}, "type: Localhost")]
+_SYSCTLS: list[tuple[Steps, Any, str]] = [
+    (("runAsNonRoot",), False, "runAsNonRoot: false"),
+    (("sysctls",), [{"name": "net.other", "value": "1"}], "name: net.other"),
+]
+_CONTEXTS: list[tuple[str, Steps, list[tuple[Steps, Any, str]]]] = [
+    ("prometheus: defaults", ("server", "securityContext"), _POD_CONTEXT),
+    ("prometheus: defaults", ("server", "containerSecurityContext"), _CONTAINER),
+    ("prometheus: defaults", ("configmapReload", "prometheus", "containerSecurityContext"), _CONTAINER),
+    ("gateway: ingress", ("securityContext",), [*_POD_CONTEXT, *_SYSCTLS]),
+    ("istiod: defaults", ("seccompProfile",), [(("type",), "Localhost", "type: Localhost")]),
+    ("istiod: defaults", ("global", "proxy", "seccompProfile"), [(("type",), "Localhost", '"type": "Localhost"')]),
+]
 ALLOWED = [
+    *(
+        Allowed(chart=case.partition(":")[0], path=(*where, *path), reason=_POD, case=case, marker=marker, value=value)
+        for case, where, fields in _CONTEXTS
+        for path, value, marker in fields
+    ),
+    Allowed(
+        chart="cni",
+        path=("profile",),
+        reason="names a file of values in the chart",
+        case="cni: defaults",
+        marker="cpu: 10m",
+    ),
+    Allowed(
+        chart="cni",
+        path=("global", "platform"),
+        reason="names a file of values in the chart",
+        case="cni: platform",
+        marker="path: /var/run/docker/netns",
+    ),
     Allowed(
         chart="istiod",
         path=("profile",),
@@ -113,10 +193,77 @@ ALLOWED = [
     ),
     Allowed(
         chart="kong",
+        path=("image", "unifiedRepoTag"),
+        reason="read by the template, and without a default",
+        case="kong: NodePort, references",
+        marker=f"image: own.example/{KONG}:1.2@sha256",
+    ),
+    Allowed(
+        chart="kong",
+        path=("ingressController", "image", "unifiedRepoTag"),
+        reason="read by the template, and without a default",
+        case="kong: NodePort, references",
+        marker="image: own.example/docker.io/kong/kubernetes-ingress-controller:1.2@sha256",
+    ),
+    Allowed(
+        chart="kong",
+        path=("image", "pullSecrets"),
+        reason="read by the template, and without a default",
+        case="kong: NodePort, references",
+        marker="name: pull-secret",
+    ),
+    Allowed(
+        chart="kong",
         path=("proxy", "http", "nodePort"),
         reason="read by the template, and without a default",
         case="kong: NodePort",
         marker="nodePort: 30123",
+    ),
+    Allowed(
+        chart="istiod",
+        path=("pilot",),
+        reason="copied over what stands at the top, where the chart has its defaults",
+        case="istiod: sized",
+        marker="cpu: 321m",
+    ),
+    *(
+        Allowed(
+            chart="kong",
+            path=path,
+            reason="read by the template, and without a default",
+            case="kong: several",
+            marker=marker,
+        )
+        for path, marker in (
+            (("proxy", "externalTrafficPolicy"), 'externalTrafficPolicy: "Local"'),
+            (("topologySpreadConstraints",), "topologyKey: topology.kubernetes.io/zone"),
+            (("podDisruptionBudget", "minAvailable"), "minAvailable: 1"),
+        )
+    ),
+    *(
+        Allowed(chart="kong", path=("env", name), reason=_ENV, case=f"kong: {case}", marker=marker)
+        for name, case, marker in (
+            ("ssl_cert", "several", 'value: "/etc/secrets/front-door/tls.crt"'),
+            ("ssl_cert_key", "several", 'value: "/etc/secrets/front-door/tls.key"'),
+            ("trusted_ips", "forwardedFor", 'value: "198.51.100.0/24,2001:db8::/32"'),
+            ("real_ip_header", "forwardedFor", 'value: "X-Forwarded-For"'),
+            ("real_ip_recursive", "forwardedFor", "name: KONG_REAL_IP_RECURSIVE"),
+        )
+    ),
+    *(
+        Allowed(chart=chart, path=path, reason=_SIZES, case=f"{chart}: {case}", marker=marker)
+        for chart, path, case, marker in (
+            ("kong", ("resources", "requests"), "several", "cpu: 321m"),
+            ("kong", ("ingressController", "resources", "limits"), "several", "memory: 987Mi"),
+            ("prometheus", ("server", "resources", "requests"), "kept", "cpu: 321m"),
+        )
+    ),
+    Allowed(
+        chart="prometheus",
+        path=("server", "persistentVolume", "storageClass"),
+        reason="read by the template, and without a default",
+        case="prometheus: kept",
+        marker='storageClassName: "fast"',
     ),
     Allowed(
         chart="kong",
@@ -244,7 +391,7 @@ def with_sources() -> list[Any]:
 
 
 def test_there_is_a_case_for_every_chart_that_is_installed() -> None:
-    assert {name.partition(":")[0] for name in CASES} == CHARTS.keys() - {"gateway", "cni"}
+    assert {name.partition(":")[0] for name in CASES} == CHARTS.keys()
     assert {folder.name for folder in STAND_INS.iterdir() if folder.is_dir()} == set(STOOD_IN)
 
 
@@ -276,8 +423,11 @@ def test_what_is_allowed_is_set_and_has_no_default(entry: Allowed, given: dict[s
 
 # --- Effects ---------------------------------------------------------------------------------------------------------
 
-NAMESPACES = {"kong": "kong-istio"}
-RELEASES = {"kong": "kong-istio", "kiali-server": "kiali", "base": "istio-base"}
+NAMESPACES = {"kong": "kong-istio", "cni": "istio-cni", "gateway": "istio-ingress"}
+RELEASES = {
+    **{"kong": "kong-istio", "kiali-server": "kiali", "base": "istio-base"},
+    **{"cni": "istio-cni", "gateway": "istio-ingressgateway"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +448,9 @@ def istio_charts(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
     if done.returncode:
         return None
     module = Path(json.loads(done.stdout)["Dir"])
-    stamped_copy(module / "manifests/charts/istio-control/istio-discovery", target / "istiod", CHARTS["istiod"].version)
+    folders = {"istiod": "istio-control/istio-discovery", "cni": "istio-cni", "gateway": "gateway"}
+    for name, folder in folders.items():
+        stamped_copy(module / "manifests/charts" / folder, target / name, CHARTS[name].version)
     return target
 
 
@@ -387,6 +539,7 @@ MIRRORED = {
     "grafana": "grafana: defaults",
     "kiali-server": "kiali-server: defaults",
     "istiod": "istiod: defaults",
+    "cni": "cni: defaults",
 }
 
 
@@ -433,6 +586,156 @@ def test_kong_runs_with_the_versions_of_the_table_and_as_many_replicas_as_wanted
     assert pick(rendered_object(rendered, "Service", "kong-istio-kong-proxy"), "spec", "type") == "ClusterIP"
 
 
+def objects(rendered: str, *kinds: str) -> list[Values]:
+    return [item for item in documents(rendered) if item["kind"] in kinds]
+
+
+def environment(rendered: str, container: str) -> dict[str, Any]:
+    spec = rendered_object(rendered, "Deployment", "kong-istio-kong")["spec"]["template"]["spec"]
+    return {entry["name"]: entry.get("value") for entry in pick(spec, "containers", container, "env")}
+
+
+@pytest.mark.parametrize(("chart", "name"), [("istiod", "istiod"), ("kong", "kong-istio-kong")])
+def test_several_replicas_are_spread_and_one_of_them_is_kept(
+    chart: str, name: str, given: dict[str, tuple[str, Values]], render: Render
+) -> None:
+    rendered = render(*given[f"{chart}: several"])
+    deployment = rendered_object(rendered, "Deployment", name)["spec"]
+    (budget,) = objects(rendered, "PodDisruptionBudget")
+    assert deployment["replicas"] == 3
+    assert budget["spec"]["minAvailable"] == 1
+    template = deployment["template"]
+    constraints = template["spec"]["topologySpreadConstraints"]
+    assert [each["topologyKey"] for each in constraints] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    for selector in (budget["spec"]["selector"], *(each["labelSelector"] for each in constraints)):
+        assert selector["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert not objects(rendered, "HorizontalPodAutoscaler")
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [("istiod: no profile", "istiod"), ("istiod: defaults", "istiod"), ("kong: NodePort", "kong-istio-kong")],
+)
+def test_a_single_replica_is_neither_spread_nor_kept(
+    case: str, name: str, given: dict[str, tuple[str, Values]], render: Render
+) -> None:
+    rendered = render(*given[case])
+    deployment = rendered_object(rendered, "Deployment", name)["spec"]
+    assert deployment["replicas"] == 1
+    assert "topologySpreadConstraints" not in deployment["template"]["spec"]
+    # A budget for a single pod would keep its node from ever being drained.
+    assert not objects(rendered, "PodDisruptionBudget", "HorizontalPodAutoscaler")
+
+
+@pytest.mark.parametrize(
+    ("case", "deployment", "container", "size"),
+    [
+        ("istiod: several", "istiod", "discovery", SIZE),
+        # Over those of the profile demo.
+        ("istiod: sized", "istiod", "discovery", SIZE),
+        ("kong: several", "kong-istio-kong", "proxy", SIZE),
+        ("kong: several", "kong-istio-kong", "ingress-controller", CONTROLLER_SIZE),
+        ("prometheus: kept", "prometheus", "prometheus-server", SIZE),
+    ],
+)
+def test_a_container_has_the_size_that_was_set(
+    case: str, deployment: str, container: str, size: Values, given: dict[str, tuple[str, Values]], render: Render
+) -> None:
+    spec = rendered_object(render(*given[case]), "Deployment", deployment)["spec"]["template"]["spec"]
+    assert pick(spec, "containers", container, "resources") == size
+
+
+def test_kong_serves_the_given_certificate(given: dict[str, tuple[str, Values]], render: Render) -> None:
+    rendered = render(*given["kong: several"])
+    spec = rendered_object(rendered, "Deployment", "kong-istio-kong")["spec"]["template"]["spec"]
+    found = environment(rendered, "proxy")
+    folder = pick(spec, "containers", "proxy", "volumeMounts", "front-door", "mountPath")
+    assert pick(spec, "volumes", "front-door", "secret") == {"secretName": "front-door"}
+    assert {found["KONG_SSL_CERT"], found["KONG_SSL_CERT_KEY"]} == {f"{folder}/tls.crt", f"{folder}/tls.key"}
+
+
+def test_kong_is_reached_from_where_it_shall_be(given: dict[str, tuple[str, Values]], render: Render) -> None:
+    name = "kong-istio-kong-proxy"
+    service = rendered_object(render(*given["kong: several"]), "Service", name)["spec"]
+    assert service["loadBalancerSourceRanges"] == ["203.0.113.0/24", "2001:db8::/32"]
+    assert service["externalTrafficPolicy"] == "Local"
+    plain = rendered_object(render(*given["kong: forwardedFor"]), "Service", name)["spec"]
+    assert not plain.keys() & {"loadBalancerSourceRanges", "externalTrafficPolicy"}
+
+
+def test_both_listeners_speak_the_proxy_protocol_and_neither_does_otherwise(
+    given: dict[str, tuple[str, Values]], render: Render
+) -> None:
+    found = environment(render(*given["kong: proxyProtocol"]), "proxy")
+    listeners = [set(listener.split()) for listener in found["KONG_PROXY_LISTEN"].split(", ")]
+    assert {"0.0.0.0:8000", "proxy_protocol"} in listeners
+    assert {"0.0.0.0:8443", "http2", "proxy_protocol", "ssl"} in listeners
+    assert all("proxy_protocol" in listener for listener in listeners)
+    assert (found["KONG_REAL_IP_HEADER"], found["KONG_TRUSTED_IPS"]) == ("proxy_protocol", ",".join(TRUSTED))
+    for case in ("several", "forwardedFor"):
+        assert "proxy_protocol" not in str(environment(render(*given[f"kong: {case}"]), "proxy"))
+
+
+def test_kong_believes_nobody_unless_it_is_told_to(given: dict[str, tuple[str, Values]], render: Render) -> None:
+    for case in ("several", "NodePort"):
+        found = environment(render(*given[f"kong: {case}"]), "proxy")
+        assert not {"KONG_TRUSTED_IPS", "KONG_REAL_IP_HEADER", "KONG_REAL_IP_RECURSIVE"} & found.keys()
+
+
+def test_prometheus_keeps_its_data_on_a_volume(given: dict[str, tuple[str, Values]], render: Render) -> None:
+    rendered = render(*given["prometheus: kept"])
+    claim = rendered_object(rendered, "PersistentVolumeClaim", "prometheus")["spec"]
+    assert claim["resources"]["requests"]["storage"] == "21Gi"
+    assert claim["storageClassName"] == "fast"
+    spec = rendered_object(rendered, "Deployment", "prometheus")["spec"]
+    assert pick(spec, "template", "spec", "volumes", "storage-volume", "persistentVolumeClaim") == {
+        "claimName": "prometheus"
+    }
+    # Two at once would fight for a volume that only one node can have.
+    assert spec["strategy"]["type"] == "Recreate"
+    assert not objects(render(*given["prometheus: defaults"]), "PersistentVolumeClaim")
+
+
+def test_a_volume_without_a_class_is_the_clusters_default(render: Render) -> None:
+    rendered = render("prometheus", prometheus_values(Observability(prometheus=Prometheus(volume="1Gi")), Images()))
+    claim = rendered_object(rendered, "PersistentVolumeClaim", "prometheus")["spec"]
+    # Empty, it would mean: none.
+    assert "storageClassName" not in claim
+
+
+@pytest.mark.parametrize(("case", "secret"), [("kept", "login"), ("defaults", "grafana-admin")])
+def test_grafanas_administrator_is_in_a_secret_that_exists(
+    case: str, secret: str, given: dict[str, tuple[str, Values]], render: Render
+) -> None:
+    rendered = render(*given[f"grafana: {case}"])
+    spec = rendered_object(rendered, "Deployment", "grafana")["spec"]["template"]["spec"]
+    container = pick(spec, "containers", "grafana")
+    for what in ("user", "password"):
+        reference = pick(container, "env", f"GF_SECURITY_ADMIN_{what.upper()}", "valueFrom", "secretKeyRef")
+        assert reference == {"name": secret, "key": f"admin-{what}"}
+    assert not objects(rendered, "Secret")
+
+
+@pytest.mark.parametrize(("case", "enabled"), [("folder", "true"), ("defaults", "false")])
+def test_whoever_does_not_log_in_to_grafana_may_at_most_view(
+    case: str, enabled: str, given: dict[str, tuple[str, Values]], render: Render
+) -> None:
+    ini = rendered_object(render(*given[f"grafana: {case}"]), "ConfigMap", "grafana")["data"]["grafana.ini"]
+    section = ini.partition("[auth.anonymous]")[2].partition("[")[0]
+    assert dict(line.split(" = ") for line in section.split("\n") if line) == {"enabled": enabled, "org_role": "Viewer"}
+
+
+@pytest.mark.parametrize(
+    ("case", "strategy", "view_only"), [("defaults", "token", True), ("others", "anonymous", False)]
+)
+def test_kiali_lets_in_whom_the_settings_let_in(
+    case: str, strategy: str, view_only: bool, given: dict[str, tuple[str, Values]], render: Render
+) -> None:
+    config = rendered_object(render(*given[f"kiali-server: {case}"]), "ConfigMap", "kiali")["data"]["config.yaml"]
+    read = yaml.safe_load(config)
+    assert (read["auth"]["strategy"], read["deployment"]["view_only_mode"]) == (strategy, view_only)
+
+
 @pytest.mark.parametrize(
     ("case", "service", "port"),
     [
@@ -450,17 +753,19 @@ def test_services_are_called_what_the_others_call_them(
 
 
 def test_further_values_are_laid_over_the_stacks() -> None:
-    istiod = istiod_values(Istio(istiod_values={"global": {"tag": "x"}, "profile": "ambient"}), MIRROR)
-    assert istiod == {"profile": "ambient", "global": {"hub": f"{MIRROR}/release", "tag": "x"}}
+    own: Values = {"global": {"tag": "x"}, "profile": "ambient"}
+    istiod = istiod_values(Istio(istiod_values=own), Images(registry=MIRROR))
+    assert istiod == merged(istiod_values(Istio(), Images(registry=MIRROR)), own)
+    assert istiod["global"]["hub"] == f"{MIRROR}/release"
     assert base_values(Istio(base_values={"defaultRevision": "old"})) == {"defaultRevision": "old"}
     further = {"env": {"log_level": "debug"}, "image": {"tag": "3.9.0"}}
-    kong = kong_values(Kong(values=further), "")
-    assert kong == merged(kong_values(Kong(), ""), further)
+    kong = kong_values(Kong(values=further), Images())
+    assert kong == merged(kong_values(Kong(), Images()), further)
     assert kong["env"] == {"database": "off", "log_level": "debug"}
     own = {"server": {"podLabels": {"team": "a"}}}
-    prometheus = prometheus_values(Observability(prometheus=Prometheus(values=own)), "")
+    prometheus = prometheus_values(Observability(prometheus=Prometheus(values=own)), Images())
     assert prometheus["server"]["podLabels"] == {"sidecar.istio.io/inject": "false", "team": "a"}
-    assert prometheus_values(Observability(), "")["server"]["podLabels"] == {"sidecar.istio.io/inject": "false"}
+    assert prometheus_values(Observability(), Images())["server"]["podLabels"] == {"sidecar.istio.io/inject": "false"}
 
 
 # --- Versions --------------------------------------------------------------------------------------------------------
@@ -490,13 +795,26 @@ def test_kong_is_a_patch_of_what_its_chart_was_made_for(path: str, version: str,
     assert version.startswith(f"{tag}.")
 
 
-def required() -> dict[str, str]:
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    return dict(line.split("==") for line in lines)
+def required(file: str = "requirements.in") -> dict[str, str]:
+    """Return what a file of requirements pins: name in small letters -> version."""
+    lines = (ROOT / file).read_text().splitlines()
+    pins = (re.match(r"([\w.-]+)==([\w.]+)", line) for line in lines)
+    return {pin[1].lower(): pin[2] for pin in pins if pin}
 
 
-def test_python_packages_are_pinned() -> None:
-    assert all(re.fullmatch(r"[\d.]+", version) for version in required().values())
+@pytest.mark.parametrize("file", ["requirements", "requirements-dev"])
+def test_python_packages_are_pinned_with_hashes(file: str) -> None:
+    text = (ROOT / f"{file}.txt").read_text()
+    pinned = required(f"{file}.txt")
+    assert required(f"{file}.in").items() <= pinned.items()
+    named = re.findall(r"^[a-zA-Z].*(?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)+$", text, re.MULTILINE)
+    assert len(named) == len(pinned) == len(re.findall(r"^[^\s#]", text, re.MULTILINE))
+    # Where packages are had from is for each machine to say.
+    assert not re.search(r"://|--\w*(index|host|find)", text)
+
+
+def test_tests_run_with_the_packages_that_the_stack_runs_with() -> None:
+    assert required("requirements.txt").items() <= required("requirements-dev.txt").items()
 
 
 @pytest.mark.parametrize("package", ["pulumi", "pulumi-command", "pulumi-kubernetes"])

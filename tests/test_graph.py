@@ -61,6 +61,7 @@ TREE = {
         *("Command/grafana-admin-value", "Secret/grafana-admin"),
         *("Command/kiali-signing-key-value", "Secret/kiali-signing-key"),
     },
+    "Verification/verification": {"Command/checks"},
 }
 POD_MAKERS = {"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"}
 
@@ -161,9 +162,10 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 @pytest.fixture(scope="module")
 def applied(kubeconfig: Path, kubectl: str) -> Recording:
     """Record the program in an `up`, with what the commands and charts would say."""
-    said: dict[str, dict[str, str]] = {
+    said: dict[str, dict[str, Any]] = {
         "precheck": {"kubernetes": "v1.35.1"},
         "kong-ready": {"address": "192.0.2.9", "url": "http://192.0.2.9", "kong": "3.9.1", "controller": "3.5.0"},
+        "checks": {"passed": 4, "failed": 0, "notChecked": 13},
     }
 
     def answer(resource: Resource) -> tuple[str, dict[str, Any]]:
@@ -286,12 +288,12 @@ def test_whoever_has_a_waiting_command_does_not_wait_twice(plain: Recording) -> 
         ("two", "shop-home", True),
     ],
 )
-def test_namespaces_are_labelled_when_they_are_made(
+def test_namespaces_are_labelled_for_injection_when_they_are_made(
     name: str, namespace: str, injected: bool, request: pytest.FixtureRequest
 ) -> None:
     metadata = inputs(request.getfixturevalue(name), f"Namespace/{namespace}")["metadata"]
     assert metadata["name"] == namespace
-    assert metadata.get("labels", {}) == ({"istio-injection": "enabled"} if injected else {})
+    assert metadata["labels"].get("istio-injection") == ("enabled" if injected else None)
 
 
 @pytest.mark.parametrize("name", ["plain", "two", "own"])
@@ -384,8 +386,8 @@ def test_waits_for_nothing_that_it_does_not_need(plain: Recording, label: str, n
     assert not before(plain, label) & needless
 
 
-def test_nothing_waits_for_observability(plain: Recording) -> None:
-    for label in labels(plain) - OBSERVABILITY:
+def test_nothing_but_the_checks_waits_for_observability(plain: Recording) -> None:
+    for label in labels(plain) - OBSERVABILITY - {"Verification/verification", "Command/checks"}:
         assert not before(plain, label) & OBSERVABILITY, label
 
 
@@ -487,7 +489,8 @@ def plugin_config(limit: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_field_of_the_plugin_is_tested() -> None:
     assert FIELDS.keys() == {camel(field.name) for field in dataclasses.fields(RateLimit)}
-    assert REDIS_FIELDS.keys() | {"password"} == {camel(field.name) for field in dataclasses.fields(Redis)}
+    secret = {"password", "passwordSecret"}
+    assert REDIS_FIELDS.keys() | secret == {camel(field.name) for field in dataclasses.fields(Redis)}
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -534,6 +537,26 @@ def test_the_password_of_redis_is_in_a_secret_and_nowhere_else() -> None:
     assert PASSWORD not in text([others, recording.outputs])
 
 
+NAMED_SECRET = {**REDIS, "redis": {"host": "store", "passwordSecret": {"name": "redis-login", "key": "pass"}}}
+
+
+def test_a_secret_that_exists_is_named_and_none_is_made() -> None:
+    recording = recorded(rateLimit=NAMED_SECRET, applications=[BOOKINFO, SHOP])
+    reference = {"secretKeyRef": {"name": "redis-login", "key": "pass"}}
+    for name in ("bookinfo", "shop"):
+        plugin = inputs(recording, f"KongPlugin/{name}-route-rate-limit")
+        assert plugin["configPatches"] == [{"path": "/redis/password", "valueFrom": reference}]
+        assert "password" not in plugin["config"]["redis"]
+        assert f"Secret/{name}-route-rate-limit-redis" not in labels(recording)
+
+
+def test_an_application_may_have_a_secret_of_its_own_under_the_stacks_key() -> None:
+    own = {**SHOP, "rateLimit": {"redis": {"passwordSecret": {"name": "shop-login"}}}}
+    recording = recorded(rateLimit=NAMED_SECRET, applications=[BOOKINFO, own])
+    (patch,) = inputs(recording, "KongPlugin/shop-route-rate-limit")["configPatches"]
+    assert patch["valueFrom"]["secretKeyRef"] == {"name": "shop-login", "key": "pass"}
+
+
 def test_an_application_that_counts_locally_gets_no_password() -> None:
     local = {**SHOP, "rateLimit": {"policy": "local"}}
     recording = recorded(rateLimit=SECRET_LIMIT, applications=[BOOKINFO, local], secrets=("rateLimit",))
@@ -570,6 +593,24 @@ def test_settings_of_kong_reach_the_chart() -> None:
     assert chart["replicaCount"] == 4
 
 
+def test_who_calls_and_how_reaches_the_chart() -> None:
+    kong = {
+        "replicas": 2,
+        "resources": {"requests": {"cpu": 1}},
+        "controllerResources": {"requests": {"cpu": "100m"}},
+        "sourceRanges": ["203.0.113.0/24"],
+        "tlsSecret": "front-door",
+        "clientAddress": {"source": "forwardedFor", "trustedRanges": ["198.51.100.0/24", "2001:db8::/32"]},
+    }
+    chart = values(recorded(kong=kong, rateLimit=NAMED_SECRET), "kong-istio")
+    assert chart["proxy"] == {"type": "LoadBalancer", "loadBalancerSourceRanges": ["203.0.113.0/24"]}
+    assert (chart["replicaCount"], chart["podDisruptionBudget"]["enabled"]) == (2, True)
+    assert chart["resources"] == {"requests": {"cpu": 1}}
+    assert chart["ingressController"]["resources"] == {"requests": {"cpu": "100m"}}
+    assert chart["secretVolumes"] == ["front-door"]
+    assert chart["env"]["trusted_ips"] == "198.51.100.0/24,2001:db8::/32"
+
+
 # --- Istio and observability -----------------------------------------------------------------------------------------
 
 
@@ -586,7 +627,7 @@ def test_without_injection_nobody_waits_for_it(injection: bool) -> None:
     arguments = shlex.split(inputs(recording, "Command/istiod-ready")["create"])
     assert ("--no-injection" in arguments) is not injection
     assert arguments[arguments.index("--timeout") + 1] == "44"
-    assert ("global" in values(recording, "istiod")) is not injection
+    assert values(recording, "istiod")["global"].get("operatorManageWebhooks", False) is not injection
 
 
 OFF = {"enabled": False}
@@ -625,7 +666,7 @@ def test_kiali_looks_for_grafana_only_where_there_is_one(plain: Recording) -> No
 
 def test_settings_of_observability_reach_the_charts() -> None:
     setting = {
-        "prometheus": {"retention": "3h", "values": {"server": {"replicaCount": 2}}},
+        "prometheus": {"retention": "3h", "volume": "9Gi", "values": {"server": {"replicaCount": 2}}},
         "grafana": {"anonymous": True},
         "kiali": {"auth": "anonymous", "viewOnly": False},
         "readyTimeoutSeconds": 99,
@@ -633,6 +674,7 @@ def test_settings_of_observability_reach_the_charts() -> None:
     recording = recorded(observability=setting)
     server = values(recording, "prometheus")["server"]
     assert (server["retention"], server["replicaCount"]) == ("3h", 2)
+    assert (server["persistentVolume"]["enabled"], server["persistentVolume"]["size"]) == (True, "9Gi")
     assert values(recording, "grafana")["grafana.ini"]["auth.anonymous"]["enabled"] is True
     kiali = values(recording, "kiali")
     assert (kiali["auth"]["strategy"], kiali["deployment"]["view_only_mode"]) == ("anonymous", False)
@@ -708,7 +750,8 @@ IMAGE_VALUES = [
     ("kong-istio", "ingressController.image.repository", "/kong/kubernetes-ingress-controller"),
     ("prometheus", "server.image.repository", "/prometheus/prometheus"),
     ("prometheus", "configmapReload.prometheus.image.repository", "/prometheus-operator/prometheus-config-reloader"),
-    ("grafana", "global.imageRegistry", ""),
+    ("grafana", "image.registry", ""),
+    ("grafana", "downloadDashboardsImage.registry", ""),
     ("kiali", "deployment.image_name", "/kiali/kiali"),
 ]
 
@@ -802,8 +845,10 @@ def test_commands_of_the_project_name_modules_of_it(plain: Recording) -> None:
         for line in (command.inputs.get("create"), command.inputs.get("delete"))
         if line and (arguments := shlex.split(line))[1] == "-m"
     }
-    assert len(modules) == 4
-    assert all((ROOT / f"{module.replace('.', '/')}.py").is_file() for module in modules)
+    assert len(modules) == 5
+    for module in modules:
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
 
 
 def test_only_the_precheck_tells_its_first_run_from_later_ones(plain: Recording) -> None:
@@ -816,13 +861,13 @@ def test_only_the_precheck_tells_its_first_run_from_later_ones(plain: Recording)
 
 
 CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
-    "values of istiod": ({"istio": {"istiodValues": {"pilot": {"env": {}}}}}, {"istiod-ready"}),
-    "values of Kong": ({"kong": {"values": {"resources": {"limits": {"cpu": 1}}}}}, {"kong-ready"}),
-    "chart of Kong": ({"charts": {"kong": "sandbox/charts/kong"}}, {"kong-ready"}),
-    "mirror": ({"images": {"registry": MIRROR}}, {"istiod-ready", "kong-ready"}),
-    "limit": ({"rateLimit": {"minute": 31}}, set()),
-    "applications": ({"applications": [SHOP]}, set()),
-    "observability": ({"observability": {"grafana": {"anonymous": True}}}, set()),
+    "values of istiod": ({"istio": {"istiodValues": {"pilot": {"env": {}}}}}, {"istiod-ready", "checks"}),
+    "values of Kong": ({"kong": {"values": {"resources": {"limits": {"cpu": 1}}}}}, {"kong-ready", "checks"}),
+    "chart of Kong": ({"charts": {"kong": "sandbox/charts/kong"}}, {"kong-ready", "checks"}),
+    "mirror": ({"images": {"registry": MIRROR}}, {"istiod-ready", "kong-ready", "checks"}),
+    "limit": ({"rateLimit": {"minute": 31}}, {"checks"}),
+    "applications": ({"applications": [SHOP]}, {"checks"}),
+    "observability": ({"observability": {"grafana": {"anonymous": True}}}, {"checks"}),
 }
 
 
@@ -835,7 +880,7 @@ def test_commands_run_again_when_what_they_wait_for_changes_and_only_then(plain:
 
 
 COPIED = ["Pulumi.yaml", "__main__.py", "outputs.py", "versions.py"]
-COPIED_FOLDERS = ["cluster", "components", "manifests", "rehearsal", "sandbox", "settings"]
+COPIED_FOLDERS = ["checks", "cluster", "components", "manifests", "rehearsal", "sandbox", "settings"]
 IN_A_COPY = """
 import json, sys
 from rehearsal import record
@@ -890,7 +935,8 @@ def test_no_path_of_this_machine_is_in_any_input(tmp_path: Path) -> None:
 def test_outputs_say_where_kong_answers_and_what_runs(applied: Recording) -> None:
     outputs = applied.outputs
     assert outputs.keys() == {
-        *("proxyAddress", "proxyUrl", "proxyService", "proxyNamespace", "versions", "commands", "kialiGraph")
+        *("proxyAddress", "proxyUrl", "proxyService", "proxyNamespace", "versions", "commands", "kialiGraph"),
+        *("checks", "checksTarget"),
     }
     assert (outputs["proxyAddress"], outputs["proxyUrl"]) == ("192.0.2.9", "http://192.0.2.9")
     assert (outputs["proxyNamespace"], outputs["proxyService"]) == ("kong-istio", "kong-istio-kong-proxy")
@@ -971,6 +1017,15 @@ def test_charts_are_told_the_names_of_the_keys(plain: Recording) -> None:
     assert values(plain, "kiali")["login_token"]["signing_key"] == "secret:kiali-signing-key:key"
 
 
+def test_a_login_that_exists_takes_the_place_of_the_made_up_one(plain: Recording) -> None:
+    recording = recorded(observability={"grafana": {"adminSecret": "login"}})
+    assert values(recording, "grafana")["admin"]["existingSecret"] == "login"
+    assert labels(plain) - labels(recording) == {"Secret/grafana-admin", "Command/grafana-admin-value"}
+    assert "Namespace/istio-system" in before(recording, "Release/grafana")
+    command = shlex.split(recording.outputs["commands"]["grafanaPassword"])
+    assert command[command.index("secret") + 1] == "login"
+
+
 def test_keys_are_long_enough_and_different_each_time(plain: Recording) -> None:
     for name in ("grafana-admin-value", "kiali-signing-key-value"):
         command = inputs(plain, f"Command/{name}")["create"].replace("venv/bin/python", shlex.quote(sys.executable))
@@ -1002,6 +1057,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "chart that is not there": ({"charts": {"kong": "nowhere"}}, "charts.kong"),
     "another chart": ({"charts": {"kong": "sandbox/charts/grafana"}}, "charts.kong"),
     "STRICT past the mesh": ({"istio": {"mtls": "STRICT"}, "kong": {"routing": "guide"}}, "STRICT"),
+    "range that is none": ({"kong": {"sourceRanges": ["203.0.113.7"]}}, "kong.sourceRanges[0]"),
     "replicas that count for themselves": ({"kong": {"replicas": 2}}, "kong.replicas"),
     "password in plain text": ({"rateLimit": SECRET_LIMIT}, "plain"),
     "sandbox elsewhere": ({"sandbox": True, "kubeconfig": "somewhere/else"}, "sandbox"),

@@ -49,7 +49,12 @@ FULL: dict[str, Any] = {
     "istio": {
         "profile": "ambient",
         "mtls": "PERMISSIVE",
-        "injection": False,
+        "injection": True,
+        "replicas": 2,
+        "resources": {"requests": {"cpu": "500m", "memory": "2Gi"}},
+        "cni": True,
+        "ingressGateway": True,
+        "egressGateway": True,
         "readyTimeoutSeconds": 10,
         "baseValues": {"a": {"b": 1}},
         "istiodValues": {"c": [1]},
@@ -58,6 +63,11 @@ FULL: dict[str, Any] = {
         "serviceType": "NodePort",
         "nodePort": 30080,
         "replicas": 3,
+        "resources": {"limits": {"memory": "1Gi"}},
+        "controllerResources": {"requests": {"cpu": 0.1}},
+        "sourceRanges": [],
+        "tlsSecret": "front-door",
+        "clientAddress": {"source": "forwardedFor", "trustedRanges": ["198.51.100.0/24"]},
         "routing": "guide",
         "admissionWebhook": False,
         "readyTimeoutSeconds": 11,
@@ -101,14 +111,40 @@ FULL: dict[str, Any] = {
         "errorCode": 503,
         "errorMessage": "Too many",
     },
+    "checks": {
+        "enabled": False,
+        "failUp": True,
+        "load": True,
+        "requests": 300,
+        "reports": "reports",
+        "istiodAddress": "127.0.0.1:15010",
+    },
     "observability": {
-        "prometheus": {"enabled": True, "retention": "12h", "values": {"f": 1}},
-        "grafana": {"enabled": False, "anonymous": True, "dashboards": "dashboards", "values": {"g": 2}},
+        "prometheus": {
+            "enabled": True,
+            "retention": "12h",
+            "volume": "20Gi",
+            "storageClass": "fast",
+            "resources": {"requests": {"memory": "1Gi"}},
+            "values": {"f": 1},
+        },
+        "grafana": {
+            "enabled": False,
+            "anonymous": True,
+            "adminSecret": "login",
+            "dashboards": "dashboards",
+            "values": {"g": 2},
+        },
         "kiali": {"enabled": False, "auth": "anonymous", "viewOnly": False, "values": {"h": 3}},
         "readyTimeoutSeconds": 13,
     },
+    "security": {"podSecurity": False, "onlyKongCalls": False, "networkPolicies": True, "protectNamespaces": True},
     "charts": {"kong": "charts/kong", "base": "https://mirror.example/istio"},
-    "images": {"registry": "mirror.example:5000/images"},
+    "images": {
+        "registry": "mirror.example:5000/images",
+        "pullSecrets": ["mirror-login"],
+        "references": {"docker.io/library/kong": f"mirror.example:5000/kong@sha256:{'0' * 64}"},
+    },
 }
 
 
@@ -183,8 +219,9 @@ def paths(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def is_free(path: str) -> bool:
-    """Return whether anything may stand in an object: chart values, and an application's own limit at first."""
-    return path.lower().endswith("values") or path in ("charts", "applications[0].rateLimit")
+    """Return whether any key may stand in an object, as far as its type goes: chart values and the like."""
+    own = ("charts", "images.references", "applications[0].rateLimit")
+    return path.lower().endswith(("values", "resources")) or path in own
 
 
 # --- what Pulumi.yaml declares -------------------------------------------------------------------------------------
@@ -230,7 +267,9 @@ def test_the_full_configuration_names_every_field() -> None:
     expected = {path for path, _ in paths(plain(Settings()))} | {"rateLimit.redis"}
     expected |= {f"rateLimit.{camel(field.name)}" for field in dataclasses.fields(RateLimit)}
     expected |= {f"rateLimit.redis.{camel(field.name)}" for field in dataclasses.fields(Redis)}
-    assert {path for path, _ in paths(FULL)} == expected
+    lists = {"kong.clientAddress.trustedRanges[0]", "images.pullSecrets[0]"}
+    # A password and the name of a Secret that holds one exclude each other.
+    assert {path for path, _ in paths(FULL)} == (expected | lists) - {"rateLimit.redis.passwordSecret"}
 
 
 @pytest.mark.parametrize(
@@ -280,7 +319,7 @@ def test_settings_are_frozen(root: Path) -> None:
         (
             {"zzz": 1},
             "zzz is not a setting: the keys there are kubeconfig, kubeContext, sandbox, keepDefinitions, istio, kong, "
-            "applications, rateLimit, observability, charts, images.",
+            "applications, rateLimit, observability, security, checks, charts, images.",
         ),
         ({"kong": {"replica": 2}}, "kong.replica is not a setting: did you mean replicas?"),
         ({"kong": {"service_type": "NodePort"}}, "kong.service_type is not a setting: did you mean serviceType?"),
@@ -330,6 +369,7 @@ CHOICES = {
     "istio.mtls": "PERMISSIVE or STRICT",
     "kong.serviceType": "LoadBalancer, NodePort or ClusterIP",
     "kong.routing": "mesh or guide",
+    "kong.clientAddress.source": "connection, localTraffic, proxyProtocol or forwardedFor",
     "applications[0].route.pathType": "ImplementationSpecific, Prefix or Exact",
     "rateLimit.limitBy": "consumer, credential, ip, service, header or path",
     "rateLimit.policy": "local, redis or cluster",
@@ -367,6 +407,9 @@ def test_a_value_of_another_type_is_refused(path: str, value: Any, wanted: str, 
     assert f": it must be {wanted}" in text
 
 
+IMAGES = "it must be an object with the keys registry, pullSecrets, references."
+
+
 @pytest.mark.parametrize(
     ("path", "value", "text"),
     [
@@ -379,8 +422,8 @@ def test_a_value_of_another_type_is_refused(path: str, value: Any, wanted: str, 
         ("kong.values", "a=b", 'kong.values is "a=b": it must be an object.'),
         ("kong.values", ["a"], "kong.values is a list: it must be an object."),
         ("applications", {"name": "shop"}, "applications is an object: it must be a list."),
-        ("images", "mirror", 'images is "mirror": it must be an object with the keys registry.'),
-        ("images", None, "images is null: it must be an object with the keys registry."),
+        ("images", "mirror", f'images is "mirror": {IMAGES}'),
+        ("images", None, f"images is null: {IMAGES}"),
         (
             "observability.prometheus.retention",
             "x" * 61,
@@ -396,6 +439,7 @@ def test_the_sentence_shows_the_value(path: str, value: Any, text: str, root: Pa
 
 WINDOWS = ("second", "minute", "hour", "day", "month", "year")
 BOUNDS: dict[str, tuple[int, int]] = {
+    "istio.replicas": (1, 100),
     "istio.readyTimeoutSeconds": (1, 3600),
     "kong.readyTimeoutSeconds": (1, 3600),
     "kong.addressTimeoutSeconds": (1, 3600),
@@ -443,6 +487,8 @@ def test_a_choice_that_is_none_is_refused(path: str, root: Path) -> None:
 
 
 NAME = "a name of at most 63 small letters, digits and hyphens"
+SECRET_NAME = "a name of small letters, digits, dots and hyphens"
+SIZE = "a size such as 20Gi, or empty"
 REGISTRY = "a registry's host and path without https://"
 
 
@@ -462,6 +508,14 @@ REGISTRY = "a registry's host and path without https://"
         ("applications[0].route.host", "shop..example", "a host name, or empty"),
         ("observability.prometheus.retention", "15", "a time such as 15d or 12h"),
         ("observability.prometheus.retention", "2 weeks", "a time such as 15d or 12h"),
+        *(
+            ("kong.tlsSecret", name, f"{NAME}, or empty")
+            # The chart calls a volume by this name, and a volume's has no dots.
+            for name in ("front.door", "Front", "front_door", "a" * 64)
+        ),
+        ("observability.grafana.adminSecret", "Login", f"{SECRET_NAME}, or empty"),
+        ("observability.prometheus.storageClass", "very fast", f"{SECRET_NAME}, or empty"),
+        *(("observability.prometheus.volume", size, SIZE) for size in ("20GB", "20 Gi", "much", "-1Gi")),
         ("images.registry", "https://mirror.example", REGISTRY),
         ("images.registry", "mirror.example/", REGISTRY),
     ],
@@ -479,6 +533,9 @@ def test_text_that_does_not_fit_is_refused(path: str, value: str, meaning: str, 
         ("applications[0].route.host", ""),
         ("applications[0].route.path", "/"),
         ("observability.prometheus.retention", "500ms"),
+        ("kong.tlsSecret", "a" * 63),
+        ("observability.grafana.adminSecret", "login.of.grafana"),
+        ("observability.prometheus.volume", "1.5Ti"),
         ("images.registry", "localhost:5000"),
         ("images.registry", ""),
         ("istio.profile", ""),
@@ -693,6 +750,55 @@ def test_no_password_is_no_secret(root: Path) -> None:
     assert settings.parse({"rateLimit": limit}, (), root)
 
 
+def test_a_password_may_stay_in_a_secret_that_exists(root: Path) -> None:
+    limit = {"minute": 5, "policy": "redis", "redis": {"host": "redis", "passwordSecret": {"name": "redis.login"}}}
+    found = settings.parse({"rateLimit": limit}, (), root)
+    assert plain(found.rate_limit)["redis"]["passwordSecret"] == {"name": "redis.login", "key": "password"}
+
+
+BOTH = (
+    "rateLimit.redis of application shop has a password and a passwordSecret: keep one of them (an application drops "
+    'the stack\'s with password: "" or passwordSecret: null).'
+)
+
+
+@pytest.mark.parametrize("own", [{}, {"redis": {"passwordSecret": {"name": "own"}}}])
+def test_a_password_in_two_places_is_refused(own: dict[str, Any], root: Path) -> None:
+    redis = {**WITH_PASSWORD["redis"], **({} if own else {"passwordSecret": {"name": "login"}})}
+    config = {"rateLimit": {**WITH_PASSWORD, "redis": redis}, "applications": [{**APP, "rateLimit": own}]}
+    assert refused(config, root) == BOTH
+
+
+def test_an_application_changes_one_kind_of_password_for_the_other(root: Path) -> None:
+    stack = {"minute": 5, "policy": "redis"}
+    named, secret = {"passwordSecret": {"name": "login"}}, {"password": PASSWORD}
+    own = limit_of({"redis": {**named, "password": ""}}, {**stack, "redis": {"host": "r", **secret}}, root)["redis"]
+    assert (own["password"], own["passwordSecret"]["name"]) == ("", "login")
+    own = limit_of({"redis": {**secret, "passwordSecret": None}}, {**stack, "redis": {"host": "r", **named}}, root)
+    assert own["redis"]["password"] == PASSWORD
+    assert "passwordSecret" not in own["redis"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "text"),
+    [
+        ({}, "rateLimit.redis.passwordSecret.name is missing"),
+        ({"name": "Login"}, f'rateLimit.redis.passwordSecret.name is "Login": it must be {SECRET_NAME}.'),
+        (
+            {"name": "login", "key": "a/b"},
+            'rateLimit.redis.passwordSecret.key is "a/b": it must be a name of letters, digits, dots, hyphens and '
+            "underscores.",
+        ),
+        ({"name": "login", "field": "a"}, "rateLimit.redis.passwordSecret.field is not a setting"),
+        # Somebody may write the password itself there.
+        (PASSWORD, "rateLimit.redis.passwordSecret is [secret]: it must be an object with the keys name, key."),
+    ],
+)
+def test_a_name_that_is_none_is_refused(reference: Any, text: str, root: Path) -> None:
+    redis = {"host": "redis", "passwordSecret": reference}
+    assert refused({"rateLimit": {"minute": 5, "policy": "redis", "redis": redis}}, root).startswith(text)
+
+
 @pytest.mark.parametrize(
     ("limit", "text"),
     [
@@ -752,6 +858,11 @@ def test_a_password_of_digits_is_not_shown_either(root: Path) -> None:
             "observability.kiali.enabled is true while observability.prometheus.enabled is false: kiali shows what "
             "Prometheus holds; switch both on, or both off.",
         ),
+        (
+            {"observability": {"prometheus": {"storageClass": "fast"}}},
+            "observability.prometheus.storageClass is set while observability.prometheus.volume is empty: without a "
+            "volume there is nothing to store; set volume to a size such as 20Gi, or leave the class out.",
+        ),
         *(
             (
                 {"observability": {"grafana": {"dashboards": folder}}},
@@ -781,12 +892,127 @@ def test_what_cannot_go_together_is_refused(config: dict[str, Any], text: str, r
                 "kiali": {"enabled": False},
             }
         },
+        {"observability": {"prometheus": {"storageClass": "fast", "volume": "20Gi"}}},
         {"observability": {"grafana": {"dashboards": "dashboards"}}},
         {"observability": {"grafana": {"dashboards": "none", "enabled": False}}},
     ],
 )
 def test_what_can_go_together_is_taken(config: dict[str, Any], root: Path) -> None:
     assert settings.parse(config, (), root)
+
+
+# --- who reaches Kong, and whom it believes ----------------------------------------------------------------------------------
+
+RANGE = "it must be the first address of a range and its length, such as 203.0.113.0/24 or 2001:db8::/32."
+NO_RANGES = ("203.0.113.7", "203.0.113.7/24", "203.0.113.0/255.255.255.0", "203.0.113.0/33", "example.com/24", "", "/8")
+EVERYONE = (
+    "kong.clientAddress.trustedRanges holds every address there is: anyone could then pass for anyone; list only the "
+    "addresses that your load balancer calls from."
+)
+
+
+def address(source: str, *ranges: str, kind: str = "LoadBalancer") -> dict[str, Any]:
+    return {"kong": {"serviceType": kind, "clientAddress": {"source": source, "trustedRanges": list(ranges)}}}
+
+
+@pytest.mark.parametrize("kind", ["NodePort", "ClusterIP"])
+def test_source_ranges_need_a_load_balancer(kind: str, root: Path) -> None:
+    assert refused({"kong": {"serviceType": kind, "sourceRanges": ["203.0.113.0/24"]}}, root) == (
+        f"kong.sourceRanges is set while kong.serviceType is {kind}: only a load balancer looks at it; set the type to "
+        "LoadBalancer, or leave the ranges out."
+    )
+
+
+@pytest.mark.parametrize("text", NO_RANGES)
+def test_a_range_of_addresses_is_one(text: str, root: Path) -> None:
+    ranges = ["198.51.100.0/24", text]
+    assert refused({"kong": {"sourceRanges": ranges}}, root) == f'kong.sourceRanges[1] is "{text}": {RANGE}'
+    wanted = f'kong.clientAddress.trustedRanges[1] is "{text}": {RANGE}'
+    assert refused(address("forwardedFor", *ranges), root) == wanted
+
+
+@pytest.mark.parametrize("text", ["203.0.113.0/24", "203.0.113.7/32", "2001:db8::/32", "::1/128", "0.0.0.0/0"])
+def test_source_ranges_may_be(text: str, root: Path) -> None:
+    assert settings.parse({"kong": {"sourceRanges": [text]}}, (), root).kong.source_ranges == (text,)
+
+
+@pytest.mark.parametrize("source", ["proxyProtocol", "forwardedFor"])
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        ["0.0.0.0/0"],
+        ["::/0"],
+        ["198.51.100.0/24", "::/0"],
+        # Nor by halves.
+        ["0.0.0.0/1", "2001:db8::/32", "128.0.0.0/1"],
+    ],
+)
+def test_kong_does_not_believe_everyone(source: str, ranges: list[str], root: Path) -> None:
+    assert refused(address(source, *ranges), root) == EVERYONE
+
+
+@pytest.mark.parametrize("source", ["proxyProtocol", "forwardedFor"])
+def test_kong_has_to_know_whom_to_believe(source: str, root: Path) -> None:
+    assert refused(address(source), root) == (
+        f"kong.clientAddress.source is {source} without kong.clientAddress.trustedRanges: Kong believes nobody then; "
+        "list the addresses that your load balancer calls from."
+    )
+
+
+@pytest.mark.parametrize("source", ["connection", "localTraffic"])
+def test_nobody_is_believed_who_is_not_asked(source: str, root: Path) -> None:
+    assert refused(address(source, "198.51.100.0/24"), root) == (
+        f"kong.clientAddress.trustedRanges is set while kong.clientAddress.source is {source}: nobody has to be "
+        "believed there; leave the ranges out, or set the source to proxyProtocol or forwardedFor."
+    )
+
+
+def test_local_traffic_comes_from_outside(root: Path) -> None:
+    assert refused(address("localTraffic", kind="ClusterIP"), root) == (
+        "kong.clientAddress.source is localTraffic while kong.serviceType is ClusterIP: nothing from outside reaches "
+        "such a Service by itself; set the type to LoadBalancer or NodePort, or kong.clientAddress.source to another "
+        "one."
+    )
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        address("localTraffic"),
+        address("localTraffic", kind="NodePort"),
+        address("proxyProtocol", "198.51.100.0/24", "2001:db8::/32"),
+        address("forwardedFor", "10.0.0.0/8", kind="ClusterIP"),
+        address("connection", kind="ClusterIP"),
+    ],
+)
+def test_an_address_may_come(config: dict[str, Any], root: Path) -> None:
+    assert settings.parse(config, (), root)
+
+
+# --- resources ---------------------------------------------------------------------------------------------------------------
+
+SIZED = ("istio.resources", "kong.resources", "kong.controllerResources", "observability.prometheus.resources")
+
+
+@pytest.mark.parametrize("key", SIZED)
+@pytest.mark.parametrize(
+    ("resources", "text"),
+    [
+        ({"request": {"cpu": 1}}, ".request is not a setting: did you mean requests?"),
+        ({"requests": "500m"}, '.requests is "500m": it must be an object such as cpu: 500m, memory: 1Gi.'),
+        ({"limits": {"memory": "1GB"}}, '.limits.memory is "1GB": it must be an amount such as 500m or 1Gi.'),
+        ({"limits": {"cpu": True}}, ".limits.cpu is true: it must be an amount such as 500m or 1Gi."),
+        ({"limits": {"cpu": None}}, ".limits.cpu is null: it must be an amount such as 500m or 1Gi."),
+    ],
+)
+def test_resources_that_no_pod_may_have_are_refused(key: str, resources: Any, text: str, root: Path) -> None:
+    assert refused(at(key, resources), root) == f"{key}{text}"
+
+
+@pytest.mark.parametrize("key", SIZED)
+@pytest.mark.parametrize("amount", ["500m", "0.5", 0.5, 2, "1Gi", "128M", "2k"])
+def test_resources_may_be(key: str, amount: Any, root: Path) -> None:
+    assert settings.parse(at(key, {"requests": {"memory": amount}, "limits": {}}), (), root)
 
 
 # --- charts ----------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,237 @@
+"""`python -m checks`: what must be true of a stack that is up, looked at."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from checks import gone, nodes, report, runner, stacks, unchanged
+from checks.describe import describe
+from checks.model import Check, Outcome
+from checks.registry import AFTER_TRAFFIC, PARTS, UnknownCheckError, named
+from checks.report import Run, junit, machine, page, progress, table
+from checks.stacks import StackError
+from checks.target import Target, from_json
+from checks.traffic import CHECKS as TRAFFIC
+from settings import SettingsError
+
+_USAGE = 2
+_INTERRUPTED = 130
+_MOST_REQUESTS = 300
+_WITHOUT_TERMINAL = 120
+_WIDEST = 160
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0 nothing failed, 1 something did, 2 there was nothing to look at."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given if given and given[0] in (*_COMMANDS, "-h", "--help") else ["run", *given])
+    _interrupt_once()
+    try:
+        code = _COMMANDS[options.command](options)
+        sys.stdout.flush()
+        return code
+    except (StackError, UnknownCheckError, SettingsError) as problem:
+        print(f"checks: {problem}", file=sys.stderr)
+        return _USAGE
+    except BrokenPipeError:
+        # Whoever reads (head, say) has read enough; the interpreter must not try to write the rest when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("checks: interrupted; what the checks had made is removed", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m checks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run|traffic|unchanged|gone")
+    run = _command(commands, "run", "what must be true of a stack that is up (the default)")
+    run.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these checks alone, by name or number")
+    run.add_argument("--load", action="store_true", help="also those that send load or create something")
+    traffic = _command(commands, "traffic", "requests through Kong, at a pace that stays under the limit")
+    traffic.add_argument("--requests", type=_requests, help=f"how many, up to {_MOST_REQUESTS}")
+    _command(commands, "unchanged", "a second `pulumi up` would change nothing")
+    _command(commands, "gone", "nothing of a destroyed stack is left")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, description: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=description, description=description)
+    of = parser.add_mutually_exclusive_group()
+    of.add_argument(
+        "--stack", default="", metavar="NAME", help="a stack of this project; else the selected one, or the sandbox's"
+    )
+    of.add_argument(
+        "--target", metavar="FILE|-|JSON", help=f"what the stack output {stacks.OUTPUT} says, in place of a stack"
+    )
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write JSON")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page")
+    parser.add_argument("--reports", type=Path, metavar="FOLDER", help="write all three")
+    parser.add_argument(
+        "--counts", action="store_true", help="print only the counts, as JSON; all else to standard error"
+    )
+    parser.add_argument("--warn", action="store_true", help="end with 0 where a check failed")
+    parser.add_argument("--digest", help=argparse.SUPPRESS)
+    return parser
+
+
+def _requests(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_REQUESTS:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 to {_MOST_REQUESTS}")
+    return int(text)
+
+
+# --- commands -------------------------------------------------------------------------------------------------
+
+
+def _run(options: argparse.Namespace) -> int:
+    checks = named(options.only)
+    subject, target = _target(options)
+    if options.load:
+        target = dataclasses.replace(target, load=True)
+    return _perform(options, subject, target, checks)
+
+
+def _traffic(options: argparse.Namespace) -> int:
+    subject, target = _target(options)
+    requests = options.requests or target.requests
+    return _perform(options, subject, dataclasses.replace(target, load=True, requests=requests), TRAFFIC)
+
+
+def _unchanged(options: argparse.Namespace) -> int:
+    if options.target:
+        raise StackError("`unchanged` asks Pulumi, so it needs a stack (--stack) and no --target.")
+    stack = stacks.find(options.stack)
+    return _perform(options, f"the stack {stack.name}", Target(), unchanged.checks(stack), at_once=False)
+
+
+def _gone(options: argparse.Namespace) -> int:
+    if options.target:
+        subject, target = _target(options)
+        return _perform(options, subject, target, gone.checks(keep_definitions=False))
+    stack = stacks.find(options.stack)
+    # The outputs went with the stack, the settings are still there.
+    chosen = stack.settings()
+    _enter(stack)
+    checks = gone.checks(keep_definitions=chosen.keep_definitions)
+    return _perform(options, f"the stack {stack.name}", describe(chosen), checks)
+
+
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "traffic": _traffic,
+    "unchanged": _unchanged,
+    "gone": _gone,
+}
+
+
+# --- what they share ------------------------------------------------------------------------------------------
+
+
+def _target(options: argparse.Namespace) -> tuple[str, Target]:
+    """Return what is checked: its name for people, and the target."""
+    if options.target:
+        target = _read_target(options.target)
+        return f"the stack in {target.context or '(no context)'}", target
+    stack = stacks.find(options.stack)
+    target = stack.target()
+    _enter(stack)
+    return f"the stack {stack.name}", target
+
+
+def _enter(stack: stacks.Stack) -> None:
+    """Have kubectl found where the stack's own commands find it."""
+    os.environ.clear()
+    os.environ.update(stack.environment)
+
+
+def _read_target(given: str) -> Target:
+    try:
+        if given.lstrip().startswith("{"):
+            return from_json(given)
+        return from_json(sys.stdin.read() if given == "-" else Path(given).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StackError(f"The target {given} cannot be read: {error.strerror}.") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StackError(f"The target is not what the stack output {stacks.OUTPUT} says: {error}.") from None
+
+
+def _perform(
+    options: argparse.Namespace, subject: str, target: Target, checks: tuple[Check, ...], *, at_once: bool = True
+) -> int:
+    """Run checks, tell of them in every form that was asked for, and return the exit code."""
+    colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    print(f"Checking {subject}", file=sys.stderr, flush=True)
+    started, clock = datetime.now(UTC), time.monotonic()
+    target = nodes.known(target)
+    results = runner.run(checks, target, progress.on_stderr(colour=colour), last=AFTER_TRAFFIC, at_once=at_once)
+    run = Run(
+        subject=subject,
+        results=results,
+        started=started,
+        seconds=time.monotonic() - clock,
+        target=target,
+        parts=PARTS,
+    )
+    _write(options, run)
+    _tell(options, run)
+    return 0 if options.warn else run.exit_code
+
+
+def _write(options: argparse.Namespace, run: Run) -> None:
+    renderers = {
+        "junit": (junit.render, report.JUNIT),
+        "json": (machine.render, report.JSON),
+        "html": (page.render, report.HTML),
+    }
+    for form, (render, name) in renderers.items():
+        named_files = [getattr(options, form), options.reports and options.reports / name]
+        for path in filter(None, named_files):
+            try:
+                report.write(path, render(run))
+            except OSError as error:
+                raise StackError(f"The report {path} cannot be written: {error.strerror}.") from None
+
+
+def _tell(options: argparse.Namespace, run: Run) -> None:
+    stream = sys.stderr if options.counts else sys.stdout
+    colour = stream.isatty() and "NO_COLOR" not in os.environ
+    width = min(shutil.get_terminal_size().columns, _WIDEST) if stream.isatty() else _WITHOUT_TERMINAL
+    if not options.counts:
+        print("", table.render(run, width, colour=colour), sep="\n")
+        return
+    for result in run.having(Outcome.FAILED):
+        print(*table.failure(result, width, colour=colour), sep="\n", file=stream)
+    failed = ", ".join(result.check.name for result in run.having(Outcome.FAILED))
+    print(f"Checks: {run.summary}{f' (failed: {failed})' if failed else ''}.", file=stream)
+    print(json.dumps(run.counts))
+
+
+def _interrupt_once() -> None:
+    """Have the first interrupt end the run, and later ones not disturb its clearing up."""
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

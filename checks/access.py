@@ -1,0 +1,92 @@
+"""The ways in: where Kong and what is kept inside the cluster answer, seen from this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from checks import http, portforward
+from checks.model import Failed
+from checks.target import Target
+from cluster.gateway_ready import NAMESPACE as KONG_NAMESPACE
+from cluster.gateway_ready import PORT_NAME, SERVICE, balancer_address, node_address
+from cluster.kubectl import Kubectl, KubectlError
+
+T = TypeVar("T")
+
+DASHBOARDS_NAMESPACE = "istio-system"
+PORTS = {"prometheus": 9090, "grafana": 3000, "kiali": 20001}
+
+
+@dataclass(frozen=True)
+class Way:
+    """An address (without a slash at its end), and how it is reached, for people."""
+
+    url: str
+    how: str
+
+
+def ask(target: Target, question: Callable[[Kubectl], T]) -> T:
+    """Return what kubectl answers; its refusal is a failure of the check."""
+    try:
+        return question(target.kubectl())
+    except KubectlError as error:
+        raise Failed(
+            "an answer of the API server",
+            str(error).rstrip("."),
+            cause="the cluster does not answer, or this user may not ask that",
+            look=target.command("auth", "can-i", "--list"),
+        ) from None
+
+
+@contextmanager
+def proxy(target: Target) -> Iterator[Way]:
+    """Give the way to Kong's proxy: as named, else by load balancer or node port, else by a port-forward."""
+    if target.proxy_url:
+        yield Way(target.proxy_url.rstrip("/"), target.proxy_url)
+        return
+    direct = _direct(target)
+    if direct and http.reachable(*direct):
+        url = f"http://{_bracketed(direct[0])}:{direct[1]}"
+        yield Way(url, f"{url} ({target.service_type})")
+        return
+    missed = f", as {direct[0]}:{direct[1]} accepts no connection from here" if direct else ""
+    with portforward.open_port(target, KONG_NAMESPACE, f"service/{SERVICE}", 80) as url:
+        yield Way(url.rstrip("/"), f"a port-forward to {KONG_NAMESPACE}/{SERVICE}{missed}")
+
+
+@contextmanager
+def dashboard(target: Target, name: str) -> Iterator[str]:
+    """Give the address of prometheus, grafana or kiali: as named, else by a port-forward."""
+    named = {"prometheus": target.prometheus_url, "grafana": target.grafana_url, "kiali": target.kiali_url}[name]
+    if named:
+        yield named.rstrip("/")
+        return
+    with portforward.open_port(target, DASHBOARDS_NAMESPACE, f"service/{name}", PORTS[name]) as url:
+        yield url.rstrip("/")
+
+
+def _direct(target: Target) -> tuple[str, int] | None:
+    """Return host and port of Kong where its Service has any outside the cluster."""
+    if target.service_type == "ClusterIP":
+        return None
+    service = ask(target, lambda kubectl: kubectl.get("service", SERVICE, f"--namespace={KONG_NAMESPACE}"))
+    if not service:
+        return None
+    if target.service_type == "NodePort":
+        host, port = node_address(ask(target, lambda kubectl: kubectl.list("nodes"))), _port(service, "nodePort")
+    else:
+        host, port = balancer_address(service), _port(service, "port")
+    return (host, port) if host and port else None
+
+
+def _port(service: dict[str, Any], field: str) -> int:
+    ports = service["spec"].get("ports") or [{}]
+    named = [port for port in ports if port.get("name") == PORT_NAME]
+    return int((named or ports)[0].get(field, 0))
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

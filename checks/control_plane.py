@@ -1,0 +1,98 @@
+"""Istio's control plane: it runs, and the API server can call its webhooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from checks import access
+from checks.model import Check, Failed, eventually
+from checks.target import Target
+from cluster import deployments
+from cluster.mesh_ready import NAMESPACE, WEBHOOK, is_trusted
+
+VALIDATORS = ("istio-validator-istio-system", "istiod-default-validator")
+
+_SECONDS = 30
+
+
+def look(target: Target) -> str:
+    """Return what was seen of istiod and of its webhooks."""
+    return eventually(lambda: _look_once(target), _SECONDS)
+
+
+def _look_once(target: Target) -> str:
+    istiod = _get(target, "deployment", "istiod", f"--namespace={NAMESPACE}")
+    seen = [judge_istiod(istiod, target)]
+    if target.injection:
+        seen.append(judge_injector(_get(target, "mutatingwebhookconfiguration", WEBHOOK), target))
+    for name in VALIDATORS:
+        seen.append(judge_validator(name, _get(target, "validatingwebhookconfiguration", name), target))
+    return "; ".join(seen)
+
+
+def _get(target: Target, *words: str) -> dict[str, Any] | None:
+    return access.ask(target, lambda kubectl: kubectl.get(*words))
+
+
+def judge_istiod(deployment: dict[str, Any] | None, target: Target) -> str:
+    """Return what was seen of istiod's Deployment, if it is available."""
+    if deployment and deployments.is_available(deployment):
+        images = [container["image"] for container in deployment["spec"]["template"]["spec"]["containers"]]
+        return f"istiod {deployments.version_of(images[0])} is available"
+    raise Failed(
+        f"the Deployment {NAMESPACE}/istiod to be available",
+        "a Deployment that is not" if deployment else "no such Deployment",
+        cause="its pod does not start or is not ready" if deployment else "Istio is not installed, or was removed",
+        look=target.command("--namespace", NAMESPACE, "describe", "deployment,pods", "--selector=app=istiod"),
+    )
+
+
+def judge_injector(configuration: dict[str, Any] | None, target: Target) -> str:
+    """Return what was seen of the webhook that injects sidecars, if the API server trusts all of it."""
+    if configuration and is_trusted(configuration):
+        return f"{WEBHOOK} has its CA in {_counted(len(configuration['webhooks']))}"
+    raise Failed(
+        f"a CA in every webhook of {WEBHOOK}",
+        f"none in {', '.join(_untrusted(configuration)) or 'it: it has no webhooks'}"
+        if configuration
+        else "no such webhook",
+        cause="istiod writes it there once it is ready: it is not, or may not, or something took the CA out",
+        look=target.command("--namespace", NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
+    )
+
+
+def judge_validator(name: str, configuration: dict[str, Any] | None, target: Target) -> str:
+    """Return what was seen of a webhook that validates Istio's objects, if it is trusted and lets nothing pass by."""
+    webhooks = (configuration or {}).get("webhooks") or []
+    lenient = [webhook["name"] for webhook in webhooks if webhook.get("failurePolicy") != "Fail"]
+    if configuration and is_trusted(configuration) and not lenient:
+        return f"{name} has its CA and the failure policy Fail"
+    flaws = [f"no CA in {', '.join(_untrusted(configuration))}"] if configuration and _untrusted(configuration) else []
+    flaws += [f"another failure policy in {', '.join(lenient)}"] if lenient else []
+    raise Failed(
+        f"a CA and the failure policy Fail in every webhook of {name}",
+        " and ".join(flaws) or ("no webhooks in it" if configuration else "no such webhook"),
+        cause="istiod sets both once it has seen its own validation refuse a bad object: it has not yet, or cannot",
+        look=target.command("get", "validatingwebhookconfiguration", name, "--output=yaml"),
+    )
+
+
+def _untrusted(configuration: dict[str, Any]) -> list[str]:
+    webhooks = configuration.get("webhooks") or []
+    return [webhook["name"] for webhook in webhooks if not webhook["clientConfig"].get("caBundle")]
+
+
+def _counted(webhooks: int) -> str:
+    return "its one webhook" if webhooks == 1 else f"each of its {webhooks} webhooks"
+
+
+CHECKS = (
+    Check(
+        number="1",
+        name="control plane",
+        statement="istiod is available, and the API server trusts every webhook of it",
+        how="the Deployment istiod, the CA in each of Istio's webhooks, and the failure policy of those that validate",
+        look=look,
+        seconds=_SECONDS,
+    ),
+)

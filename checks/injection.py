@@ -1,0 +1,193 @@
+"""Sidecars: in every pod of the mesh's namespaces, and in none elsewhere.
+
+Besides looking at the pods that are there, it asks for one in each kind of namespace with a dry run: the API server then
+calls the real webhook, and creates nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from checks import access
+from checks.model import Check, Failed, NotChecked, eventually
+from checks.target import Target
+from cluster.kubectl import KubectlError
+from cluster.mesh_ready import WEBHOOK
+
+Object = dict[str, Any]
+
+SIDECAR = "istio-proxy"
+STATUS = "sidecar.istio.io/status"
+
+_ASKED = "injection-asked"
+_SECONDS = 30
+
+
+def look(target: Target) -> str:
+    """Return what was seen of pods with and without sidecars."""
+    if not target.injection:
+        raise NotChecked("not shown: sidecar injection is switched off for this stack (istio.injection)")
+    return eventually(lambda: _look_once(target), _SECONDS)
+
+
+def _look_once(target: Target) -> str:
+    namespaces = access.ask(target, lambda kubectl: kubectl.list("namespaces"))
+    pods = access.ask(target, lambda kubectl: kubectl.list("pods", "--all-namespaces"))
+    labelled = {item["metadata"]["name"] for item in namespaces if is_labelled(item)}
+    inside = judge_inside(pods, target, labelled)
+    outside = judge_outside(pods, target, labelled)
+    image = next(pod for pod in pods if _namespace(pod) in target.namespaces)["spec"]["containers"][0]["image"]
+    return "; ".join([inside, outside, *_asked(target, namespaces, labelled, image)])
+
+
+def is_labelled(namespace: Object) -> bool:
+    """Return whether istiod injects into a namespace."""
+    labels = namespace["metadata"].get("labels") or {}
+    return labels.get("istio-injection") == "enabled" or ("istio.io/rev" in labels and "istio-injection" not in labels)
+
+
+def has_sidecar(pod: Object) -> bool:
+    """Return whether a pod has a sidecar that runs beside its containers; a native one is an init container."""
+    natives = [one for one in pod["spec"].get("initContainers") or [] if one.get("restartPolicy") == "Always"]
+    names = {container["name"] for container in [*natives, *pod["spec"]["containers"]]}
+    return SIDECAR in names and STATUS in (pod["metadata"].get("annotations") or {})
+
+
+def judge_inside(pods: list[Object], target: Target, labelled: Collection[str]) -> str:
+    """Return how many pods of the mesh's namespaces there are, if all of them have a sidecar."""
+    counts = []
+    for namespace in dict.fromkeys(target.namespaces):
+        own = [pod for pod in pods if _namespace(pod) == namespace and _stays(pod)]
+        bare = [pod["metadata"]["name"] for pod in own if not has_sidecar(pod)]
+        if bare or not own:
+            unlabelled = f"the namespace {namespace} has no label istio-injection=enabled"
+            late = "they started before istiod injected, or ask for no sidecar: restart them"
+            absent = "its Deployments are gone, scaled to nothing, or refused their pods"
+            raise Failed(
+                f"pods in {namespace}, each with {SIDECAR} and the annotation {STATUS}",
+                f"none in {', '.join(bare)}" if bare else "no pods",
+                cause=unlabelled if namespace not in labelled else late if bare else absent,
+                look=_describe(target, namespace),
+            )
+        counts.append(f"{len(own)} in {namespace}")
+    return f"all pods have a sidecar ({', '.join(counts)})"
+
+
+def judge_outside(pods: list[Object], target: Target, labelled: Collection[str]) -> str:
+    """Return how many pods there are outside of the mesh, if none of them has a sidecar."""
+    others = [pod for pod in pods if _namespace(pod) not in labelled and not _wants_one(pod) and _stays(pod)]
+    injected = [f"{_namespace(pod)}/{pod['metadata']['name']}" for pod in others if has_sidecar(pod)]
+    if injected:
+        raise Failed(
+            "no sidecar in pods of namespaces without the label",
+            f"one in {', '.join(injected)}",
+            cause="the namespace had the label when they started, or the webhook selects more than it should",
+            look=target.command("get", "namespaces", "--label-columns=istio-injection,istio.io/rev"),
+        )
+    return f"none of the {len(others)} pods outside has one"
+
+
+def _asked(target: Target, namespaces: list[Object], labelled: Collection[str], image: str) -> list[str]:
+    """Return what the API server answers to pods that are only asked for: in each namespace of the mesh, and outside."""
+    seen = [_asked_inside(target, namespace, image) for namespace in dict.fromkeys(target.namespaces)]
+    if outside := _outside(namespaces, labelled, target):
+        seen.append(_asked_outside(target, outside, image))
+    return seen
+
+
+def _asked_inside(target: Target, namespace: str, image: str) -> str:
+    try:
+        made = dry_run(target, namespace, image)
+    except KubectlError as error:
+        raise Failed(
+            f"a sidecar for a new pod in {namespace}",
+            f"its refusal: {str(error).rstrip('.')}",
+            cause="the API server does not reach istiod's webhook or does not trust it, or a policy refuses the pod",
+            look=target.command("get", "mutatingwebhookconfiguration", WEBHOOK, "--output=yaml"),
+        ) from None
+    return judge_new(made, target, namespace, wanted=True)
+
+
+def _asked_outside(target: Target, namespace: str, image: str) -> str:
+    try:
+        made = dry_run(target, namespace, image)
+    except KubectlError as error:
+        # A cluster may well refuse bare pods there, and that is the control alone.
+        return f"a new pod in {namespace} is refused, so none was looked at there ({str(error).rstrip('.')})"
+    return judge_new(made, target, namespace, wanted=False)
+
+
+def dry_run(target: Target, namespace: str, image: str) -> Object:
+    """Return the pod that the API server would create. Raises `KubectlError` where it would refuse it."""
+    words = ("create", "--dry-run=server", "--output=json", f"--namespace={namespace}", "--filename=-")
+    return dict(json.loads(target.kubectl().run(*words, stdin=json.dumps(_pod(image)))))
+
+
+def judge_new(pod: Object, target: Target, namespace: str, *, wanted: bool) -> str:
+    """Return what a new pod would get, if that is a sidecar exactly where one is wanted."""
+    given = has_sidecar(pod)
+    if given == wanted:
+        return f"a new pod in {namespace} would get {'one' if given else 'none'}"
+    inside = f"the namespace {namespace} has no label istio-injection=enabled, or the webhook does not select it"
+    outside = "the webhook selects namespaces that have no label"
+    raise Failed(
+        f"{'a' if wanted else 'no'} sidecar for a new pod in {namespace}",
+        "one" if given else "none",
+        cause=inside if wanted else outside,
+        look=target.command("get", "namespaces", "--label-columns=istio-injection,istio.io/rev"),
+    )
+
+
+def _outside(namespaces: list[Object], labelled: Collection[str], target: Target) -> str:
+    """Return a namespace that is not in the mesh; `default` where it is not."""
+    own = {"istio-system", *labelled, *target.namespaces}
+    found = sorted(item["metadata"]["name"] for item in namespaces if item["metadata"]["name"] not in own)
+    return "default" if "default" in found else next(iter(found), "")
+
+
+def _pod(image: str) -> Mapping[str, Any]:
+    """Return a pod that even the strictest Pod Security standard lets pass. It is never created."""
+    confined = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    container = {"name": "asked", "image": image, "securityContext": confined}
+    secure = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": _ASKED},
+        "spec": {"securityContext": secure, "containers": [container]},
+    }
+
+
+def _stays(pod: Object) -> bool:
+    """Return whether a pod is neither done nor on its way out."""
+    done = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return not done and "deletionTimestamp" not in pod["metadata"]
+
+
+def _wants_one(pod: Object) -> bool:
+    """Return whether a pod asks for a sidecar by itself, whatever its namespace."""
+    metadata = pod["metadata"]
+    asked = (metadata.get("labels") or {}).get("sidecar.istio.io/inject")
+    return str(asked) == "true"
+
+
+def _namespace(pod: Object) -> str:
+    return str(pod["metadata"]["namespace"])
+
+
+def _describe(target: Target, namespace: str) -> str:
+    return target.command("--namespace", namespace, "describe", "namespaces/" + namespace, "replicasets", "pods")
+
+
+CHECKS = (
+    Check(
+        number="2",
+        name="injection",
+        statement="every pod of the mesh's namespaces has a sidecar, and no pod elsewhere",
+        how="all pods that are there, and what the API server would make of a new one inside and outside (a dry run)",
+        look=look,
+        seconds=_SECONDS,
+    ),
+)

@@ -1,0 +1,55 @@
+"""All checks, in the order of the README's table, and what of the stack each of them shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from checks import (
+    control_plane,
+    dashboards,
+    graph,
+    injection,
+    kong,
+    limit,
+    metrics,
+    page,
+    strict,
+    traffic,
+)
+from checks.istiod import sync, way
+from checks.model import Check
+from checks.report import Part
+
+_PARTS: tuple[tuple[Part, tuple[Check, ...]], ...] = (
+    (Part.CONTROL_PLANE, control_plane.CHECKS),
+    (Part.CONTROL_PLANE, injection.CHECKS),
+    (Part.CONTROL_PLANE, sync.CHECKS),
+    (Part.EDGE, way.CHECKS),
+    (Part.GATEWAY, kong.CHECKS),
+    (Part.ENTRANCE, page.CHECKS),
+    (Part.ENTRANCE, limit.CHECKS),
+    (Part.ENTRANCE, traffic.CHECKS),
+    (Part.EDGE, metrics.CHECKS),
+    (Part.EDGE, graph.CHECKS),
+    (Part.EDGE, strict.CHECKS),
+    (Part.DASHBOARDS, dashboards.CHECKS),
+)
+
+CHECKS: tuple[Check, ...] = tuple(check for _, checks in _PARTS for check in checks)
+PARTS: dict[str, Part] = {check.name: part for part, checks in _PARTS for check in checks}
+
+# They look for what the traffic leaves behind.
+AFTER_TRAFFIC = frozenset(check.name for check in (*metrics.CHECKS, *graph.CHECKS))
+
+
+class UnknownCheckError(Exception):
+    """A name that no check has."""
+
+
+def named(names: Iterable[str], checks: tuple[Check, ...] = CHECKS) -> tuple[Check, ...]:
+    """Return the checks with these names or numbers, in the order of the table; all where none is named."""
+    wanted = set(names)
+    if unknown := wanted - {check.name for check in checks} - {check.number for check in checks}:
+        known = ", ".join(check.name for check in checks)
+        raise UnknownCheckError(f"There is no check called {', '.join(sorted(unknown))} (there are: {known}).")
+    return tuple(check for check in checks if not wanted or wanted & {check.name, check.number})

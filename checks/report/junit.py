@@ -1,0 +1,45 @@
+"""A run as JUnit XML, which build servers read."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from checks.model import Outcome, Result
+from checks.report import Run, printable
+
+
+def render(run: Run) -> str:
+    """Return the report as JUnit XML: not checked is `skipped` there."""
+    counts = run.counts
+    suite = ElementTree.Element(
+        "testsuite",
+        name=printable(run.subject),
+        tests=str(len(run.results)),
+        failures=str(counts["failed"]),
+        errors="0",
+        skipped=str(counts["notChecked"]),
+        time=f"{run.seconds:.3f}",
+        timestamp=run.started.isoformat(timespec="seconds"),
+    )
+    for result in run.results:
+        suite.append(_case(result))
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _case(result: Result) -> ElementTree.Element:
+    case = ElementTree.Element(
+        "testcase", classname="checks", name=printable(result.check.name), time=f"{result.seconds:.3f}"
+    )
+    seen = printable(result.seen)
+    if result.outcome is Outcome.FAILED:
+        failure = ElementTree.SubElement(case, "failure", message=seen)
+        failure.text = printable(
+            f"{result.check.statement}\nexpected: {result.expected}\nseen: {result.seen}\n"
+            f"likely cause: {result.cause}\nlook further: {result.look}"
+        )
+    elif result.outcome is Outcome.NOT_CHECKED:
+        ElementTree.SubElement(case, "skipped", message=seen)
+    else:
+        ElementTree.SubElement(case, "system-out").text = seen
+    return case

@@ -1,0 +1,165 @@
+"""Runs checks: those that only look all at once, those that send load or create something one after another.
+
+A check that creates something runs in the main thread, where Ctrl-C reaches it and its clearing up.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+from checks import model
+from checks.model import Check, Outcome, Result
+from checks.report.progress import Progress
+from checks.target import Target
+from cluster.kubectl import KubectlError
+
+_AT_ONCE = 6
+_TICK_SECONDS = 0.1
+# A check gives up by itself; one that does not is not waited for longer than this after its time.
+_GRACE_SECONDS = 30.0
+# What looks needs no more to close its port-forwards.
+_ENDING_SECONDS = 15.0
+
+
+def run(
+    checks: Sequence[Check],
+    target: Target,
+    progress: Progress,
+    *,
+    last: Collection[str] = (),
+    at_once: bool = True,
+    grace: float = _GRACE_SECONDS,
+) -> tuple[Result, ...]:
+    """Run the checks and return their results in the same order.
+
+    The checks named in `last` look after all others. Without `at_once` they all wait for each other.
+    """
+    results: dict[str, Result] = {}
+
+    def done(result: Result) -> None:
+        results[result.check.name] = result
+        progress.done(result)
+
+    def alone(check: Check) -> bool:
+        return check.load or not at_once
+
+    looking = [check for check in checks if not alone(check)]
+    try:
+        _look_at_once([check for check in looking if check.name not in last], target, progress, done, grace)
+        for check in checks:
+            if alone(check):
+                progress.clear()
+                done(perform(check, target))
+        _look_at_once([check for check in looking if check.name in last], target, progress, done, grace)
+    finally:
+        progress.clear()
+    return tuple(results[check.name] for check in checks)
+
+
+def perform(check: Check, target: Target) -> Result:
+    """Run one check, whatever comes of it."""
+    started = time.monotonic()
+    try:
+        return model.perform(check, target)
+    except KubectlError as error:
+        expected, cause = "an answer from the cluster", "the API server, the way to it, or the permissions there"
+        look = target.command("get", "--raw", "/readyz?verbose")
+        seen = str(error)
+    except Exception as error:  # the other checks' results must not be lost with this one's
+        expected, cause = "an outcome", "a fault of the check, which says nothing about the stack"
+        look = f"python -m checks run --only {check.number}"
+        seen = f"{type(error).__name__}: {error}"
+    return Result(
+        check=check,
+        outcome=Outcome.FAILED,
+        seen=seen,
+        expected=expected,
+        cause=cause,
+        look=look,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _look_at_once(
+    checks: Sequence[Check], target: Target, progress: Progress, done: Callable[[Result], None], grace: float
+) -> None:
+    if not checks:
+        return
+    looks = _Looks(checks, target, grace)
+    with looks.ended_when_interrupted():
+        while looks.open:
+            for result in looks.new():
+                done(result)
+            progress.waiting(looks.open)
+
+
+class _Looks:
+    """Checks in threads of their own. The threads end with the process: one that hangs holds up nothing."""
+
+    def __init__(self, checks: Sequence[Check], target: Target, grace: float) -> None:
+        self._target, self._grace = target, grace
+        self._results: queue.Queue[Result] = queue.Queue()
+        self._waiting: queue.Queue[Check] = queue.Queue()
+        self._started: dict[str, float] = {}
+        self.open = list(checks)
+        for check in checks:
+            self._waiting.put(check)
+        self._threads: list[threading.Thread] = []
+        for _ in range(min(_AT_ONCE, len(checks))):
+            self._start_thread()
+
+    def new(self) -> Iterator[Result]:
+        """Yield what came of checks since the last time, waiting a moment for it."""
+        try:
+            results = [self._results.get(timeout=_TICK_SECONDS)]
+        except queue.Empty:
+            results = [self._too_long(check) for check in self.open if self._is_too_long(check)]
+        for result in results:
+            if result.check in self.open:
+                self.open.remove(result.check)
+                yield result
+
+    @contextmanager
+    def ended_when_interrupted(self) -> Iterator[None]:
+        """Have the checks clear up after themselves before an interrupt goes on."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            model.stopping.set()
+            end = time.monotonic() + _ENDING_SECONDS
+            for thread in self._threads:
+                thread.join(max(end - time.monotonic(), 0))
+            raise
+
+    def _start_thread(self) -> None:
+        self._threads.append(threading.Thread(target=self._work, daemon=True))
+        self._threads[-1].start()
+
+    def _work(self) -> None:
+        while not model.stopping.is_set():
+            try:
+                check = self._waiting.get_nowait()
+            except queue.Empty:
+                return
+            self._started[check.name] = time.monotonic()
+            self._results.put(perform(check, self._target))
+
+    def _is_too_long(self, check: Check) -> bool:
+        started = self._started.get(check.name)
+        return started is not None and time.monotonic() - started > check.seconds + self._grace
+
+    def _too_long(self, check: Check) -> Result:
+        self._start_thread()  # in the place of the one that hangs
+        return Result(
+            check=check,
+            outcome=Outcome.FAILED,
+            seen="nothing",
+            expected=f"an outcome within {check.seconds} s",
+            cause="something that it asks neither answers nor refuses",
+            look=f"python -m checks run --only {check.number}",
+            seconds=time.monotonic() - self._started[check.name],
+        )

@@ -1,0 +1,157 @@
+"""Traffic through Kong, spread so that it stays under the limit."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TextIO
+
+from checks import access, gateway
+from checks.access import Way
+from checks.http import Answer, NoAnswer
+from checks.model import Check, Failed, NotChecked
+from checks.target import RoutedApplication, Target
+
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "month": 2_592_000, "year": 31_536_000}
+_LONGEST_WAIT = 65
+_REFUSALS_IN_A_ROW = 3
+_BAR_WIDTH = 30
+# One between any two scrapes.
+_TRICKLE_SECONDS = 15.0
+
+# Called with how many requests are done, of how many, and what is waited for.
+Progress = Callable[[int, int, str], None]
+
+
+def run(target: Target, requests: int, stream: TextIO | None = None) -> str:
+    """Send that many requests to each application; return what came back.
+
+    On a terminal (standard error, where no stream is given) a bar shows how far it is.
+    Raises `Failed` for an answer other than 200, and `NotChecked` where the limit would stretch it over minutes.
+    """
+    if requests <= 0:
+        raise NotChecked("no traffic is asked for (checks.requests)")
+    progress = bar(stream or sys.stderr)
+
+    def look(application: RoutedApplication) -> str:
+        gateway.wake(target, application)
+        with access.proxy(target) as way:
+            return _send_all(target, way, application, requests, progress)
+
+    return gateway.for_each(target, look)
+
+
+def bar(stream: TextIO) -> Progress:
+    """Return what draws a progress bar on a terminal, and nothing elsewhere."""
+
+    def draw(done: int, total: int, note: str) -> None:
+        filled = _BAR_WIDTH * done // total
+        line = f"\r[{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {done}/{total} requests{note and f', {note}'}"
+        stream.write(f"{line}\x1b[K")
+        if done == total:
+            stream.write("\n")
+        stream.flush()
+
+    def nothing(done: int, total: int, note: str) -> None:
+        pass
+
+    return draw if stream.isatty() else nothing
+
+
+class Trickle:
+    """Now and then a request, so that there is something to see; it takes no more than a quarter of any limit.
+
+    What becomes of a request is for other checks to say.
+    """
+
+    def __init__(self, application: RoutedApplication) -> None:
+        self._application = application
+        self._pause = max(_TRICKLE_SECONDS, 4 * _even_pause(application))
+        self._next = time.monotonic()
+
+    def __call__(self, way: Way) -> None:
+        """Send a request if the last one is long enough ago."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + self._pause
+        with suppress(NoAnswer):
+            gateway.send(way, self._application)
+
+
+def _send_all(target: Target, way: Way, application: RoutedApplication, requests: int, progress: Progress) -> str:
+    started, waited, refused, done = time.monotonic(), 0.0, 0, 0
+    while done < requests:
+        answer = _send(target, way, application)
+        limited = gateway.is_limited(answer, application)
+        refused = refused + 1 if limited else 0
+        if not limited:
+            _check(target, application, answer, done)
+            done += 1
+        elif refused >= _REFUSALS_IN_A_ROW:
+            raise _starved(target, application, answer)
+        pause = _pause(application, answer, limited=limited) if done < requests else 0.0
+        if pause > _LONGEST_WAIT:
+            raise NotChecked(f"after {done} of {requests} requests its limit allows none for another {pause:.0f} s")
+        progress(done, requests, f"waiting {pause:.0f} s for the limit" if pause > 1 else "")
+        waited += pause
+        gateway.pause(pause)
+    paused = f", {waited:.0f} s of them waiting for the limit" if waited >= 1 else ""
+    return f"{done} requests, all 200, in {time.monotonic() - started:.0f} s{paused}"
+
+
+def _send(target: Target, way: Way, application: RoutedApplication) -> Answer:
+    try:
+        return gateway.send(way, application)
+    except NoAnswer as reason:
+        raise gateway.no_answer(target, way, reason) from None
+
+
+def _check(target: Target, application: RoutedApplication, answer: Answer, done: int) -> None:
+    if answer.status != 200 or not gateway.made_by_upstream(answer):
+        raise Failed(
+            f"200 from {application.name} for every request",
+            f"{gateway.describe(answer)}, after {done} times 200",
+            cause=gateway.cause_of(answer, application),
+            look=target.command("--namespace", application.namespace, "get", "pods"),
+        )
+
+
+def _starved(target: Target, application: RoutedApplication, answer: Answer) -> Failed:
+    return Failed(
+        f"a request of {application.name} let through once its limit lifts",
+        f"{_REFUSALS_IN_A_ROW} refusals in a row, the last: {gateway.describe(answer)}",
+        cause="others use up the limit, or it does not lift",
+        look=gateway.routes(target, application),
+    )
+
+
+def _pause(application: RoutedApplication, answer: Answer, *, limited: bool) -> float:
+    """Return the seconds until the next request is under the limit: none while some are left in this window."""
+    left, reset = gateway.remaining(answer), gateway.seconds_left(answer)
+    if left is not None and reset is not None and not limited:
+        return 0.0 if left > 0 else float(reset)
+    if limited:
+        return float(reset if reset is not None else gateway.to_next_minute())
+    # Nothing is said, so the requests are spread evenly over the windows of the settings.
+    return _even_pause(application)
+
+
+def _even_pause(application: RoutedApplication) -> float:
+    """Return the seconds between requests that keep them under every limit."""
+    return max((_SECONDS[window] / limit for window, limit in application.limits.items()), default=0.0)
+
+
+CHECKS = (
+    Check(
+        number="10",
+        name="traffic",
+        statement="Traffic under the limit is answered.",
+        how="requests to each application (checks.requests of them), spread by RateLimit-Remaining and -Reset: all 200",
+        look=lambda target: run(target, target.requests),
+        seconds=180,
+        data_path=True,
+        load=True,
+    ),
+)

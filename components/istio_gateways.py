@@ -1,0 +1,91 @@
+"""Istio's own gateways, which the guide's mesh has beside Kong and does not use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pulumi
+
+from components import security
+from components.charts import ChartSource, merged, release
+from components.images import gateway_images
+from components.namespaces import Namespaces
+from components.pod_security import POD
+from settings import Images, Istio
+
+Direction = Literal["ingress", "egress"]
+
+# Ports as istioctl's demo profile has them. This chart's gateway listens on the ports of its Service.
+_PORTS: Mapping[Direction, Mapping[str, int]] = {
+    "ingress": {"status-port": 15021, "http2": 80, "https": 443, "tcp": 31400, "tls": 15443},
+    "egress": {"http2": 80, "https": 443},
+}
+_STATUS = "status-port"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IstioGatewaysArgs:
+    """`istio`: the settings. `chart`: the chart gateway. `service_type`: of the ingress gateway's Service.
+
+    `mesh_ready`: the chart names no image, istiod's webhook does, and a pod that starts before it pulls `auto` for ever.
+    """
+
+    istio: Istio
+    chart: ChartSource
+    service_type: str
+    mesh_ready: pulumi.Resource
+    namespaces: Namespaces
+    images: Images
+
+
+class IstioGateways(pulumi.ComponentResource):
+    """Istio's ingress and egress gateways, each with its switch. Type `kong-istio:index:IstioGateways`.
+
+    Creates: Namespace `istio-ingress` with Release `istio-ingressgateway`; Namespace `istio-egress` with Release
+    `istio-egressgateway`. istioctl puts both into istio-system; here each has a namespace of its own, as a gateway may
+    read all Secrets of the one that it is in, and in istio-system those are the mesh's signing key and passwords.
+    Raises in `up`: Helm's error, when one is not ready within `istio.readyTimeoutSeconds`. An ingress gateway of type
+    LoadBalancer is not until it has an address beside Kong's.
+    """
+
+    def __init__(self, name: str, args: IstioGatewaysArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("kong-istio:index:IstioGateways", name, {}, opts)
+        switches: Mapping[Direction, bool] = {
+            "ingress": args.istio.ingress_gateway,
+            "egress": args.istio.egress_gateway,
+        }
+        for direction, enabled in switches.items():
+            if enabled:
+                self._gateway(direction, args)
+        self.register_outputs({})
+
+    def _gateway(self, direction: Direction, args: IstioGatewaysArgs) -> None:
+        namespace = f"istio-{direction}"
+        ports = [port for name, port in _PORTS[direction].items() if name != _STATUS]
+        policies = security.gateway_policies(namespace, ports, mesh_only=direction == "egress")
+        home = args.namespaces.make(namespace, self, level="restricted", policies=policies)
+        release(
+            f"istio-{direction}gateway",
+            args.chart,
+            namespace,
+            gateway_values(direction, args.service_type, args.images),
+            pulumi.ResourceOptions(parent=self, depends_on=[*home, args.mesh_ready]),
+            wait_seconds=args.istio.ready_timeout_seconds,
+        )
+
+
+def gateway_values(direction: Direction, service_type: str, images: Images) -> dict[str, Any]:
+    """Return the values of the chart gateway."""
+    ports = [
+        {"name": name, "port": port, "targetPort": port, "protocol": "TCP"} for name, port in _PORTS[direction].items()
+    ]
+    values: dict[str, Any] = {
+        "service": {"type": service_type if direction == "ingress" else "ClusterIP", "ports": ports},
+        "autoscaling": {"enabled": False},
+        "resources": {"requests": {"cpu": "10m", "memory": "40Mi"}},
+        # Whatever is said here takes the place of the chart's own, which lets a user other than root have port 80.
+        "securityContext": {**POD, "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]},
+    }
+    return merged(values, gateway_images(images))

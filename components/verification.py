@@ -1,0 +1,99 @@
+"""The look at the stack that is up."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from checks.target import Target, to_json
+from components import commands
+from components.charts import ChartSource
+from components.manifests import Manifest
+from components.route import plugin_config
+from settings import Checks, RateLimit, Settings
+from versions import KONG_CONTROLLER, KONG_GATEWAY
+
+# More than all checks together may take (a test adds them up), with traffic that waits for its limit.
+LIMIT_SECONDS = 45 * 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationArgs:
+    """`checks`: the settings. `target`: what there is to check. `rests_on`: what else decides what is seen."""
+
+    checks: Checks
+    target: Target
+    rests_on: Sequence[Any] = ()
+
+
+class Verification(pulumi.ComponentResource):
+    """Looks whether what must be true of the stack is. Type `kong-istio:index:Verification`.
+
+    Creates: Command `checks` (`python -m checks run`), run when it is new and whenever the settings, or what they bring
+    into the cluster, changed.
+    Attributes: `counts`, how many checks `passed`, `failed` and were `notChecked`.
+    Raises in `up`: the checks that failed, where `checks.failUp` says so; elsewhere they are a warning.
+    """
+
+    def __init__(self, name: str, args: VerificationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("kong-istio:index:Verification", name, {"context": args.target.context}, opts)
+        command = commands.run(
+            "checks",
+            "checks",
+            arguments(args),
+            pulumi.ResourceOptions(
+                parent=self,
+                custom_timeouts=pulumi.CustomTimeouts(create=f"{LIMIT_SECONDS}s", update=f"{LIMIT_SECONDS}s"),
+            ),
+        )
+        self.counts: pulumi.Output[dict[str, int]] = command.stdout.apply(json.loads)
+        self.counts.apply(self._warn)
+        self.register_outputs({"counts": self.counts})
+
+    def _warn(self, counts: Mapping[str, int]) -> None:
+        if counts["failed"]:
+            pulumi.log.warn(
+                f"{counts['failed']} of the checks failed when they last ran: `venv/bin/python -m checks` tells which.",
+                self,
+            )
+
+
+def arguments(args: VerificationArgs) -> list[str]:
+    """Return the command's arguments."""
+    return [
+        *("run", "--counts", "--target", to_json(args.target)),
+        *([] if args.checks.fail_up else ["--warn"]),
+        *(["--reports", args.checks.reports] if args.checks.reports else []),
+        *commands.digest(args.rests_on),
+    ]
+
+
+def rests_on(
+    chosen: Settings, charts: Mapping[str, ChartSource], objects: Mapping[str, Sequence[Manifest]]
+) -> list[Any]:
+    """Return what decides what the checks see, without secrets and paths: its digest stands in the state."""
+    grafana = dataclasses.replace(chosen.observability.grafana, dashboards="")
+    settings = dataclasses.replace(
+        chosen,
+        kubeconfig="",
+        kube_context="",
+        keep_definitions=False,
+        charts={},
+        checks=Checks(),
+        observability=dataclasses.replace(chosen.observability, grafana=grafana),
+        # A password may be in these two; what matters of them is in `routes`.
+        applications=(),
+        rate_limit=RateLimit(),
+    )
+    routes = [[app.name, app.route, plugin_config(chosen.limit_of(app))] for app in chosen.applications]
+    manifests = {name: [_without_secrets(item) for item in items] for name, items in objects.items()}
+    return [settings, routes, charts, manifests, KONG_GATEWAY, KONG_CONTROLLER]
+
+
+def _without_secrets(item: Manifest) -> Manifest:
+    return {key: value for key, value in item.items() if item["kind"] != "Secret" or key not in ("data", "stringData")}

@@ -1,0 +1,477 @@
+"""The checks of the control plane, of sidecars and of Kong's configuration, and the port-forwards that checks open."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stack import Object, Stack, wait_for
+
+from checks import control_plane, injection, kong, portforward
+from checks.model import Check, Failed, Outcome, Result, perform
+from checks.target import RoutedApplication, Target
+from sandbox.paths import CONTEXT
+
+BOOKINFO = RoutedApplication(
+    name="bookinfo", namespace="bookinfo", service="productpage", port=9080, limits={"minute": 30}
+)
+TARGET = Target(context="somewhere", applications=(BOOKINFO,))
+LABELLED = {"kong-istio", "bookinfo"}
+
+
+# --- the control plane ----------------------------------------------------------------------------------------
+
+
+def webhooks(*bundles: str, policy: str = "Fail") -> Object:
+    return {
+        "webhooks": [
+            {"name": f"hook-{number}", "failurePolicy": policy, "clientConfig": {"caBundle": bundle} if bundle else {}}
+            for number, bundle in enumerate(bundles)
+        ]
+    }
+
+
+def test_a_webhook_without_its_ca_is_named() -> None:
+    assert control_plane.judge_injector(webhooks("ca", "ca"), TARGET)
+    with pytest.raises(Failed, match=r"none in hook-1$"):
+        control_plane.judge_injector(webhooks("ca", ""), TARGET)
+
+
+@pytest.mark.parametrize("judge", [control_plane.judge_injector, lambda found, to: validator(found, to)])
+def test_a_configuration_that_is_gone_or_empty_fails(judge: Any) -> None:
+    with pytest.raises(Failed, match="no such webhook"):
+        judge(None, TARGET)
+    with pytest.raises(Failed, match="no webhooks"):
+        judge({"webhooks": []}, TARGET)
+
+
+def validator(found: Object | None, target: Target) -> str:
+    return control_plane.judge_validator("istiod-default-validator", found, target)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (webhooks("ca", policy="Ignore"), "another failure policy in hook-0"),
+        (webhooks(""), "no CA in hook-0"),
+        (webhooks("", policy="Ignore"), "no CA in hook-0 and another failure policy in hook-0"),
+    ],
+)
+def test_a_validator_that_would_let_things_pass_fails(found: Object, said: str) -> None:
+    assert validator(webhooks("ca"), TARGET)
+    with pytest.raises(Failed) as failure:
+        validator(found, TARGET)
+    assert failure.value.seen == said
+
+
+def test_an_istiod_that_is_not_available_fails() -> None:
+    with pytest.raises(Failed, match="no such Deployment"):
+        control_plane.judge_istiod(None, TARGET)
+    waiting = {"metadata": {"generation": 1}, "spec": {"replicas": 1}, "status": {"observedGeneration": 1}}
+    with pytest.raises(Failed, match="a Deployment that is not"):
+        control_plane.judge_istiod(waiting, TARGET)
+
+
+# --- sidecars -------------------------------------------------------------------------------------------------
+
+
+def pod(
+    namespace: str, *, sidecar: str = "", name: str = "one", status: bool = True, labels: Object | None = None
+) -> Object:
+    """Return a pod. `sidecar`: native, plain, or init for a container of that name that ends."""
+    proxy = {"name": "istio-proxy", **({"restartPolicy": "Always"} if sidecar == "native" else {})}
+    annotations = {"sidecar.istio.io/status": "{}"} if sidecar and status else {}
+    containers = [{"name": "app", "image": "app:1"}, *([proxy] if sidecar == "plain" else [])]
+    spec = {"initContainers": [proxy] if sidecar in ("native", "init") else [], "containers": containers}
+    metadata = {"namespace": namespace, "name": name, "annotations": annotations, "labels": labels or {}}
+    return {"metadata": metadata, "spec": spec, "status": {"phase": "Running"}}
+
+
+@pytest.mark.parametrize("sidecar", ["native", "plain"])
+def test_both_kinds_of_sidecar_count(sidecar: str) -> None:
+    pods = [pod("kong-istio", sidecar=sidecar), pod("bookinfo", sidecar=sidecar), pod("bookinfo", sidecar=sidecar)]
+    assert "1 in kong-istio, 2 in bookinfo" in injection.judge_inside(pods, TARGET, LABELLED)
+
+
+@pytest.mark.parametrize(
+    "bare",
+    [
+        pod("bookinfo", name="bare"),
+        pod("bookinfo", sidecar="init", name="bare"),
+        pod("bookinfo", sidecar="native", status=False, name="bare"),
+    ],
+    ids=["without", "one that ends", "without the annotation"],
+)
+def test_a_pod_of_the_mesh_without_a_sidecar_is_named(bare: Object) -> None:
+    pods = [pod("kong-istio", sidecar="native"), pod("bookinfo", sidecar="native"), bare]
+    with pytest.raises(Failed, match=r"none in bare$") as failure:
+        injection.judge_inside(pods, TARGET, LABELLED)
+    assert "restart" in failure.value.cause
+    with pytest.raises(Failed) as failure:
+        injection.judge_inside(pods, TARGET, {"kong-istio"})
+    assert "the namespace bookinfo has no label" in failure.value.cause
+
+
+def test_a_namespace_of_the_mesh_without_pods_fails() -> None:
+    leaving = pod("bookinfo", sidecar="native")
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    with pytest.raises(Failed, match="saw no pods"):
+        injection.judge_inside([pod("kong-istio", sidecar="native"), leaving], TARGET, LABELLED)
+
+
+def test_a_sidecar_outside_of_the_mesh_fails_unless_the_pod_asks_for_it() -> None:
+    gateway = pod("gateways", sidecar="plain", labels={"sidecar.istio.io/inject": "true"})
+    assert "none of the 1 pods" in injection.judge_outside([pod("default"), gateway], TARGET, LABELLED)
+    with pytest.raises(Failed, match="one in default/stray"):
+        injection.judge_outside([pod("default", sidecar="native", name="stray")], TARGET, LABELLED)
+
+
+@pytest.mark.parametrize(
+    ("labels", "injected"),
+    [
+        ({"istio-injection": "enabled"}, True),
+        ({"istio.io/rev": "canary"}, True),
+        ({"istio-injection": "disabled", "istio.io/rev": "canary"}, False),
+        ({"istio-injection": "disabled"}, False),
+        ({}, False),
+    ],
+)
+def test_a_namespace_is_in_the_mesh_as_istio_reads_its_labels(labels: dict[str, str], injected: bool) -> None:
+    assert injection.is_labelled({"metadata": {"name": "some", "labels": labels or {}}}) is injected
+
+
+def test_without_injection_nothing_is_shown() -> None:
+    result = perform(injection.CHECKS[0], Target(context="nowhere", injection=False))
+    assert result.outcome is Outcome.NOT_CHECKED
+    assert "not shown" in result.seen
+
+
+# --- Kong -----------------------------------------------------------------------------------------------------
+
+INGRESS: Object = {
+    "metadata": {"annotations": {"konghq.com/plugins": "other, rate-limit"}},
+    "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}},
+}
+PLUGIN: Object = {"metadata": {"name": "rate-limit"}, "plugin": "rate-limiting", "config": {"minute": 30}}
+
+
+def test_the_limit_of_the_settings_has_to_be_attached() -> None:
+    assert "30 per minute" in kong.judge_limit(INGRESS, [PLUGIN], TARGET, BOOKINFO)
+
+
+@pytest.mark.parametrize(
+    ("ingress", "plugins", "seen", "cause"),
+    [
+        ({"metadata": {}}, [PLUGIN], "none", "the route is open"),
+        (INGRESS, [], "none", "names other, rate-limit, which is no KongPlugin"),
+        (INGRESS, [{**PLUGIN, "disabled": True}], "none", "which is no KongPlugin"),
+        (INGRESS, [{**PLUGIN, "plugin": "key-auth"}], "none", "which is no KongPlugin"),
+        (INGRESS, [{**PLUGIN, "config": {"minute": 31}}], "31 per minute", "was changed"),
+        (INGRESS, [{**PLUGIN, "config": {"minute": 30, "hour": 100}}], "100 per hour", "was changed"),
+    ],
+)
+def test_a_route_without_its_limit_fails(ingress: Object, plugins: list[Object], seen: str, cause: str) -> None:
+    with pytest.raises(Failed) as failure:
+        kong.judge_limit(ingress, plugins, TARGET, BOOKINFO)
+    assert seen in failure.value.seen
+    assert cause in failure.value.cause
+
+
+def test_an_address_is_asked_for_where_there_is_one_to_give() -> None:
+    bare: Object = {"metadata": {}}
+    assert "192.0.2.1" in kong.judge_address(INGRESS, TARGET, BOOKINFO)
+    assert kong.judge_address(bare, Target(context="", service_type="NodePort"), BOOKINFO)
+    with pytest.raises(Failed, match="one without"):
+        kong.judge_address(bare, TARGET, BOOKINFO)
+    with pytest.raises(Failed, match="no such Ingress"):
+        kong.judge_address(None, Target(context="", service_type="NodePort"), BOOKINFO)
+
+
+@pytest.mark.parametrize("status", ["True", "False", "Unknown", ""])
+@pytest.mark.parametrize("simulated", [True, False])
+def test_only_the_controller_can_say_programmed(status: str, simulated: bool) -> None:
+    conditions = [{"type": "Programmed", "status": status, "message": "why"}] if status else []
+    plugin, target = {**PLUGIN, "status": {"conditions": conditions}}, Target(context="", simulated=simulated)
+    if status == "True":
+        assert "Programmed" in kong.judge_programmed(plugin, target, BOOKINFO)
+    elif simulated and status != "False":
+        assert "not shown" in kong.judge_programmed(plugin, target, BOOKINFO)
+    else:
+        with pytest.raises(Failed, match="Programmed=True"):
+            kong.judge_programmed(plugin, target, BOOKINFO)
+
+
+def event(reason: str, stamp: str, place: str = "lastTimestamp") -> Object:
+    seen = {"series": {"lastObservedTime": stamp}} if place == "series" else {place: stamp}
+    return {"reason": reason, "message": "no such plugin", "involvedObject": {"kind": "Ingress", "name": "x"}, **seen}
+
+
+SUCCESS = event("KongConfigurationSucceeded", "2026-01-01T10:00:05Z")
+
+
+@pytest.mark.parametrize(
+    ("stamp", "place", "refused"),
+    [
+        ("2026-01-01T10:00:04Z", "lastTimestamp", False),
+        ("2026-01-01T10:00:05Z", "lastTimestamp", True),
+        ("2026-01-01T10:00:06Z", "lastTimestamp", True),
+        ("2026-01-01T10:00:06.123456Z", "eventTime", True),
+        ("2026-01-01T10:00:06.123456Z", "series", True),
+    ],
+)
+@pytest.mark.parametrize("reason", ["KongConfigurationApplyFailed", "KongConfigurationTranslationFailed"])
+def test_a_configuration_refused_since_the_last_success_fails(
+    reason: str, stamp: str, place: str, refused: bool
+) -> None:
+    events = [event(reason, stamp, place), SUCCESS, event("Scheduled", "2026-01-01T11:00:00Z")]
+    if refused:
+        with pytest.raises(Failed, match="no such plugin"):
+            kong.judge_events(events, TARGET, BOOKINFO)
+    else:
+        assert kong.judge_events(events, TARGET, BOOKINFO)
+
+
+def test_events_are_optional_but_a_failure_alone_counts() -> None:
+    assert kong.judge_events([], TARGET, BOOKINFO)
+    with pytest.raises(Failed):
+        kong.judge_events([event("KongConfigurationApplyFailed", "2026-01-01T10:00:00Z")], TARGET, BOOKINFO)
+
+
+# --- port-forwards --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake_kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def put(body: str) -> Path:
+        program = tmp_path / "kubectl"
+        program.write_text(f'#!/bin/sh\necho $$ > {tmp_path}/pid\necho "$@" > {tmp_path}/words\n{body}\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        return tmp_path
+
+    return put
+
+
+FORWARDS = 'echo "Forwarding from 127.0.0.1:41999 -> 15010"; exec sleep 60'
+
+
+def has_ended(folder: Path) -> bool:
+    try:
+        os.kill(int((folder / "pid").read_text()), 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("interruption", [None, KeyboardInterrupt, Failed("a", "b", cause="c", look="d")])
+def test_a_port_forward_ends_with_its_block(fake_kubectl: Any, interruption: Any) -> None:
+    folder = fake_kubectl(FORWARDS)
+    try:
+        with portforward.open_port(TARGET, "istio-system", "deployment/istiod", 15010) as url:
+            assert url == "http://127.0.0.1:41999"
+            assert not has_ended(folder)
+            if interruption:
+                raise interruption
+    except (KeyboardInterrupt, Failed):
+        pass
+    assert has_ended(folder), "kubectl port-forward still runs"
+    words = (folder / "words").read_text().split()
+    assert words[:2] == ["--context", "somewhere"], f"it went to another cluster: {words}"
+    assert words[-3:] == ["127.0.0.1", "deployment/istiod", ":15010"], f"it was called with {words}"
+
+
+@pytest.mark.parametrize(
+    ("body", "seen"),
+    [
+        ('echo "error: pods \\"istiod\\" not found" >&2; exit 1', 'error: pods "istiod" not found'),
+        ("exit 1", "its end"),
+        ("exec sleep 60", "nothing within 0 s"),
+    ],
+)
+def test_a_port_forward_that_does_not_open_says_why(
+    fake_kubectl: Any, monkeypatch: pytest.MonkeyPatch, body: str, seen: str
+) -> None:
+    folder = fake_kubectl(body)
+    monkeypatch.setattr(portforward, "_READY_SECONDS", 0.4)
+    with (
+        pytest.raises(Failed) as failure,
+        portforward.open_port(TARGET, "istio-system", "deployment/istiod", 15010),
+    ):
+        pytest.fail("it opened")
+    assert failure.value.seen == seen
+    assert "port-forward" in failure.value.look
+    # A program that never ran to its first line has no id to look for.
+    assert not (folder / "pid").exists() or has_ended(folder)
+
+
+# --- on the sandbox, with the real istiod ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def live(stack: Stack) -> Stack:
+    stack.up_unless_it_is()
+    if stack.facts.not_shown:
+        pytest.skip(f"not shown: {stack.facts.not_shown}")
+    return stack
+
+
+@pytest.fixture
+def target(live: Stack, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """Return the live stack as a target; what fails there shall fail soon."""
+    monkeypatch.setenv("PATH", f"{live.paths.programs}{os.pathsep}{os.environ['PATH']}")
+    for module in (control_plane, injection, kong):
+        monkeypatch.setattr(module, "_SECONDS", 1)
+    return Target(kubeconfig=str(live.paths.kubeconfig), context=CONTEXT, simulated=True, applications=(BOOKINFO,))
+
+
+def run(checks: tuple[Check, ...], target: Target) -> Result:
+    return perform(checks[0], target)
+
+
+def passes(checks: tuple[Check, ...], target: Target) -> bool:
+    return run(checks, target).outcome is Outcome.PASSED
+
+
+@contextmanager
+def annotated(live: Stack, kind: str, name: str, annotation: str) -> Iterator[None]:
+    """Take an annotation away, and give it back."""
+    value = live.get(kind, name, "bookinfo")["metadata"]["annotations"][annotation]
+    where = (kind, name, "--namespace=bookinfo", "--overwrite")
+    live.kubectl("annotate", *where, f"{annotation}-")
+    try:
+        yield
+    finally:
+        live.kubectl("annotate", *where, f"{annotation}={value}")
+
+
+@pytest.mark.sandbox
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("module", [control_plane, injection, kong], ids=lambda module: module.__name__)
+def test_it_passes_on_the_stack(module: Any, target: Target) -> None:
+    result = run(module.CHECKS, target)
+    assert result.outcome is Outcome.PASSED, f"expected {result.expected}, saw {result.seen}: {result.cause}"
+
+
+@pytest.mark.sandbox
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("namespace", ["kong-istio", "bookinfo"])
+def test_a_namespace_that_lost_its_label_is_found_before_pods_restart(
+    namespace: str, live: Stack, target: Target
+) -> None:
+    live.kubectl("label", "namespace", namespace, "istio-injection-")
+    try:
+        result = run(injection.CHECKS, target)
+    finally:
+        live.kubectl("label", "namespace", namespace, "istio-injection=enabled")
+    assert result.outcome is Outcome.FAILED, f"it was overlooked: {result.seen}"
+    assert f"the namespace {namespace} has no label" in result.cause or namespace in result.seen
+    assert passes(injection.CHECKS, target), "it still fails with the label back"
+
+
+@pytest.mark.sandbox
+@pytest.mark.timeout(3600)
+def test_a_pod_that_started_without_the_label_is_found(live: Stack, target: Target) -> None:
+    live.kubectl("label", "namespace", "bookinfo", "istio-injection-")
+    try:
+        live.kubectl("delete", "pods", "--namespace=bookinfo", "--selector=app=details", "--timeout=60s")
+        bare = wait_for(lambda: of(live, "details"), "a new pod of details")
+    finally:
+        live.kubectl("label", "namespace", "bookinfo", "istio-injection=enabled")
+    try:
+        result = run(injection.CHECKS, target)
+    finally:
+        live.kubectl("delete", "pods", "--namespace=bookinfo", "--selector=app=details", "--timeout=60s")
+    assert result.outcome is Outcome.FAILED, f"it was overlooked: {result.seen}"
+    assert bare in result.seen, f"{bare} is not named: {result.seen}"
+    wait_for(lambda: passes(injection.CHECKS, target), "sidecars in all pods again")
+
+
+def of(live: Stack, app: str) -> str:
+    """Return the name of an application's pod that runs."""
+    for found in live.list("pods", "bookinfo"):
+        running = found["status"].get("phase") == "Running" and "deletionTimestamp" not in found["metadata"]
+        if running and found["metadata"]["labels"].get("app") == app:
+            return str(found["metadata"]["name"])
+    return ""
+
+
+@contextmanager
+def copied(live: Stack, kind: str, name: str, **changes: Any) -> Iterator[str]:
+    """Make a copy of a webhook configuration that istiod leaves alone and that no request reaches.
+
+    istiod gives the real one its CA back within a moment, and a check that looked in between would prove little.
+    """
+    found = live.get(kind, name)
+    made: Object = {key: copy.deepcopy(found[key]) for key in ("apiVersion", "kind", "webhooks")}
+    made["metadata"] = {"name": f"copied-{name}"}
+    for webhook in made["webhooks"]:
+        webhook.update(changes.get("webhook", {}))
+        webhook["clientConfig"] = {
+            k: v for k, v in webhook["clientConfig"].items() if k not in changes.get("without", ())
+        }
+        webhook["namespaceSelector"] = {"matchLabels": {"nothing": "has-this-label"}}
+    live.kubectl("create", "--filename=-", stdin=json.dumps(made))
+    try:
+        yield str(made["metadata"]["name"])
+    finally:
+        live.kubectl("delete", kind, made["metadata"]["name"])
+
+
+@pytest.mark.sandbox
+@pytest.mark.timeout(3600)
+def test_an_injector_that_lost_its_ca_fails(live: Stack, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    with copied(live, "mutatingwebhookconfigurations", "istio-sidecar-injector") as name:
+        monkeypatch.setattr(control_plane, "WEBHOOK", name)
+        assert passes(control_plane.CHECKS, target), "a copy that differs in nothing fails"
+    with copied(live, "mutatingwebhookconfigurations", "istio-sidecar-injector", without=("caBundle",)) as name:
+        monkeypatch.setattr(control_plane, "WEBHOOK", name)
+        result = run(control_plane.CHECKS, target)
+    assert result.outcome is Outcome.FAILED
+    assert "namespace.sidecar-injector.istio.io" in result.seen, f"the webhook is not named: {result.seen}"
+
+
+@pytest.mark.sandbox
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("changes", [{"without": ("caBundle",)}, {"webhook": {"failurePolicy": "Ignore"}}])
+@pytest.mark.parametrize("name", control_plane.VALIDATORS)
+def test_a_validator_that_lost_its_ca_or_its_policy_fails(
+    name: str, changes: Any, live: Stack, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with copied(live, "validatingwebhookconfigurations", name, **changes) as made:
+        monkeypatch.setattr(control_plane, "VALIDATORS", (made,))
+        result = run(control_plane.CHECKS, target)
+    assert result.outcome is Outcome.FAILED
+    assert "validation.istio.io" in result.seen, f"the webhook is not named: {result.seen}"
+
+
+@pytest.mark.sandbox
+@pytest.mark.timeout(3600)
+def test_a_route_that_lost_its_plugin_fails(live: Stack, target: Target) -> None:
+    with annotated(live, "ingress", "productpage", "konghq.com/plugins"):
+        result = run(kong.CHECKS, target)
+    assert result.outcome is Outcome.FAILED, f"it was overlooked: {result.seen}"
+    assert "the route is open" in result.cause
+    assert passes(kong.CHECKS, target), "it still fails with the annotation back"
+
+
+@pytest.mark.sandbox
+@pytest.mark.timeout(3600)
+def test_a_limit_that_was_changed_fails(live: Stack, target: Target) -> None:
+    def set_minute(requests: int) -> None:
+        patch = json.dumps({"config": {"minute": requests}})
+        live.kubectl("patch", "kongplugin", "rate-limit", "--namespace=bookinfo", "--type=merge", f"--patch={patch}")
+
+    set_minute(3000)
+    try:
+        result = run(kong.CHECKS, target)
+    finally:
+        set_minute(30)
+    assert result.outcome is Outcome.FAILED, f"it was overlooked: {result.seen}"
+    assert "3000 per minute" in result.seen
+    assert passes(kong.CHECKS, target), "it still fails with the limit back"

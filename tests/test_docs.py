@@ -1,0 +1,174 @@
+"""The documentation: made from the schema where it can be, and about things that are there."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.images import OF_CHARTS, canonical, pulled
+from sandbox.paths import CHECKOUT
+from settings import KEYS, table
+
+ROOT = CHECKOUT.root
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+STACKS = sorted(file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml"))
+
+
+def named(pages: list[Path]) -> list[Any]:
+    return [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages]
+
+
+# --- Settings --------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_settings_is_current() -> None:
+    assert table.PAGE.read_text() == table.page(), "run `venv/bin/python -m settings.table`"
+
+
+def test_every_field_has_a_meaning_and_no_meaning_is_left_over() -> None:
+    assert sorted(table.fields()) == sorted(table.MEANINGS)
+
+
+def rows() -> dict[str, list[str]]:
+    found = (re.split(r"(?<!\\)\|", line)[1:-1] for line in table.page().splitlines() if line.startswith("| `"))
+    return {cells[0].strip(" `"): [cell.strip() for cell in cells[1:]] for cells in found}
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "default"),
+    [
+        ("istio.mtls", "`PERMISSIVE`, `STRICT`", '`"PERMISSIVE"`'),
+        ("kong.replicas", "whole number, 1 to 100", "`1`"),
+        ("kong.sourceRanges", "list of text", "`[]`"),
+        (
+            "kong.clientAddress.source",
+            "`connection`, `localTraffic`, `proxyProtocol`, `forwardedFor`",
+            '`"connection"`',
+        ),
+        ("applications[].route.service", "a name of at most 63 small letters, digits and hyphens", "*required*"),
+        (
+            "rateLimit.redis.passwordSecret.key",
+            "a name of letters, digits, dots, hyphens and underscores",
+            '`"password"`',
+        ),
+        ("rateLimit.syncRate", "number, -1 to 3600", ""),
+        ("images.references", "object", "`{}`"),
+        ("security.podSecurity", "`true`, `false`", "`true`"),
+    ],
+)
+def test_a_row_says_type_bounds_and_default(key: str, kind: str, default: str) -> None:
+    assert rows()[key][:2] == [kind, default]
+    assert rows()[key][2].endswith(".")
+
+
+def test_every_key_that_is_declared_is_in_the_table() -> None:
+    declared = {key for key in yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"] if ":" not in key}
+    assert set(re.findall(r"^\| \*\*`(\w+)`\*\*", table.page(), re.MULTILINE)) == declared == KEYS.keys()
+
+
+# --- What pages speak of ---------------------------------------------------------------------------------------------
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the names by which a page's headings are linked to."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", named(PAGES))
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path) if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", named(PAGES))
+def test_commands_are_there(page: Path) -> None:
+    text = page.read_text()
+    for module in set(re.findall(r"python -m ([a-z][\w.]*)", text)) - {"venv"}:
+        found = importlib.util.find_spec(module)
+        assert found, module
+        assert not found.submodule_search_locations or importlib.util.find_spec(f"{module}.__main__"), module
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"^make ([a-z]+)|`make ([a-z]+)", text, re.MULTILINE)) <= {
+        pair for target in targets for pair in ((target, ""), ("", target))
+    }
+
+
+@pytest.mark.parametrize("page", named([page for page in PAGES if page != table.PAGE]))
+def test_settings_are_called_by_their_names(page: Path) -> None:
+    known = {re.sub(r"\[\]", "", key) for key in table.fields()}
+    parts = {key[: dot.start()] for key in known for dot in re.finditer(r"\.", key)} | known
+    used = re.findall(rf"[`:'](({'|'.join(KEYS)})\.[A-Za-z.]+)", page.read_text())
+    assert {key for key, _ in used} - parts == set()
+
+
+# --- Environments ----------------------------------------------------------------------------------------------------
+
+
+def test_every_stack_has_a_page() -> None:
+    assert sorted(page.stem for page in (ROOT / "docs" / "environments").iterdir()) == STACKS
+
+
+def secrets(value: Any) -> Iterator[str]:
+    """Yield the names of the Secrets that a stack's settings name."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key in ("tlsSecret", "adminSecret"):
+                yield inner
+            elif key == "passwordSecret":
+                yield inner["name"]
+            else:
+                yield from secrets(inner)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_page_names_every_secret_that_its_stack_needs(stack: str) -> None:
+    text = (ROOT / "docs" / "environments" / f"{stack}.md").read_text()
+    how = (ROOT / "docs" / "secrets.md").read_text()
+    for name in secrets(yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]):
+        assert f"`{name}`" in text
+        assert f" {name} --namespace" in how
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_page_says_how_to_bring_up_to_look_and_to_tear_down(stack: str) -> None:
+    text = (ROOT / "docs" / "environments" / f"{stack}.md").read_text()
+    for said in ("**For**", "**Needs**", "**Different**", "**Look**"):
+        assert said in text
+    for command in ("make up", "make down") if stack == "sandbox" else ("pulumi stack init", "pulumi destroy"):
+        assert re.search(rf"^{command}\b.*", text, re.MULTILINE)
+
+
+# --- The rest --------------------------------------------------------------------------------------------------------
+
+
+def test_the_licence_is_the_one_that_the_project_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    licence = (ROOT / "LICENSE").read_text()
+    assert project["license"] == "Apache-2.0"
+    assert "Apache License\n                           Version 2.0, January 2004" in licence
+    assert "END OF TERMS AND CONDITIONS" in licence
+
+
+def test_the_changelog_speaks_of_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert f"## [{version}]" in text or ("## [Unreleased]" in text and version in text)
+
+
+def test_examples_of_images_are_images_of_the_stack() -> None:
+    documents = yaml.safe_load_all((ROOT / "manifests" / "bookinfo.yaml").read_text())
+    own = {canonical(image) for item in documents if item for image in pulled(item)}
+    example = re.findall(r"references:\n    (\S+):", (ROOT / "docs" / "air-gapped.md").read_text())
+    assert example
+    assert set(example) <= own | set(OF_CHARTS)
