@@ -90,7 +90,7 @@ CHECKS = (
     Check(
         number="1",
         name="control plane",
-        statement="istiod is available, and the API server trusts every webhook of it",
+        statement="Istiod is available, and the API server trusts every webhook of it.",
         how="the Deployment istiod, the CA in each of Istio's webhooks, and the failure policy of those that validate",
         look=look,
         seconds=_SECONDS,

@@ -185,7 +185,7 @@ CHECKS = (
     Check(
         number="2",
         name="injection",
-        statement="every pod of the mesh's namespaces has a sidecar, and no pod elsewhere",
+        statement="Every pod of the mesh's namespaces has a sidecar, and no pod elsewhere.",
         how="all pods that are there, and what the API server would make of a new one inside and outside (a dry run)",
         look=look,
         seconds=_SECONDS,

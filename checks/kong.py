@@ -154,7 +154,7 @@ CHECKS = (
     Check(
         number="4",
         name="Kong programmed",
-        statement="each application's route is there with its limit attached, and Kong has taken both over",
+        statement="Each application's route is there with its limit attached, and Kong has taken both over.",
         how="the Ingress and its address, the KongPlugin and its condition Programmed, and the controller's events",
         look=look,
         seconds=_SECONDS,

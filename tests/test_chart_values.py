@@ -64,7 +64,7 @@ def cases(dashboards: Path) -> dict[str, tuple[str, Values]]:
         "several": Istio(profile="", replicas=3, resources=SIZE),
     }
     istio["node agent"] = Istio(cni=True)
-    platform = {"platform": Istio(cni=True, istiod_values={"global": {"platform": "minikube"}})}
+    platform: dict[str, Istio] = {"platform": Istio(cni=True, istiod_values={"global": {"platform": "minikube"}})}
     kong = {
         "defaults": Kong(),
         "ClusterIP": Kong(service_type="ClusterIP", admission_webhook=False, replicas=3),

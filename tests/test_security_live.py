@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -105,11 +106,14 @@ def trial_namespaces(stack: Stack) -> Iterator[dict[str, str]]:
         stack.kubectl("create", "--filename=-", stdin=json.dumps(namespace))
     try:
         for name in names.values():
-            account = ("get", "serviceaccount", "default", f"--namespace={name}")
-            wait_for(lambda account=account: stack.try_kubectl(*account).returncode == 0, f"the account of {name}")
+            wait_for(partial(_has_account, stack, name), f"the default ServiceAccount of {name}")
         yield names
     finally:
         stack.kubectl("delete", "namespace", *names.values())
+
+
+def _has_account(stack: Stack, namespace: str) -> bool:
+    return stack.try_kubectl("get", "serviceaccount", "default", f"--namespace={namespace}").returncode == 0
 
 
 def refusal(stack: Stack, pod: Object, namespace: str) -> str:

@@ -108,7 +108,7 @@ CHECKS = (
     Check(
         number="3",
         name="proxies in sync",
-        statement="every sidecar of the mesh has accepted the newest configuration from istiod",
+        statement="Every sidecar of the mesh has accepted the newest configuration from istiod.",
         how="istiod's debug API /debug/syncz, against the pods that run",
         look=look,
         seconds=_SECONDS,

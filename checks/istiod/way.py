@@ -189,7 +189,7 @@ CHECKS = (
     Check(
         number="3b",
         name="way into the mesh",
-        statement="Kong's requests take the application's cluster in mutual TLS (in the guide's routing: pass the mesh by)",
+        statement="Kong's requests take the application's cluster in mutual TLS (in the guide's routing: pass the mesh by).",
         how="istiod, asked over ADS for what Kong's sidecar would do with the request that Kong sends",
         look=look_at_way,
         seconds=_SECONDS,
@@ -197,7 +197,7 @@ CHECKS = (
     Check(
         number="3c",
         name="mTLS mode",
-        statement="the application's sidecar takes the connections that istio.mtls says",
+        statement="The application's sidecar takes the connections that istio.mtls says.",
         how="istiod, asked over ADS for what the application's sidecar listens to",
         look=look_at_mode,
         seconds=_SECONDS,
