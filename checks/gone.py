@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from checks.model import Check, Failed, eventually
+from checks.probe import NAMESPACE as PROBE_NAMESPACE
 from checks.target import Target
 from cluster.leftovers import CONFIG_MAPS, is_ours
-from cluster.mesh_ready import NAMESPACE as ISTIO_NAMESPACE
 from cluster.precheck import RELEASES
 
 Item = dict[str, Any]
@@ -130,7 +130,7 @@ def _commands(target: Target, items: list[Item]) -> list[str]:
 
 
 def _is_own_namespace(item: Item, target: Target) -> bool:
-    return item["metadata"]["name"] in {ISTIO_NAMESPACE, *target.namespaces}
+    return item["metadata"]["name"] in {*RELEASES.values(), PROBE_NAMESPACE, *target.namespaces}
 
 
 def _is_of_a_release(item: Item, _: Target) -> bool:

@@ -7,18 +7,22 @@ from typing import Any
 
 
 def spread(labels: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return topology spread constraints that keep pods with these labels apart, on nodes and in zones.
+    """Return topology spread constraints that keep pods with these labels apart: on nodes, and in zones if there are any.
 
-    They are preferences: where there is one node or one zone, all pods run there.
+    Nodes are demanded and zones preferred: the scheduler weighs no preference at all on a node that lacks one of the
+    labels preferred by, and many clusters name no zones.
     """
-    return [
-        {
-            "maxSkew": 1,
-            "topologyKey": key,
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": dict(labels)},
-            # Pods of the version that is being replaced would count as well, and leave the new ones lopsided.
-            "matchLabelKeys": ["pod-template-hash"],
-        }
-        for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
-    ]
+    selector = {
+        "maxSkew": 1,
+        "labelSelector": {"matchLabels": dict(labels)},
+        # Pods of the version that is being replaced would count as well, and leave the new ones lopsided.
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+    nodes = {
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "DoNotSchedule",
+        # A node that is drained, or gone, would count as an empty one, and nothing could move off it.
+        "nodeTaintsPolicy": "Honor",
+    }
+    zones = {"topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"}
+    return [{**selector, **nodes}, {**selector, **zones}]

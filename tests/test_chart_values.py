@@ -65,7 +65,7 @@ def cases(dashboards: Path) -> dict[str, tuple[str, Values]]:
     }
     istio["node agent"] = Istio(cni=True)
     platform: dict[str, Istio] = {"platform": Istio(cni=True, istiod_values={"global": {"platform": "minikube"}})}
-    kong = {
+    kong: dict[str, Kong] = {
         "defaults": Kong(),
         "ClusterIP": Kong(service_type="ClusterIP", admission_webhook=False, replicas=3),
         "NodePort": Kong(service_type="NodePort", node_port=30123, admission_webhook=False),

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from charts import documents, pick
-from stack import Answer, Object, Project, Stack, make_project, said, wait_for
+from stack import Answer, Object, Stack, make_project, said, wait_for
 
 import settings
 from sandbox.paths import CHECKOUT, CONTEXT
@@ -154,14 +154,8 @@ class Environment:
     settings: Settings
 
 
-@pytest.fixture(scope="module")
-def own_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Copy the checkout once more, as another stack may be up in the sandbox of the shared copy."""
-    return make_project(tmp_path_factory.mktemp("environments").resolve())
-
-
 @pytest.fixture(scope="module", params=SHIPPED)
-def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
+def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     """Bring up one shipped stack after the other."""
     name = request.param
     with ExitStack() as ending:
@@ -169,19 +163,19 @@ def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
             stack: Stack = request.getfixturevalue("stack")
             stack.up_unless_it_is()
         else:
-            stack = ending.enter_context(sandbox_of(request.getfixturevalue("own_project")))
+            stack = ending.enter_context(sandbox_in(tmp_path_factory.mktemp(name)))
             bring_up(stack, name, in_the_sandbox(shipped(name), stack))
         yield Environment(name, stack, parsed(shipped(name)))
 
 
 @contextmanager
-def sandbox_of(project: Project) -> Iterator[Stack]:
-    """Give a sandbox without a stack."""
-    stack = Stack(project)
+def sandbox_in(folder: Path) -> Iterator[Stack]:
+    """Give a sandbox without a stack: another copy's, as the shared one may have its stack up."""
+    stack = Stack(make_project(folder.resolve()))
     try:
-        answer = project.python("-m", "sandbox", "up")
+        answer = stack.project.python("-m", "sandbox", "up")
         assert answer.returncode == 0, f"there is no sandbox:\n{said(answer)}"
-        asked = project.python("-c", "from sandbox import engine; print(engine.missing())")
+        asked = stack.project.python("-c", "from sandbox import engine; print(engine.missing())")
         stack.rehearsed = asked.stdout.splitlines()[-1]
         yield stack
     finally:
@@ -404,12 +398,12 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(own_project: Project) -> Iterator[Watched]:
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Bring up a stack with a password of redis and a Secret among the application's manifests."""
     if not shutil.which("pulumi"):
         pytest.skip("there is no Pulumi CLI, and so no state")
     redis, login = (f"canary-{secrets.token_hex(12)}" for _ in range(2))
-    with sandbox_of(own_project) as stack:
+    with sandbox_in(tmp_path_factory.mktemp(CANARY_STACK)) as stack:
         if stack.rehearsed:
             pytest.skip(stack.rehearsed)
         bring_up_with(stack, redis, login)

@@ -709,7 +709,7 @@ def test_an_applications_own_limit_is_checked(own: dict[str, Any], text: str, ro
 
 # --- the redis password ----------------------------------------------------------------------------------------------------
 
-WITH_PASSWORD = {"minute": 5, "policy": "redis", "redis": {"host": "redis", "password": PASSWORD}}
+WITH_PASSWORD: dict[str, Any] = {"minute": 5, "policy": "redis", "redis": {"host": "redis", "password": PASSWORD}}
 WITH_OWN_PASSWORD = {**APP, "rateLimit": {"redis": {"password": PASSWORD}}}
 
 
