@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help up down test bench dashboards clean
+.PHONY: help up down test preview bench dashboards clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -13,11 +13,14 @@ up: venv/ready ## a control plane, and the whole stack on it
 down: venv/ready ## destroy the stack, end the sandbox, remove its folder
 	@venv/bin/python -m sandbox.stack down
 
-test: venv/ready-for-tests ## lint, types and every test
+test: venv/ready-for-tests policy/venv/ready ## lint, types and every test
 	venv/bin/ruff check .
 	venv/bin/ruff format --check .
 	venv/bin/mypy .
 	venv/bin/python -m pytest
+
+preview: venv/ready ## what a change would do, and what the policies say (STACK=NAME BASE=COMMIT)
+	@venv/bin/python -m preview $(if $(STACK),--stack $(STACK)) $(if $(BASE),--base $(BASE))
 
 bench: venv/ready ## the guide typed as a script against the stack
 	venv/bin/python -m bench
@@ -27,7 +30,7 @@ dashboards: venv/ready ## Kiali, Grafana and Prometheus on this machine, until C
 
 clean: ## also remove the virtual environment and the cache of built tools
 	@if [ -x venv/bin/python ]; then venv/bin/python -m sandbox.stack down && venv/bin/python -m sandbox clean; fi
-	rm -rf venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf venv policy/venv .mypy_cache .pytest_cache .ruff_cache
 
 # Packages are installed anew when the pinned versions change.
 venv/ready: requirements.txt
@@ -39,4 +42,10 @@ venv/ready: requirements.txt
 
 venv/ready-for-tests: requirements-dev.txt venv/ready
 	@venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@touch $@
+
+# The policy pack runs in an environment of its own, as Pulumi wants it.
+policy/venv/ready: policy/requirements.txt
+	@$(PYTHON) -m venv policy/venv
+	@policy/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement policy/requirements.txt
 	@touch $@

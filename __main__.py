@@ -124,6 +124,7 @@ for app in chosen.applications:
             definitions={"istio.io": mesh.ready, "konghq.com": gateway.ready},
             images=chosen.images,
             namespaces=namespaces,
+            resources=app.resources,
             only_kong_calls=chosen.security.only_kong_calls,
         ),
         below(precheck, leftovers),

@@ -82,6 +82,7 @@ class Tool:
     minutes: float
 
 
+_ACTIONLINT = "1.7.12"
 _ETCD = "3.7.3"
 _KWOK = "0.8.0"
 # The version that pulumi-kubernetes embeds.
@@ -178,6 +179,22 @@ TOOLS: dict[str, Tool] = {
             },
             megabytes=56,
             minutes=2,
+        ),
+        # No program of the sandbox: the tests check the workflows with it.
+        Tool(
+            name="actionlint",
+            version=_ACTIONLINT,
+            folder="actionlint",
+            package="github.com/rhysd/actionlint/cmd/actionlint",
+            ldflags=f"-X github.com/rhysd/actionlint.version={_ACTIONLINT}",
+            version_arguments=("-version",),
+            download=(
+                "https://github.com/rhysd/actionlint/releases/download/"
+                "v{version}/actionlint_{version}_{os}_{arch}.tar.gz"
+            ),
+            member="actionlint",
+            megabytes=9,
+            minutes=0.2,
         ),
         _kubernetes("kube-apiserver", megabytes=114, minutes=5),
         _kubernetes("kube-controller-manager", megabytes=100, minutes=1),

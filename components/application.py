@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
 
 from components import manifests, security
-from components.images import in_manifest
+from components.images import in_manifest, pod_spec
 from components.manifests import Manifest
 from components.namespaces import Namespaces
 from components.objects import SKIP_AWAIT, KubernetesObject
@@ -28,7 +29,7 @@ class ApplicationArgs:
     `through_mesh`: Kong calls that Service, not its pods. `mesh_ready`: there, injected pods get their sidecar.
     `definitions`: API group -> what defines its kinds, for the application's own custom objects.
     `images`: where images come from. `namespaces`: how namespaces are made. `only_kong_calls`: nobody else may call the
-    routed Service.
+    routed Service. `resources`: requests and limits of containers that have none.
     """
 
     namespace: str
@@ -39,6 +40,7 @@ class ApplicationArgs:
     definitions: Mapping[str, pulumi.Resource]
     images: Images
     namespaces: Namespaces
+    resources: Mapping[str, Any] = field(default_factory=dict)
     only_kong_calls: bool = False
 
 
@@ -85,8 +87,18 @@ def prepared(item: Manifest, args: ApplicationArgs) -> dict[str, Any]:
         for field in ("data", "stringData"):
             if field in manifest:
                 manifest[field] = pulumi.Output.secret(manifest[field])
-    manifest = in_manifest(manifest, args.images)
+    manifest = sized(in_manifest(manifest, args.images), args.resources)
     return hardened(manifest) if args.namespaces.harden and manifests.makes_pods(item) else manifest
+
+
+def sized(manifest: Manifest, resources: Mapping[str, Any]) -> Manifest:
+    """Return an object whose containers have requests and limits: these ones where the manifest says none."""
+    if not resources or not manifests.makes_pods(manifest):
+        return manifest
+    result = deepcopy(manifest)
+    for container in (pod_spec(result) or {}).get("containers") or []:
+        container.setdefault("resources", dict(resources))
+    return result
 
 
 def check_route(objects: Sequence[Manifest], service: str, port: int, where: str) -> None:

@@ -142,6 +142,8 @@ def cni_values(istio: Istio, images: Images) -> dict[str, Any]:
     values = {
         **({"profile": istio.profile} if istio.profile else {}),
         **({"global": {"platform": platform}} if platform else {}),
+        # The chart's own requests, and the limit of memory that it lacks.
+        "resources": {"requests": {"cpu": "100m", "memory": "100Mi"}, "limits": {"memory": "512Mi"}},
     }
     return merged(values, cni_images(images))
 

@@ -13,8 +13,11 @@ from typing import Any
 
 import pulumi
 
+from components.manifests import is_custom
+
 # The provider's own annotations (https://www.pulumi.com/registry/packages/kubernetes/installation-configuration/).
 SKIP_AWAIT = "pulumi.com/skipAwait"
+_PROPAGATION = "pulumi.com/deletionPropagationPolicy"
 
 
 class KubernetesObject(pulumi.CustomResource):
@@ -24,7 +27,20 @@ class KubernetesObject(pulumi.CustomResource):
     """
 
     def __init__(self, name: str, manifest: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
-        super().__init__(type_token(manifest["apiVersion"], manifest["kind"]), name, dict(manifest), opts)
+        token = type_token(manifest["apiVersion"], manifest["kind"])
+        super().__init__(token, name, _deleted_at_once(manifest), opts)
+
+
+def _deleted_at_once(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a custom object with the provider told not to wait for what it owns: it owns nothing.
+
+    The garbage collector, which ends such a wait, takes up to 30 s to learn of a kind that is new to the cluster.
+    """
+    if not is_custom(dict(manifest)):
+        return dict(manifest)
+    metadata = manifest["metadata"]
+    annotations = {_PROPAGATION: "background", **(metadata.get("annotations") or {})}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}
 
 
 def type_token(api_version: str, kind: str) -> str:

@@ -169,7 +169,7 @@ def _istiod_program() -> tuple[str, str]:
 def _prepare(programs: Mapping[str, Path], paths: Paths) -> None:
     """Make the folders and files that the tools expect."""
     plugins = tool_cache() / "pulumi-plugins"
-    for folder in (paths.state, paths.logs, paths.sandbox / "pulumi", plugins):
+    for folder in (paths.state, paths.logs, paths.temporary, paths.sandbox / "pulumi", plugins):
         folder.mkdir(parents=True, exist_ok=True)
     # Pulumi's plugins are programs as well: they are downloaded once, not once a sandbox.
     (paths.sandbox / "pulumi" / "plugins").symlink_to(plugins)

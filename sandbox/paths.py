@@ -68,6 +68,11 @@ class Paths:
         return self.sandbox / "logs"
 
     @property
+    def temporary(self) -> Path:
+        """Where programs that work on the sandbox put what they need for a moment."""
+        return self.sandbox / "tmp"
+
+    @property
     def processes(self) -> Path:
         """Records of the processes that the sandbox itself started."""
         return self.sandbox / "processes"

@@ -298,6 +298,8 @@ def variables(paths: Paths = CHECKOUT) -> dict[str, str]:
         # kubectl's own preferences file.
         "KUBERC": "off",
         "KWOK_WORKDIR": str(paths.kwok),
+        # kwokctl leaves kubeconfigs there.
+        "TMPDIR": str(paths.temporary),
         "HELM_CACHE_HOME": str(paths.sandbox / "helm" / "cache"),
         "HELM_CONFIG_HOME": str(paths.sandbox / "helm" / "config"),
         "HELM_DATA_HOME": str(paths.sandbox / "helm" / "data"),

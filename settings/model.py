@@ -148,6 +148,7 @@ class Application:
     namespace: str = field(metadata=_NAME)
     manifests: str
     route: Route
+    resources: dict[str, Any] = field(default_factory=dict)
     rate_limit: dict[str, Any] = field(default_factory=dict)
 
 

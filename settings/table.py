@@ -64,6 +64,7 @@ MEANINGS: dict[str, str] = {
     "applications[].route.path": "What Kong sends there.",
     "applications[].route.pathType": "How the path is compared.",
     "applications[].route.host": "For which host name; empty for all.",
+    "applications[].resources": "Requests and limits of each container that has none in the manifests.",
     "applications[].rateLimit": "Fields that differ from the key `rateLimit`; one with any window keeps only its own.",
     "rateLimit.second": "Requests in a second.",
     "rateLimit.minute": "Requests in a minute; 30 while the stack says nothing of `rateLimit`.",

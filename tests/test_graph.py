@@ -617,8 +617,34 @@ def test_who_calls_and_how_reaches_the_chart() -> None:
 @pytest.mark.parametrize("mode", ["PERMISSIVE", "STRICT"])
 def test_mutual_tls_holds_for_the_whole_mesh(mode: str) -> None:
     rule = inputs(recorded(istio={"mtls": mode}), "PeerAuthentication/peer-authentication")
-    assert rule["metadata"] == {"name": "default", "namespace": "istio-system"}
+    assert (rule["metadata"]["name"], rule["metadata"]["namespace"]) == ("default", "istio-system")
     assert rule["spec"] == {"mtls": {"mode": mode}}
+
+
+def test_a_destroy_waits_for_nothing_that_a_custom_object_owns(plain: Recording) -> None:
+    policy = "pulumi.com/deletionPropagationPolicy"
+    told = {r.name: r.inputs["metadata"].get("annotations", {}).get(policy) for r in objects_of(plain)}
+    assert {name for name, value in told.items() if value == "background"} == {
+        "peer-authentication",
+        "bookinfo-route-rate-limit",
+    }
+
+
+def test_containers_without_requests_get_the_applications(plain: Recording) -> None:
+    size = {"requests": {"cpu": "10m"}, "limits": {"memory": "64Mi"}}
+    app = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]["applications"]["default"][0]
+    sized = recorded(applications=[{**app, "resources": size}])
+    for recording, wanted in ((plain, None), (sized, size)):
+        deployments = [r for r in objects_of(recording) if r.inputs["kind"] == "Deployment"]
+        assert len(deployments) == 6
+        for deployment in deployments:
+            for container in deployment.inputs["spec"]["template"]["spec"]["containers"]:
+                assert container.get("resources") == wanted
+
+
+def objects_of(recording: Recording) -> list[Resource]:
+    """Return the Kubernetes objects that are resources of their own."""
+    return [r for r in recording.resources.values() if r.type.startswith("kubernetes:") and "kind" in r.inputs]
 
 
 @pytest.mark.parametrize("injection", [True, False])

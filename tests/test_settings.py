@@ -80,6 +80,7 @@ FULL: dict[str, Any] = {
             "namespace": "shop-space",
             "manifests": "manifests/shop.yaml",
             "route": {"service": "front", "port": 8080, "path": "/shop", "pathType": "Prefix", "host": "shop.example"},
+            "resources": {"requests": {"cpu": "5m"}},
             "rateLimit": {"errorMessage": "Slow down"},
         }
     ],

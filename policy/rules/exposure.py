@@ -1,0 +1,79 @@
+"""Nothing but Kong's proxy is reached from outside the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from policy.model import Object, Options, Rule, Violation, items, pick
+from policy.workloads import containers, template
+
+_KONG_PROXY = "kong-istio/kong-istio-kong-proxy"
+# Kong's admin API and manager, plain and encrypted.
+_ADMIN_PORTS = {8001, 8002, 8444, 8445}
+_GATEWAYS = {"networking.istio.io", "gateway.networking.k8s.io"}
+# Through Kong as well, nobody outside gets at the control plane, its dashboards, or Kong itself.
+_INNER_NAMESPACES = {"istio-system", "istio-cni", "kong-istio"}
+
+
+def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
+    """Look at what opens a way in: Services, Ingresses, gateways, and ports of nodes."""
+    for item in objects:
+        if item.kind == "Service":
+            yield from _service(item, options)
+        elif item.kind == "Ingress" and item.group == "networking.k8s.io":
+            yield from _ingress(item)
+        elif item.kind == "Gateway" and item.group in _GATEWAYS:
+            yield _found(item, "it opens ports of a gateway other than Kong", "route through Kong by an Ingress")
+        yield from _pods(item)
+
+
+def _service(item: Object, options: Options) -> Iterator[Violation]:
+    kind = pick(item.body, "spec", "type")
+    outside = kind in ("LoadBalancer", "NodePort") or bool(pick(item.body, "spec", "externalIPs"))
+    if not outside:
+        return
+    if f"{item.namespace}/{item.name}" not in options["exposed"]:
+        how = f"its type is {kind}" if kind in ("LoadBalancer", "NodePort") else "it has externalIPs"
+        yield _found(item, f"{how}: it is reached from outside", "make it a ClusterIP and route to it through Kong")
+    for port in items(pick(item.body, "spec", "ports")):
+        if _ADMIN_PORTS & {port.get("port"), port.get("targetPort")} or "admin" in str(port.get("name")):
+            yield _found(
+                item,
+                f"its port {port.get('port')} leads to Kong's admin API",
+                "take the port out; set admin.enabled and manager.enabled to false in the chart's values",
+            )
+
+
+def _ingress(item: Object) -> Iterator[Violation]:
+    named = pick(item.body, "spec", "ingressClassName")
+    if named != "kong":
+        yield _found(item, f"its class is {named or 'not said'}, not kong", "set ingressClassName to kong")
+    if item.namespace in _INNER_NAMESPACES:
+        yield _found(
+            item,
+            f"it leads into {item.namespace} from outside",
+            "take it out and use a port-forward, such as `make dashboards`",
+        )
+
+
+def _pods(item: Object) -> Iterator[Violation]:
+    if pick(template(item), "spec", "hostNetwork") is True:
+        yield _found(item, "its pods listen at their node's own address (hostNetwork)", "take hostNetwork out")
+    for container in containers(item):
+        for port in items(container.get("ports")):
+            if port.get("hostPort"):
+                what = f"container {container.get('name')} takes port {port['hostPort']} of its node (hostPort)"
+                yield _found(item, what, "take hostPort out")
+
+
+def _found(item: Object, what: str, remedy: str) -> Violation:
+    return Violation(object=item, what=what, remedy=remedy)
+
+
+RULE = Rule(
+    name="only-kong-is-exposed",
+    description="Nothing but Kong's proxy is reached from outside the cluster.",
+    check=check,
+    options={"exposed": [_KONG_PROXY]},
+    schema={"exposed": {"type": "array", "items": {"type": "string"}, "description": "Services, namespace/name"}},
+)

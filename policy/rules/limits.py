@@ -1,0 +1,89 @@
+"""Every route has a limit, and several replicas of Kong count together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from policy.model import Object, Options, Rule, Violation, pick
+from policy.workloads import Image, containers
+
+_ROUTES = {"Ingress", "HTTPRoute", "GRPCRoute", "TCPIngress", "UDPIngress"}
+_PLUGINS = {"rate-limiting", "rate-limiting-advanced"}
+_WINDOWS = ("second", "minute", "hour", "day", "month", "year")
+
+
+def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  # noqa: ARG001 -- nothing is excused
+    """Look at the plug-ins that routes name, and at how many pods Kong has."""
+    limits = {(item.namespace, item.name): item for item in objects if _is_limit(item)}
+    everywhere = any(
+        item.kind == "KongClusterPlugin" and item.labels.get("global") == "true" for item in limits.values()
+    )
+    for item in objects:
+        if item.kind in _ROUTES and not everywhere and not any(key in limits for key in _named(item)):
+            yield Violation(
+                object=item,
+                what="no limit is on this route",
+                remedy="name a KongPlugin rate-limiting with a window in the annotation konghq.com/plugins",
+            )
+    replicas = max((_replicas(item) for item in objects), default=1)
+    for item in limits.values():
+        # Without one, the plug-in counts in Kong's own memory.
+        if replicas > 1 and pick(item.body, "config", "policy") in (None, "local"):
+            yield Violation(
+                object=item,
+                what=f"its policy is local and Kong has {replicas} replicas: each counts for itself",
+                remedy="set rateLimit.policy to redis, or kong.replicas to 1",
+            )
+
+
+def _is_limit(item: Object) -> bool:
+    if item.kind not in ("KongPlugin", "KongClusterPlugin") or item.body.get("plugin") not in _PLUGINS:
+        return False
+    config = item.body.get("config")
+    # The advanced plug-in has a list of limits in place of windows.
+    return not item.body.get("disabled") and bool(
+        pick(config, "limit") or any(_positive(pick(config, window)) for window in _WINDOWS)
+    )
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _named(route: Object) -> Iterator[tuple[str, str]]:
+    """Yield what the route's annotation may mean: plug-ins of its namespace, of the cluster, of other namespaces."""
+    for name in str(route.annotations.get("konghq.com/plugins") or "").split(","):
+        other, colon, rest = name.strip().partition(":")
+        yield (other, rest) if colon else (route.namespace, other)
+        yield "", name.strip()
+
+
+def _replicas(item: Object) -> int:
+    """Return how many pods of Kong an object may make; a release says so before its chart is rendered."""
+    if item.kind == "Release" and str(pick(item.body, "spec", "chart")).rstrip("/").rpartition("/")[2] == "kong":
+        values = pick(item.body, "spec", "values")
+        scaled = pick(values, "autoscaling", "enabled") is True
+        return _count(pick(values, "autoscaling", "maxReplicas") if scaled else pick(values, "replicaCount"))
+    if item.kind == "Deployment" and _runs_kong(item):
+        return _count(pick(item.body, "spec", "replicas"))
+    if item.kind == "HorizontalPodAutoscaler" and "kong" in str(pick(item.body, "spec", "scaleTargetRef", "name")):
+        return _count(pick(item.body, "spec", "maxReplicas"))
+    return 1
+
+
+def _runs_kong(item: Object) -> bool:
+    names = [Image.parse(str(container.get("image"))).name for container in containers(item)]
+    return any(name.endswith(("/library/kong", "/kong/kong")) for name in names)
+
+
+def _count(value: Any) -> int:
+    return int(value) if _positive(value) else 1
+
+
+RULE = Rule(
+    name="every-route-has-a-limit",
+    description="Every route has a rate limit, and a limit that counts locally is on a Kong of one replica.",
+    check=check,
+    scope="stack",
+)

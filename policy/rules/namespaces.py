@@ -1,0 +1,75 @@
+"""Every namespace enforces a Pod Security level, and those of the mesh have sidecars put in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from policy.model import Object, Options, Rule, Violation, mapping, pick
+from policy.workloads import template
+
+_ENFORCE = "pod-security.kubernetes.io/enforce"
+_LEVELS = ("restricted", "baseline", "privileged")
+# Istio's own: its control plane has no sidecar, and its gateways are proxies themselves.
+_OUTSIDE = ["istio-system", "istio-cni", "istio-ingress", "istio-egress"]
+# What the node agent does to nodes only this one lets pass.
+_NODE_AGENT = "istio-cni"
+
+
+def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
+    """Look at namespaces, and at pods of the mesh that ask to be left out of it."""
+    for item in objects:
+        if item.kind == "Namespace":
+            yield from _injection(item, options)
+            yield from _level(item, options)
+        elif item.namespace not in options["outside"]:
+            yield from _left_out(item)
+
+
+def _injection(item: Object, options: Options) -> Iterator[Violation]:
+    if item.name in options["outside"]:
+        return
+    if item.labels.get("istio-injection") != "enabled" and not item.labels.get("istio.io/rev"):
+        yield Violation(
+            object=item,
+            what="its pods get no sidecar: it has no label for injection",
+            remedy="label it istio-injection: enabled, or name it as outside in policy/config.<stack>.json",
+        )
+
+
+def _level(item: Object, options: Options) -> Iterator[Violation]:
+    level = item.labels.get(_ENFORCE)
+    if level not in _LEVELS:
+        yield Violation(
+            object=item,
+            what=f"it enforces no Pod Security level ({_ENFORCE} is {level or 'missing'})",
+            remedy="set security.podSecurity to true",
+        )
+    elif level == "privileged" and item.name != _NODE_AGENT and not options["privileged"]:
+        yield Violation(
+            object=item,
+            what="its Pod Security level is privileged, which refuses nothing",
+            remedy="set istio.cni to true: pods with a sidecar then pass the level restricted",
+        )
+
+
+def _left_out(item: Object) -> Iterator[Violation]:
+    pod = template(item)
+    said = {**mapping(pick(pod, "metadata", "annotations")), **mapping(pick(pod, "metadata", "labels"))}
+    if str(said.get("sidecar.istio.io/inject")).lower() == "false":
+        yield Violation(
+            object=item,
+            what="its pods refuse their sidecar (sidecar.istio.io/inject is false)",
+            remedy="take the label out, or deploy it outside of the mesh",
+        )
+
+
+RULE = Rule(
+    name="namespaces-are-labelled",
+    description="Every namespace enforces a Pod Security level, and those of the mesh have sidecars put in.",
+    check=check,
+    options={"privileged": False, "outside": _OUTSIDE},
+    schema={
+        "privileged": {"type": "boolean", "description": "The level may be privileged, as it must without istio.cni."},
+        "outside": {"type": "array", "items": {"type": "string"}, "description": "Namespaces that are not of the mesh"},
+    },
+)

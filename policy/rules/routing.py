@@ -1,0 +1,51 @@
+"""Kong calls a Service through the mesh only with two annotations that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from policy.model import Object, Options, Rule, Violation, items, pick
+
+_UPSTREAM = "ingress.kubernetes.io/service-upstream"
+_HOST = "konghq.com/preserve-host"
+
+
+def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  # noqa: ARG001 -- nothing is excused
+    """Look at every Ingress and the Services behind it, as far as they are of the stack."""
+    services = {(item.namespace, item.name): item for item in objects if item.kind == "Service"}
+    for item in objects:
+        if item.kind != "Ingress":
+            continue
+        by_service = str(item.annotations.get(_HOST)).lower() == "false"
+        for name in sorted(_backends(item)):
+            service = services.get((item.namespace, name))
+            if service is None:
+                continue
+            upstream = str(service.annotations.get(_UPSTREAM)).lower() == "true"
+            if upstream and not by_service:
+                yield Violation(
+                    object=item,
+                    what=f"Kong calls the Service {name} under its client's host name, which the mesh does not know: "
+                    "its sidecar passes the request on in plain text",
+                    remedy=f'annotate the Ingress with {_HOST}: "false"',
+                )
+            elif by_service and not upstream:
+                yield Violation(
+                    object=service,
+                    what=f"Kong calls its pods under the Service's name (Ingress {item.name}), round the mesh",
+                    remedy=f'annotate the Service with {_UPSTREAM}: "true"',
+                )
+
+
+def _backends(item: Object) -> set[str]:
+    paths = [path for rule in items(pick(item.body, "spec", "rules")) for path in items(pick(rule, "http", "paths"))]
+    backends = [pick(item.body, "spec", "defaultBackend"), *(path.get("backend") for path in paths)]
+    return {str(name) for backend in backends if (name := pick(backend, "service", "name"))}
+
+
+RULE = Rule(
+    name="service-upstream-and-preserve-host-together",
+    description="A Service that Kong calls through the mesh is annotated service-upstream, its Ingress preserve-host.",
+    check=check,
+    scope="stack",
+)
