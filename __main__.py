@@ -14,8 +14,8 @@ import outputs
 import settings
 from checks.describe import describe
 from cluster import access
-from components import images, manifests, pod_security, security
-from components.application import Application, ApplicationArgs, check_route
+from components import images
+from components.application import Application, ApplicationArgs, read_applications
 from components.charts import chart_source, check_reachable
 from components.gateway import KongGateway, KongGatewayArgs
 from components.istio_gateways import IstioGateways, IstioGatewaysArgs
@@ -37,15 +37,7 @@ charts = {name: chart_source(name, chosen.charts) for name in CHARTS}
 through_mesh = chosen.kong.routing == "mesh"
 cluster = access.Access(kubeconfig=chosen.kubeconfig, context=chosen.kube_context, sandbox=chosen.sandbox)
 namespaces = Namespaces.of(chosen)
-objects = {
-    app.name: manifests.read(root / Path(app.manifests).expanduser(), app.namespace) for app in chosen.applications
-}
-for index, app in enumerate(chosen.applications):
-    where = f"applications[{index}]"
-    check_route(objects[app.name], app.route.service, app.route.port, where)
-    security.check_selector(security.routed(objects[app.name], app.route.service), where, chosen.security)
-    if namespaces.harden:
-        pod_security.check(objects[app.name], where)
+objects = read_applications(chosen, root, harden=namespaces.harden)
 images.check(chosen.images, itertools.chain(*objects.values()))
 
 check_reachable(charts[name] for name in settings.charts_in_use(chosen))

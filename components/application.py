@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pulumi
 
-from components import manifests, security
+from components import manifests, pod_security, security
 from components.images import in_manifest, pod_spec
 from components.manifests import Manifest
 from components.namespaces import Namespaces
 from components.objects import SKIP_AWAIT, KubernetesObject
-from components.pod_security import hardened
-from settings import Images, Route
+from settings import Images, Route, Settings
 
 # Kong then calls the Service by its name, which the mesh knows, instead of its pods, which it does not.
 # Only this spelling counts (https://developer.konghq.com/kubernetes-ingress-controller/reference/annotations/).
@@ -74,6 +74,23 @@ class Application(pulumi.ComponentResource):
         self.register_outputs({"namespace": self.namespace})
 
 
+def read_applications(chosen: Settings, root: Path, *, harden: bool) -> dict[str, list[Manifest]]:
+    """Return each application's objects by its name, once they are known to fit the settings. Raises `ManifestError`.
+
+    `root` is the folder that paths start from. `harden`: the namespaces enforce Pod Security's level restricted.
+    """
+    found = {}
+    for index, application in enumerate(chosen.applications):
+        where, route = f"applications[{index}]", application.route
+        objects = manifests.read(root / Path(application.manifests).expanduser(), application.namespace)
+        check_route(objects, route.service, route.port, where)
+        security.check_selector(security.routed(objects, route.service), where, chosen.security)
+        if harden:
+            pod_security.check(objects, where)
+        found[application.name] = objects
+    return found
+
+
 def prepared(item: Manifest, args: ApplicationArgs) -> dict[str, Any]:
     """Return an object as it is deployed: annotated, with its images as the settings say, its secrets marked as such."""
     manifest = dict(item)
@@ -88,7 +105,7 @@ def prepared(item: Manifest, args: ApplicationArgs) -> dict[str, Any]:
             if field in manifest:
                 manifest[field] = pulumi.Output.secret(manifest[field])
     manifest = sized(in_manifest(manifest, args.images), args.resources)
-    return hardened(manifest) if args.namespaces.harden and manifests.makes_pods(item) else manifest
+    return pod_security.hardened(manifest) if args.namespaces.harden and manifests.makes_pods(item) else manifest
 
 
 def sized(manifest: Manifest, resources: Mapping[str, Any]) -> Manifest:
