@@ -64,7 +64,8 @@ def below(*needed: pulumi.Resource) -> pulumi.ResourceOptions:
     return pulumi.ResourceOptions(providers=providers, depends_on=list(needed))
 
 
-precheck = Precheck("precheck", PrecheckArgs(access=cluster), below())
+made = ["istio-system", "kong-istio", *(app.namespace for app in chosen.applications)]
+precheck = Precheck("precheck", PrecheckArgs(access=cluster, namespaces=made), below())
 # Made first, so that it is destroyed last and clears away what the others leave.
 leftovers = Leftovers("leftovers", LeftoversArgs(access=cluster, keep=chosen.keep_definitions), below(precheck))
 mesh = IstioMesh(

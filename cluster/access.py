@@ -139,6 +139,11 @@ def _check_answers(access: Access) -> None:
     except NoKubectlError as error:
         raise AccessError(str(error)) from None
     except KubectlError as error:
+        if "must be logged in" in str(error) or "Unauthorized" in str(error):
+            raise AccessError(
+                f"The API server of context {access.context} refuses the credentials: log in again, or name another "
+                "context in kubeContext."
+            ) from None
         raise AccessError(
             f"The API server of context {access.context} does not answer: {str(error).rstrip('.')}; start that cluster, "
             "or name another context in kubeContext."

@@ -51,6 +51,7 @@ def _address(kubectl: Kubectl, kind: str, seconds: int) -> tuple[str, int]:
 def _balancer_address(kubectl: Kubectl, seconds: int) -> tuple[str, int]:
     def assigned() -> tuple[str, int] | None:
         service = kubectl.get("service", SERVICE, f"--namespace={NAMESPACE}")
+        _check_type(service)
         address = service and balancer_address(service)
         return (address, _port(service, "port")) if service and address else None
 
@@ -62,6 +63,15 @@ def _balancer_address(kubectl: Kubectl, seconds: int) -> tuple[str, int]:
             "kong.serviceType to NodePort or ClusterIP, or raise kong.addressTimeoutSeconds."
         )
     return found
+
+
+def _check_type(service: dict[str, Any] | None) -> None:
+    kind = service["spec"].get("type", "LoadBalancer") if service else "LoadBalancer"
+    if kind != "LoadBalancer":
+        raise CommandError(
+            f"The Service {NAMESPACE}/{SERVICE} is of type {kind} while kong.serviceType is LoadBalancer: kong.values says "
+            "otherwise; set the type by kong.serviceType alone."
+        )
 
 
 def balancer_address(service: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -66,6 +66,7 @@ def main() -> None:
         ]
         if options.first:
             checks.append(pool.submit(check_releases, kubectl))
+            checks.append(pool.submit(check_namespaces, kubectl, options.namespace))
         for check in checks:
             check.result()
     print(json.dumps({"kubernetes": version}))
@@ -73,6 +74,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = command.parser(__doc__)
+    parser.add_argument("--namespace", action="append", default=[], help="one that the stack makes")
     parser.add_argument("--first", action="store_true", help="the stack has installed nothing yet")
     return parser.parse_args()
 
@@ -173,6 +175,17 @@ def check_releases(kubectl: Kubectl) -> None:
                 f"The Helm release {name} is in {namespace} already and not in this stack's state: it is another "
                 f"installation, or the rest of an `up` that was killed; remove it with `helm uninstall {name} "
                 f"--namespace {namespace}`."
+            )
+
+
+def check_namespaces(kubectl: Kubectl, names: Collection[str]) -> None:
+    """Raise for a namespace that the stack is about to make."""
+    for item in kubectl.list("namespaces"):
+        name = item["metadata"]["name"]
+        if name in names:
+            raise CommandError(
+                f"The namespace {name} is there already and not in this stack's state: the stack makes its namespaces, and "
+                "a destroy would delete it with all that is in it; delete it, or give the application another one."
             )
 
 

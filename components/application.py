@@ -126,7 +126,7 @@ def check_route(objects: Sequence[Manifest], service: str, port: int, where: str
             f"{where}.route.service is {service}: the manifests have no such Service "
             f"(there are: {', '.join(sorted(services)) or 'none'})."
         )
-    ports = [entry["port"] for entry in services[service]["spec"].get("ports") or []]
+    ports = [entry["port"] for entry in (services[service].get("spec") or {}).get("ports") or []]
     if port not in ports:
         raise manifests.ManifestError(
             f"{where}.route.port is {port}: the Service {service} has no such port "

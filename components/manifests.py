@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,25 @@ _CLUSTER_SCOPED = {
     *("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "ValidatingAdmissionPolicy"),
     *("ValidatingAdmissionPolicyBinding", "ClusterIssuer", "GatewayClass", "KongClusterPlugin", "KongVault"),
 }
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as kubectl reads it: a date, and a time such as 12:30:45, are text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in pairs if tag.rpartition(":")[2] not in ("timestamp", "int", "float")]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+# PyYAML's own patterns, without the numbers to the base of 60.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"[-+]?(0b[01_]+|0[0-7_]+|0|[1-9][\d_]*|0x[\da-fA-F_]+)$"), list("-+0123456789")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"([-+]?(\d[\d_]*\.[\d_]*([eE][-+]?\d+)?|\.\d[\d_]*([eE][-+]?\d+)?|\.(inf|Inf|INF))|\.(nan|NaN|NAN))$"),
+    list("-+0123456789."),
+)
 
 
 class ManifestError(pulumi.RunError):
@@ -91,7 +111,7 @@ def _defined_group(definition: Manifest) -> Any:
 
 def _documents(file: Path) -> Iterator[Manifest]:
     try:
-        documents = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+        documents = list(yaml.load_all(file.read_text(encoding="utf-8"), _Loader))
     except (OSError, ValueError, yaml.YAMLError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
@@ -109,10 +129,55 @@ def _checked(item: Any, file: Path) -> Manifest:
     if isinstance(cleaned, dict) and cleaned.get("apiVersion") and cleaned.get("kind"):
         metadata = cleaned.get("metadata")
         if isinstance(metadata, dict) and metadata.get("name"):
+            _check_shape(cleaned, file)
             return cleaned
     raise ManifestError(
         f"{file} holds something that is no Kubernetes object: each document needs apiVersion, kind and metadata.name."
     )
+
+
+def _check_shape(manifest: Manifest, file: Path) -> None:
+    """Raise for what Kubernetes would refuse and the stack looks into: fields that are not of the kind they have to be."""
+    spec = manifest.get("spec")
+    service = manifest["kind"] == "Service"
+    shapes: list[tuple[str, Any, type]] = [
+        *((f"metadata.{field}", manifest["metadata"].get(field), dict) for field in ("labels", "annotations")),
+        ("spec", spec, dict),
+    ]
+    if service and isinstance(spec, dict):
+        shapes += [("spec.selector", spec.get("selector"), dict), ("spec.ports", spec.get("ports"), list)]
+        ports = spec["ports"] if isinstance(spec.get("ports"), list) else []
+        shapes += [
+            ("spec.ports[].port", port.get("port", "") if isinstance(port, dict) else port, int) for port in ports
+        ]
+    shapes += _pod_shapes(manifest)
+    for field, value, kind in shapes:
+        if value is not None and not isinstance(value, kind):
+            raise ManifestError(
+                f"{file}: {field} of {manifest['kind']} {manifest['metadata']['name']} is not {_SHAPES[kind]}: mend the file."
+            )
+
+
+_SHAPES = {dict: "an object", list: "a list", int: "a whole number"}
+
+
+def _pod_shapes(manifest: Manifest) -> Iterator[tuple[str, Any, type]]:
+    if not makes_pods(manifest) or not isinstance(manifest.get("spec"), dict):
+        return
+    steps = {"CronJob": ("jobTemplate", "spec", "template", "spec"), "Pod": ()}.get(
+        manifest["kind"], ("template", "spec")
+    )
+    found, path = manifest["spec"], "spec"
+    for step in steps:
+        found, path = found.get(step), f"{path}.{step}"
+        yield path, found, dict
+        if not isinstance(found, dict):
+            return
+    for field in ("containers", "initContainers", "volumes", "imagePullSecrets"):
+        yield f"{path}.{field}", found.get(field), list
+        entries = found[field] if isinstance(found.get(field), list) else []
+        yield from ((f"{path}.{field}[]", entry, dict) for entry in entries)
+    yield f"{path}.securityContext", found.get("securityContext"), dict
 
 
 def _placed(manifest: Manifest, namespace: str, file: Path) -> Manifest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -13,9 +14,10 @@ from versions import CHARTS
 
 @dataclass(frozen=True, kw_only=True)
 class PrecheckArgs:
-    """`access`: the cluster to look at."""
+    """`access`: the cluster to look at. `namespaces`: those that the stack makes."""
 
     access: Access
+    namespaces: Sequence[str]
 
 
 class Precheck(pulumi.ComponentResource):
@@ -23,7 +25,7 @@ class Precheck(pulumi.ComponentResource):
 
     Creates: Command `precheck` (`python -m cluster.precheck`), run when it is new and when its arguments change.
     Fails with one sentence for: an API server that does not answer, a Kubernetes that Istio refuses, missing
-    permissions, another Istio or Kong. A Kubernetes newer than tested is a warning.
+    permissions, another Istio or Kong, a namespace of the stack's that is there already. A Kubernetes newer than tested is a warning.
     Outputs: `report`, JSON with `kubernetes`, the server's version.
     """
 
@@ -36,8 +38,8 @@ class Precheck(pulumi.ComponentResource):
             "cluster.precheck",
             [*args.access.arguments(), *commands.digest(CHARTS)],
             pulumi.ResourceOptions(parent=self),
-            # Later, the releases that it finds are the stack's own.
-            only_first=["--first"],
+            # Later, the releases and namespaces that it finds are the stack's own.
+            only_first=["--first", *(f"--namespace={name}" for name in args.namespaces)],
         )
         self.report = command.stdout
         self.register_outputs({"report": self.report})

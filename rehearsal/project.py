@@ -73,7 +73,13 @@ class Project:
         return key.startswith(f"{self.name}:")
 
     def stack_file(self, stack: str) -> Path:
-        """Return the file of a stack, or say which stacks there are."""
+        """Return the file of a stack, or say which stacks there are.
+
+        While the sandbox is up, its own file, with what is true of this machine, stands in for the committed one.
+        """
+        of_the_sandbox = self.root / ".sandbox" / f"Pulumi.{stack}.yaml"
+        if stack == "sandbox" and of_the_sandbox.is_file():
+            return of_the_sandbox
         file = self.root / f"Pulumi.{stack}.yaml"
         if not file.is_file():
             names = sorted(path.name.split(".", 2)[1] for path in self.root.glob("Pulumi.*.yaml"))

@@ -44,7 +44,13 @@ def check(settings: Settings, root: Path) -> None:
     _check_applications(settings, root)
     for application in settings.applications:
         limit = settings.limit_of(application)
-        _check_rate_limit(limit, f"application {application.name}", settings.kong.replicas)
+        _check_rate_limit(limit, f"application {application.name}", _replicas(settings))
+
+
+def _replicas(settings: Settings) -> int:
+    """Return how many of Kong run: further chart values have the last word."""
+    given = settings.kong.values.get("replicaCount")
+    return given if isinstance(given, int) else settings.kong.replicas
 
 
 def _check_rate_limit(limit: RateLimit, where: str, replicas: int) -> None:
@@ -314,4 +320,5 @@ def _shared(one: Application, other: Application) -> Iterator[tuple[str, Any, An
     yield "name", one.name, other.name
     yield "namespace", one.namespace, other.namespace
     if one.route.host == other.route.host:
-        yield "route.path", one.route.path, other.route.path
+        # For Kubernetes, /shop and /shop/ are one path.
+        yield "route.path", one.route.path.rstrip("/") or "/", other.route.path.rstrip("/") or "/"

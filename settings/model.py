@@ -226,7 +226,13 @@ class Checks:
     load: bool = False
     requests: int = field(default=25, metadata=limits(1, 300))
     reports: str = ""
-    istiod_address: str = field(default="", metadata=matching(r"|[^\s:/]+:\d{1,5}", "a host and a port, or empty"))
+    istiod_address: str = field(
+        default="",
+        metadata=matching(
+            r"|[^\s:/]+:([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])",
+            "a host and a port, or empty",
+        ),
+    )
 
 
 BOOKINFO = Application(

@@ -113,7 +113,7 @@ MEANINGS: dict[str, str] = {
     "security.podSecurity": "Every namespace enforces the strictest Pod Security level that its pods pass.",
     "security.onlyKongCalls": "An AuthorizationPolicy: nothing but Kong may call a routed Service.",
     "security.networkPolicies": "Pods accept connections only from where they are needed.",
-    "security.protectNamespaces": "The preview of a destroy, or of a change that replaces a namespace, fails; without a preview, all but the namespaces would go.",
+    "security.protectNamespaces": "The preview of a destroy, or of a change that removes or replaces a namespace, fails: set it to false in an `up` of its own first. Without a preview, all but the namespaces would go.",
     "checks.enabled": "Check the stack once it is up.",
     "checks.failUp": "A check that fails fails the `up`; else it is a warning.",
     "checks.load": "Also those that send load or create something; not for stacks that serve users.",

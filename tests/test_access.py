@@ -302,6 +302,14 @@ def test_the_home_folder_is_not_spelled_out_in_sentences(root: Path) -> None:
 REFUSED = "The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?"
 
 
+def test_refused_credentials_are_told_from_a_dead_server(root: Path, kubectl: Kubectl) -> None:
+    kubectl(error="error: You must be logged in to the server (Unauthorized)")
+    kubeconfig(root / "config", {"one": LOGIN})
+    assert refused(Access(kubeconfig="config", context="one"), root) == (
+        "The API server of context one refuses the credentials: log in again, or name another context in kubeContext."
+    )
+
+
 def test_a_dead_api_server_is_refused_in_an_up(root: Path, kubectl: Kubectl) -> None:
     kubectl(error=REFUSED)
     kubeconfig(root / "config", {"one": LOGIN})

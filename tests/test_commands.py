@@ -308,6 +308,15 @@ def test_other_releases_are_fine(name: str, namespace: str, kubectl: FakeKubectl
     assert run(precheck, "--first")
 
 
+def test_a_namespace_that_the_stack_makes_is_refused_at_first(kubectl: FakeKubectl, run: Run) -> None:
+    kubectl.objects = [{"kind": "Namespace", "metadata": {"name": "shop"}}]
+    assert run(precheck, "--first", "--namespace", "other")
+    assert failure(run, precheck, "--first", "--namespace", "shop") == (
+        "The namespace shop is there already and not in this stack's state: the stack makes its namespaces, and a destroy "
+        "would delete it with all that is in it; delete it, or give the application another one."
+    )
+
+
 # --- deployments -----------------------------------------------------------------------------------------------------
 
 IMAGES = {"proxy": "kong:3.9.1", "ingress-controller": "docker.io/kong/kubernetes-ingress-controller:3.5.13"}
@@ -555,6 +564,16 @@ def test_the_address_of_a_load_balancer(
 ) -> None:
     kubectl.objects = [KONG, service(entry, port=port)]
     assert run(gateway_ready, "--type", "LoadBalancer") == {"address": address, "url": url, **VERSIONS}
+
+
+def test_a_service_whose_type_the_charts_values_changed_is_not_waited_for(kubectl: FakeKubectl, run: Run) -> None:
+    found = service()
+    found["spec"]["type"] = "ClusterIP"
+    kubectl.objects = [KONG, found]
+    assert failure(run, gateway_ready, "--type", "LoadBalancer") == (
+        "The Service kong-istio/kong-istio-kong-proxy is of type ClusterIP while kong.serviceType is LoadBalancer: "
+        "kong.values says otherwise; set the type by kong.serviceType alone."
+    )
 
 
 def test_a_load_balancer_is_waited_for(kubectl: FakeKubectl, run: Run) -> None:

@@ -586,11 +586,16 @@ def test_a_proxy_without_address_has_a_command() -> None:
 
 
 def test_settings_of_kong_reach_the_chart() -> None:
-    kong = {"serviceType": "NodePort", "nodePort": 30123, "admissionWebhook": False, "values": {"replicaCount": 4}}
+    kong = {
+        "serviceType": "NodePort",
+        "nodePort": 30123,
+        "admissionWebhook": False,
+        "values": {"terminationGracePeriodSeconds": 4},
+    }
     chart = values(recorded(kong=kong), "kong-istio")
     assert chart["proxy"] == {"type": "NodePort", "http": {"nodePort": 30123}}
     assert chart["ingressController"]["admissionWebhook"] == {"enabled": False}
-    assert chart["replicaCount"] == 4
+    assert chart["terminationGracePeriodSeconds"] == 4
 
 
 def test_who_calls_and_how_reaches_the_chart() -> None:
@@ -881,7 +886,8 @@ def test_only_the_precheck_tells_its_first_run_from_later_ones(plain: Recording)
     for command in of_kind(plain, "Command"):
         create, update = (shlex.split(command.inputs.get(key, "")) for key in ("create", "update"))
         if command.name == "precheck":
-            assert create == [*update, "--first"]
+            made = ["--namespace=istio-system", "--namespace=kong-istio", "--namespace=bookinfo"]
+            assert create == [*update, "--first", *made]
         elif update:
             assert create == update
 
@@ -892,7 +898,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "chart of Kong": ({"charts": {"kong": "sandbox/charts/kong"}}, {"kong-ready", "checks"}),
     "mirror": ({"images": {"registry": MIRROR}}, {"istiod-ready", "kong-ready", "checks"}),
     "limit": ({"rateLimit": {"minute": 31}}, {"checks"}),
-    "applications": ({"applications": [SHOP]}, {"checks"}),
+    "applications": ({"applications": [SHOP]}, {"precheck", "checks"}),
     "observability": ({"observability": {"grafana": {"anonymous": True}}}, {"checks"}),
 }
 

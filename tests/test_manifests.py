@@ -145,11 +145,51 @@ def test_objects_of_one_name_and_several_kinds_are_fine(file: Path) -> None:
         ("a: b: c\n", ", line 1"),
         (b"\xff\xfe\x00", ""),
         (b"a: \x00", ""),
-        ("when: 2001-99-99\n", ""),
     ],
 )
 def test_what_is_not_yaml_is_refused_with_its_line(text: str | bytes, line: str, file: Path) -> None:
     assert refused(file, text) == f"{file}{line} is not readable YAML: mend it, or name another file."
+
+
+def test_dates_and_times_are_text_as_for_kubectl(file: Path) -> None:
+    file.write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
+        "data: {day: 2020-01-01, odd: 2001-99-99, at: 12:30:45, n: 080, i: 10, hex: 0x1F, f: 1.5, b: true}\n"
+    )
+    assert manifests.read(file, "shop")[0]["data"] == {
+        "day": "2020-01-01",
+        "odd": "2001-99-99",
+        "at": "12:30:45",
+        "n": "080",
+        "i": 10,
+        "hex": 31,
+        "f": 1.5,
+        "b": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("kind: Service\nspec: hi", "spec"),
+        ("kind: Service\nspec: {ports: 5}", "spec.ports"),
+        ("kind: Service\nspec: {ports: [{name: a}]}", "spec.ports[].port"),
+        ("kind: Service\nspec: {ports: [5x]}", "spec.ports[].port"),
+        ("kind: Service\nspec: {selector: x}", "spec.selector"),
+        ("kind: Deployment\nspec: {template: x}", "spec.template"),
+        ("kind: Deployment\nspec: {template: {spec: {containers: [nginx]}}}", "spec.template.spec.containers[]"),
+        ("kind: CronJob\nspec: {jobTemplate: {spec: {template: {spec: 5}}}}", "spec.jobTemplate.spec.template.spec"),
+    ],
+)
+def test_fields_of_the_wrong_kind_are_named(text: str, field: str, file: Path) -> None:
+    said = refused(file, f"apiVersion: v1\nmetadata: {{name: a}}\n{text}\n")
+    assert said.startswith(f"{file}: {field} of "), said
+    assert said.endswith(": mend the file."), said
+
+
+def test_annotations_of_the_wrong_kind_are_named(file: Path) -> None:
+    said = refused(file, "apiVersion: v1\nkind: Service\nmetadata: {name: a, annotations: hello}\n")
+    assert said == f"{file}: metadata.annotations of Service a is not an object: mend the file."
 
 
 def test_a_file_that_is_not_there_is_refused(file: Path) -> None:

@@ -1138,6 +1138,17 @@ def hand_over(config: Mapping[str, Any], secrets: Collection[str] = ()) -> None:
     )
 
 
+def test_replicas_among_the_charts_values_count(root: Path) -> None:
+    said = refused({"kong": {"values": {"replicaCount": 3}}, "rateLimit": {"minute": 5}}, root)
+    assert "is local while kong.replicas is 3" in said
+
+
+def test_a_path_with_and_without_its_last_slash_is_one(root: Path) -> None:
+    apps = [{**APP, "route": {**APP["route"], "path": "/a"}}]
+    apps.append({**APP, "name": "b", "namespace": "b", "route": {**APP["route"], "path": "/a/"}})
+    assert 'route.path are both "/a"' in refused({"applications": apps}, root)
+
+
 def refused_load(root: Path) -> str:
     with pytest.raises(SettingsError) as caught:
         settings.load(root)
