@@ -73,7 +73,9 @@ def _rendered(release: Resource, helm: Path, root: Path) -> list[dict[str, Any]]
         check=False,
     )
     if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["helm said nothing"])[-1].removeprefix("Error: ")
+        # Helm's last line may be advice on itself.
+        lines = done.stderr.strip().splitlines() or ["helm said nothing"]
+        why = next((line for line in lines if line.startswith("Error: ")), lines[-1]).removeprefix("Error: ")
         raise RunError(
             f"The chart {given['chart']} of the release {given['name']} cannot be rendered ({why}): mend the way to "
             f"{repository or given['chart']}, or name another source for it in the setting charts."

@@ -210,3 +210,12 @@ def test_any_helm_will_do_and_the_pinned_one_is_had_where_there_is_none(
     (tmp_path / "helm").write_text("")
     (tmp_path / "helm").chmod(0o755)
     assert rendering.find_helm() == tmp_path / "helm"
+
+
+def test_a_chart_that_refuses_its_values_is_quoted(
+    config: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--config-file", str(config(kong={"admissionWebhook": True}))]) != 0
+    said = capsys.readouterr().err
+    assert "cannot be rendered" in said
+    assert "admission webhook" in said, said
