@@ -1,7 +1,7 @@
 """The one table of versions: charts, images and programs, each with its public source.
 
-Nothing else in the project states a version (`requirements.txt` and `tools/*/go.mod` pin what package
-managers read; a test compares the two with this table).
+Nothing else in the project states a version of these. `tools/*/go.mod` pins the programs for Go, and a test compares it
+with this table; Python's packages are pinned in `requirements.in`.
 """
 
 from __future__ import annotations
