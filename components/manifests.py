@@ -141,9 +141,10 @@ def _check_shape(manifest: Manifest, file: Path) -> None:
     spec = manifest.get("spec")
     service = manifest["kind"] == "Service"
     shapes: list[tuple[str, Any, type]] = [
-        *((f"metadata.{field}", manifest["metadata"].get(field), dict) for field in ("labels", "annotations")),
-        ("spec", spec, dict),
+        (f"metadata.{field}", manifest["metadata"].get(field), dict) for field in ("labels", "annotations")
     ]
+    if service or makes_pods(manifest):
+        shapes.append(("spec", spec, dict))
     if service and isinstance(spec, dict):
         shapes += [("spec.selector", spec.get("selector"), dict), ("spec.ports", spec.get("ports"), list)]
         ports = spec["ports"] if isinstance(spec.get("ports"), list) else []
