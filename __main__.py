@@ -13,7 +13,7 @@ import pulumi_kubernetes
 import outputs
 import settings
 from checks.describe import describe
-from cluster import access
+from cluster import access, gateway_ready, mesh_ready
 from components import images
 from components.application import Application, ApplicationArgs, read_applications
 from components.charts import chart_source, check_reachable
@@ -64,7 +64,7 @@ def below(*needed: pulumi.Resource) -> pulumi.ResourceOptions:
     return pulumi.ResourceOptions(providers=providers, depends_on=list(needed))
 
 
-made = ["istio-system", "kong-istio", *(app.namespace for app in chosen.applications)]
+made = [mesh_ready.NAMESPACE, gateway_ready.NAMESPACE, *(app.namespace for app in chosen.applications)]
 precheck = Precheck("precheck", PrecheckArgs(access=cluster, namespaces=made), below())
 # Made first, so that it is destroyed last and clears away what the others leave.
 leftovers = Leftovers("leftovers", LeftoversArgs(access=cluster, keep=chosen.keep_definitions), below(precheck))

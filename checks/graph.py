@@ -7,17 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from checks import access, gateway, kiali
-from checks.access import Way
+from checks import access, kiali, traffic
 from checks.http import NoAnswer
 from checks.model import Check, Failed, NotChecked
 from checks.target import RoutedApplication, Target
-from checks.traffic import Trickle
 from cluster.gateway_ready import DEPLOYMENT, NAMESPACE
 
 _DURATION = "120s"
-_SECONDS = 180
-_PAUSE = 5
 _STRAYS = ("unknown", "PassthroughCluster")
 
 
@@ -51,17 +47,7 @@ def _edge_is_drawn(target: Target) -> str:
     if not target.injection:
         raise NotChecked("there are no sidecars, so the graph is empty (istio.injection)")
 
-    def look(application: RoutedApplication) -> str:
-        trickle = Trickle(application)
-
-        def once(way: Way) -> str:
-            trickle(way)
-            with access.dashboard(target, "kiali") as url:
-                return _look(target, application, url)
-
-        return gateway.eventually_through(target, once, _SECONDS, _PAUSE)
-
-    return gateway.for_each(target, look)
+    return traffic.shown(target, "kiali", lambda application, url: _look(target, application, url))
 
 
 def _look(target: Target, application: RoutedApplication, url: str) -> str:
@@ -143,7 +129,7 @@ CHECKS = (
         statement="Kiali's graph has Kong → application with mutual TLS, and nothing that goes past the mesh.",
         how="Kiali's graph API, by workload, with a session of Kiali's own service account",
         look=_edge_is_drawn,
-        seconds=_SECONDS,
+        seconds=traffic.SHOWN_SECONDS,
         data_path=True,
     ),
 )

@@ -6,18 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from checks import access, gateway, http
-from checks.access import Way
+from checks import access, http, traffic
 from checks.http import Answer, NoAnswer
 from checks.model import Check, Failed, NotChecked
 from checks.target import RoutedApplication, Target
-from checks.traffic import Trickle
 from cluster.gateway_ready import DEPLOYMENT, NAMESPACE
 
 # A rate needs two scrapes, 15 s apart; older traffic is out of sight before the check gives up.
 _RANGE = "2m"
-_SECONDS = 180
-_PAUSE = 5
 
 _BYPASS = "PassthroughCluster"
 _UNKNOWN = "unknown"
@@ -45,18 +41,7 @@ def _edge_is_measured(target: Target) -> str:
     if not target.injection:
         raise NotChecked("there are no sidecars, so nothing is measured (istio.injection)")
 
-    def look(application: RoutedApplication) -> str:
-        trickle = Trickle(application)
-
-        def once(way: Way) -> str:
-            # A counter that appears and never moves has no increase, and what is to be seen must be fresh.
-            trickle(way)
-            with access.dashboard(target, "prometheus") as prometheus:
-                return _look(target, application, prometheus)
-
-        return gateway.eventually_through(target, once, _SECONDS, _PAUSE)
-
-    return gateway.for_each(target, look)
+    return traffic.shown(target, "prometheus", lambda application, url: _look(target, application, url))
 
 
 def _look(target: Target, application: RoutedApplication, prometheus: str) -> str:
@@ -178,7 +163,7 @@ CHECKS = (
         statement="Sidecars measure Kong → application with mutual TLS, and nothing that goes past the mesh.",
         how=f"istio_requests_total, its increase in {_RANGE}, as Kong's sidecar and as the application's reports it",
         look=_edge_is_measured,
-        seconds=_SECONDS,
+        seconds=traffic.SHOWN_SECONDS,
         data_path=True,
     ),
 )

@@ -19,6 +19,9 @@ _LONGEST_WAIT = 65
 _REFUSALS_IN_A_ROW = 3
 _BAR_WIDTH = 30
 # One between any two scrapes.
+# Two scrapes, and what a dashboard makes of them.
+SHOWN_SECONDS = 180
+_SHOWN_PAUSE = 5
 _TRICKLE_SECONDS = 15.0
 
 # Called with how many requests are done, of how many, and what is waited for.
@@ -78,6 +81,25 @@ class Trickle:
         self._next = time.monotonic() + self._pause
         with suppress(NoAnswer):
             gateway.send(way, self._application)
+
+
+def shown(target: Target, dashboard: str, look: Callable[[RoutedApplication, str], str]) -> str:
+    """Return what a dashboard, looked at by its address, shows of each application's traffic.
+
+    What is to be seen must be fresh, and a counter that appears and never moves has no increase: a trickle keeps it moving.
+    """
+
+    def look_at(application: RoutedApplication) -> str:
+        trickle = Trickle(application)
+
+        def once(way: Way) -> str:
+            trickle(way)
+            with access.dashboard(target, dashboard) as url:
+                return look(application, url)
+
+        return gateway.eventually_through(target, once, SHOWN_SECONDS, _SHOWN_PAUSE)
+
+    return gateway.for_each(target, look_at)
 
 
 def _send_all(target: Target, way: Way, application: RoutedApplication, requests: int, progress: Progress) -> str:

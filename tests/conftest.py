@@ -68,3 +68,12 @@ def stack(project: Project) -> Iterator[Stack]:
     finally:
         found.down()
     project.assert_home_untouched("After `up` and `down`")
+
+
+@pytest.fixture(scope="module")
+def live(stack: Stack) -> Stack:
+    """Bring the whole stack back up if a test took it down; skip where no sidecar is injected."""
+    stack.up_unless_it_is()
+    if stack.facts.not_shown:
+        pytest.skip(f"not shown: {stack.facts.not_shown}")
+    return stack

@@ -313,14 +313,6 @@ def test_a_port_forward_that_does_not_open_says_why(
 # --- on the sandbox, with the real istiod ---------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def live(stack: Stack) -> Stack:
-    stack.up_unless_it_is()
-    if stack.facts.not_shown:
-        pytest.skip(f"not shown: {stack.facts.not_shown}")
-    return stack
-
-
 @pytest.fixture
 def target(live: Stack, monkeypatch: pytest.MonkeyPatch) -> Target:
     """Return the live stack as a target; what fails there shall fail soon."""

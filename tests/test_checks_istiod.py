@@ -485,14 +485,6 @@ on_the_sandbox = [pytest.mark.sandbox, pytest.mark.timeout(3600)]
 WAY, MODE = way.CHECKS
 
 
-@pytest.fixture(scope="module")
-def live(stack: Stack) -> Stack:
-    stack.up_unless_it_is()
-    if stack.facts.not_shown:
-        pytest.skip(f"not shown: {stack.facts.not_shown}")
-    return stack
-
-
 @pytest.fixture
 def target(live: Stack, monkeypatch: pytest.MonkeyPatch) -> Target:
     """Return the live stack as a target; what fails there shall fail soon."""
