@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import os
-import shutil
 import signal
 import sys
 import time
@@ -19,17 +18,17 @@ from checks import gone, nodes, report, runner, stacks, unchanged
 from checks.describe import describe
 from checks.model import Check, Outcome
 from checks.registry import AFTER_TRAFFIC, PARTS, UnknownCheckError, named
-from checks.report import Run, junit, machine, page, progress, table
+from checks.report import Run, junit, machine, printed, webpage
+from checks.report.progress import Progress
 from checks.stacks import StackError
 from checks.target import Target, from_json
 from checks.traffic import CHECKS as TRAFFIC
+from display.console import console
 from settings import SettingsError
 
 _USAGE = 2
 _INTERRUPTED = 130
 _MOST_REQUESTS = 300
-_WITHOUT_TERMINAL = 120
-_WIDEST = 160
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -174,11 +173,10 @@ def _perform(
     options: argparse.Namespace, subject: str, target: Target, checks: tuple[Check, ...], *, at_once: bool = True
 ) -> int:
     """Run checks, tell of them in every form that was asked for, and return the exit code."""
-    colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     print(f"Checking {subject}", file=sys.stderr, flush=True)
     started, clock = datetime.now(UTC), time.monotonic()
     target = nodes.known(target)
-    results = runner.run(checks, target, progress.on_stderr(colour=colour), last=AFTER_TRAFFIC, at_once=at_once)
+    results = runner.run(checks, target, Progress(console(sys.stderr)), last=AFTER_TRAFFIC, at_once=at_once)
     run = Run(
         subject=subject,
         results=results,
@@ -196,7 +194,7 @@ def _write(options: argparse.Namespace, run: Run) -> None:
     renderers = {
         "junit": (junit.render, report.JUNIT),
         "json": (machine.render, report.JSON),
-        "html": (page.render, report.HTML),
+        "html": (webpage.render, report.HTML),
     }
     for form, (render, name) in renderers.items():
         named_files = [getattr(options, form), options.reports and options.reports / name]
@@ -208,16 +206,15 @@ def _write(options: argparse.Namespace, run: Run) -> None:
 
 
 def _tell(options: argparse.Namespace, run: Run) -> None:
-    stream = sys.stderr if options.counts else sys.stdout
-    colour = stream.isatty() and "NO_COLOR" not in os.environ
-    width = min(shutil.get_terminal_size().columns, _WIDEST) if stream.isatty() else _WITHOUT_TERMINAL
+    to = console(sys.stderr if options.counts else sys.stdout)
     if not options.counts:
-        print("", table.render(run, width, colour=colour), sep="\n")
+        to.print()
+        printed.show(run, to)
         return
     for result in run.having(Outcome.FAILED):
-        print(*table.failure(result, width, colour=colour), sep="\n", file=stream)
+        printed.show_failure(result, to)
     failed = ", ".join(result.check.name for result in run.having(Outcome.FAILED))
-    print(f"Checks: {run.summary}{f' (failed: {failed})' if failed else ''}.", file=stream)
+    to.print(f"Checks: {run.summary}{f' (failed: {failed})' if failed else ''}.", soft_wrap=True)
     print(json.dumps(run.counts))
 
 

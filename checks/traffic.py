@@ -13,19 +13,19 @@ from checks.access import Way
 from checks.http import Answer, NoAnswer
 from checks.model import Check, Failed, NotChecked
 from checks.target import RoutedApplication, Target
+from display.console import requests_bar
 
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "month": 2_592_000, "year": 31_536_000}
 _LONGEST_WAIT = 65
 _REFUSALS_IN_A_ROW = 3
-_BAR_WIDTH = 30
 # One between any two scrapes.
 # Two scrapes, and what a dashboard makes of them.
 SHOWN_SECONDS = 180
 _SHOWN_PAUSE = 5
 _TRICKLE_SECONDS = 15.0
 
-# Called with how many requests are done, of how many, and what is waited for.
-Progress = Callable[[int, int, str], None]
+# Called with how many requests are done, and what is waited for.
+Progress = Callable[[int, str], None]
 
 
 def run(target: Target, requests: int, stream: TextIO | None = None) -> str:
@@ -36,31 +36,13 @@ def run(target: Target, requests: int, stream: TextIO | None = None) -> str:
     """
     if requests <= 0:
         raise NotChecked("no traffic is asked for (checks.requests)")
-    progress = bar(stream or sys.stderr)
 
     def look(application: RoutedApplication) -> str:
         gateway.wake(target, application)
-        with access.proxy(target) as way:
+        with access.proxy(target) as way, requests_bar(stream or sys.stderr, requests) as progress:
             return _send_all(target, way, application, requests, progress)
 
     return gateway.for_each(target, look)
-
-
-def bar(stream: TextIO) -> Progress:
-    """Return what draws a progress bar on a terminal, and nothing elsewhere."""
-
-    def draw(done: int, total: int, note: str) -> None:
-        filled = _BAR_WIDTH * done // total
-        line = f"\r[{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {done}/{total} requests{note and f', {note}'}"
-        stream.write(f"{line}\x1b[K")
-        if done == total:
-            stream.write("\n")
-        stream.flush()
-
-    def nothing(done: int, total: int, note: str) -> None:
-        pass
-
-    return draw if stream.isatty() else nothing
 
 
 class Trickle:
@@ -116,7 +98,7 @@ def _send_all(target: Target, way: Way, application: RoutedApplication, requests
         pause = _pause(application, answer, limited=limited) if done < requests else 0.0
         if pause > _LONGEST_WAIT:
             raise NotChecked(f"after {done} of {requests} requests its limit allows none for another {pause:.0f} s")
-        progress(done, requests, f"waiting {pause:.0f} s for the limit" if pause > 1 else "")
+        progress(done, f"waiting {pause:.0f} s for the limit" if pause > 1 else "")
         waited += pause
         gateway.pause(pause)
     paused = f", {waited:.0f} s of them waiting for the limit" if waited >= 1 else ""

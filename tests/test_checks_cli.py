@@ -24,6 +24,7 @@ from checks.report import Part
 from checks.report.progress import Progress
 from checks.target import RoutedApplication, Target, to_json
 from cluster.kubectl import KubectlError
+from display.console import console
 from sandbox.paths import CHECKOUT
 
 SHOP = RoutedApplication(name="shop", namespace="shop", service="front", port=80, limits={"minute": 30})
@@ -223,7 +224,7 @@ def test_where_the_stack_says_so_a_failure_does_not_fail_the_command(ours: Calla
 
 @pytest.fixture
 def quiet(tmp_path: Path) -> Progress:
-    return Progress((tmp_path / "progress").open("w"))
+    return Progress(console((tmp_path / "progress").open("w")))
 
 
 def test_each_check_is_told_of_as_it_ends(ours: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:

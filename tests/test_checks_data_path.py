@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -301,13 +302,16 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_bar_is_drawn_on_a_terminal_and_nowhere_else() -> None:
+def test_a_bar_is_drawn_on_a_terminal_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     terminal, pipe = Terminal(), io.StringIO()
     for stream in (terminal, pipe):
         with World().running() as target:
             traffic.run(target, 25, stream)
-    assert "12/25 requests" in terminal.getvalue()
-    assert terminal.getvalue().endswith("25/25 requests\x1b[K\n")
+    drawn = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", terminal.getvalue())
+    assert "12/25 requests" in drawn
+    assert drawn.endswith("25/25 requests\n")
     assert pipe.getvalue() == ""
 
 

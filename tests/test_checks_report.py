@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import re
 from datetime import UTC, datetime
@@ -12,8 +13,9 @@ from xml.etree import ElementTree
 import pytest
 
 from checks.model import Check, Outcome, Result
-from checks.report import Part, Run, junit, machine, page, table
+from checks.report import Part, Run, junit, machine, printed, webpage
 from checks.target import RoutedApplication, Target
+from display.console import console
 
 HOSTILE = "</style></script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&\x1b[31m\x00\u202e]]>"
 PASSED, FAILED, UNSEEN = Outcome.PASSED, Outcome.FAILED, Outcome.NOT_CHECKED
@@ -123,28 +125,65 @@ def test_only_a_failure_makes_the_exit_code(outcomes: list[Outcome], code: int) 
 # --- The table --------------------------------------------------------------------------------------------------------
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def table(run: Run, width: int, stream: io.StringIO | None = None) -> str:
+    stream = stream or io.StringIO()
+    to = console(stream)
+    to.width = width
+    printed.show(run, to)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def test_the_columns_of_the_table_are_aligned() -> None:
-    lines = table.render(RUN, 80).splitlines()
+    lines = table(RUN, 80).splitlines()
     start = lines[0].index("outcome")
     assert [line[start:].split("  ")[0] for line in lines[2:7]] == [str(one.outcome) for one in RESULTS]
     seen = lines[0].index("what was seen")
-    assert [line[seen:] for line in lines[2:5]] == ["what was there"] * 3
+    assert [line[seen:].strip() for line in lines[2:5]] == ["what was there"] * 3
+
+
+def test_wide_characters_do_not_shift_a_column() -> None:
+    lines = table(run_of(result("1", "見る", PASSED), result("2", "page", PASSED)), 80).splitlines()
+    # Each of the two takes two columns of a terminal.
+    assert lines[2].index("passed") + 2 == lines[3].index("passed")
 
 
 def test_a_long_sentence_stays_in_its_column() -> None:
     words = " ".join(f"word{number}" for number in range(40))
-    lines = table.render(run_of(result("1", "long", PASSED, words)), 60).splitlines()
+    lines = table(run_of(result("1", "long", PASSED, words)), 60).splitlines()
     start = lines[0].index("what was seen")
     body = lines[2:-2]
     assert len(body) > 3
     assert all(len(line) <= 60 for line in body)
     assert all(not line[:start].strip() for line in body[1:])
-    assert " ".join(line[start:] for line in body) == words
+    assert " ".join(line[start:].strip() for line in body) == words
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 100])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    assert (
+        max(
+            len(line)
+            for line in table(run_of(*(dataclasses.replace(one, look="") for one in RESULTS)), width).splitlines()
+        )
+        <= width
+    )
 
 
 def test_a_failure_is_told_in_full_below_the_table() -> None:
-    told = table.render(RUN, 100).split("not checked  nodes are simulated: no container runs")[1]
-    assert re.findall(r"(expected|seen|cause|look) +(.+)", told) == [
+    told = table(RUN, 100).split("nodes are simulated: no container runs")[1]
+    assert re.findall(r"(expected|seen|cause|look) +(.+?) *\n", told) == [
         ("expected", "200"),
         ("seen", "404"),
         ("cause", "no route"),
@@ -155,18 +194,39 @@ def test_a_failure_is_told_in_full_below_the_table() -> None:
 
 def test_a_command_is_never_broken_over_lines() -> None:
     command = "kubectl " + " ".join(["--some-option=value"] * 20)
-    told = table.render(run_of(result("1", "one", FAILED, look=command)), 60)
+    told = table(run_of(result("1", "one", FAILED, look=command)), 60)
     assert command in told
 
 
-def test_colours_are_only_there_when_wanted() -> None:
-    assert "\x1b" not in table.render(RUN, 80)
-    plain = re.sub(r"\x1b\[[\d;]*m", "", table.render(RUN, 80, colour=True))
-    assert plain == table.render(RUN, 80)
+@pytest.mark.usefixtures("on_a_terminal")
+def test_colours_are_only_on_a_terminal_that_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "\x1b[32mpassed" in table(RUN, 80, Terminal())
+    assert re.sub(r"\x1b\[[\d;]*m", "", table(RUN, 80, Terminal())) == table(RUN, 80)
+    assert "\x1b" not in table(RUN, 80)
+    for name, value in (("NO_COLOR", ""), ("TERM", "dumb")):
+        with monkeypatch.context() as settings:
+            settings.setenv(name, value)
+            assert "\x1b" not in table(RUN, 80, Terminal())
 
 
-def test_a_terminal_is_sent_nothing_that_it_would_obey() -> None:
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e]", table.render(HOSTILE_RUN, 80))
+@pytest.mark.usefixtures("on_a_terminal")
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_a_terminal_is_sent_nothing_that_it_would_obey(stream: type[io.StringIO]) -> None:
+    sent = re.sub(r"\x1b\[(0|1|32|33|1;31)m", "", table(HOSTILE_RUN, 80, stream()))
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e]", sent)
+
+
+def test_text_of_elsewhere_is_no_markup() -> None:
+    assert "[bold red]x[/] :boom:" in table(run_of(result("1", "page", PASSED, "[bold red]x[/] :boom:")), 80)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
+def test_an_encoding_without_a_character_ends_nothing(encoding: str) -> None:
+    sent = io.BytesIO()
+    stream = io.TextIOWrapper(sent, encoding)
+    printed.show(run_of(result("1", "page", PASSED, "Kong → shop")), console(stream))
+    stream.flush()
+    assert re.search(r"Kong \S shop", sent.getvalue().decode(encoding))
 
 
 # --- For machines -----------------------------------------------------------------------------------------------------
@@ -215,7 +275,7 @@ def test_hostile_text_reaches_machines_whole() -> None:
 
 
 def test_the_page_needs_nothing_but_itself() -> None:
-    text = page.render(RUN)
+    text = webpage.render(RUN)
     shown = Page(text)
     assert not {tag for tag, _ in shown.elements} & {
         "script",
@@ -237,15 +297,15 @@ def test_hostile_text_is_text_on_the_page() -> None:
     def shape(text: str) -> list[str]:
         return [tag for tag, _ in Page(text).elements]
 
-    hostile = page.render(HOSTILE_RUN)
-    harmless = page.render(hostile_run("x" * len(HOSTILE)))
+    hostile = webpage.render(HOSTILE_RUN)
+    harmless = webpage.render(hostile_run("x" * len(HOSTILE)))
     assert shape(hostile) == shape(harmless)
     assert "alert(1)" in Page(hostile).text
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e]", hostile)
 
 
 def test_the_page_tells_every_check_and_how_a_failure_came() -> None:
-    text = Page(page.render(RUN)).text
+    text = Page(webpage.render(RUN)).text
     for one in RESULTS:
         assert one.check.statement in text
         assert one.seen in text
@@ -255,7 +315,7 @@ def test_the_page_tells_every_check_and_how_a_failure_came() -> None:
 
 def drawn(*results: Result, target: Target | None = None) -> tuple[list[str], str]:
     """Return how the edges are drawn, first those that requests take, and all words of the picture."""
-    picture = re.search(r"<svg.*?</svg>", page.render(run_of(*results, target=target)), re.DOTALL)
+    picture = re.search(r"<svg.*?</svg>", webpage.render(run_of(*results, target=target)), re.DOTALL)
     assert picture
     edges = re.findall(r'class="edge (\w+)"', picture[0])
     return edges, " ".join(Page(picture[0]).texts)
@@ -313,11 +373,11 @@ def test_every_application_has_its_edge() -> None:
 def test_a_box_holds_its_words() -> None:
     three = [result(str(number), f"check {number}", outcome) for number, outcome in enumerate(Outcome)]
     run = dataclasses.replace(run_of(*three), parts={one.check.name: Part.CONTROL_PLANE for one in three})
-    text = page.render(run)
+    text = webpage.render(run)
     top, height = (float(found) for found in re.findall(r'<rect x="\S+" y="(\S+)" width="\S+" height="(\S+)"', text)[1])
     lines = [float(y) for y in re.findall(r'y="(\S+)" class="words">', text)]
     assert [y for y in lines if top < y < top + height + 30] == [y for y in lines if top < y < top + height]
 
 
 def test_checks_of_no_part_have_no_picture() -> None:
-    assert "<svg" not in page.render(run_of(result("17", "namespaces gone", PASSED)))
+    assert "<svg" not in webpage.render(run_of(result("17", "namespaces gone", PASSED)))

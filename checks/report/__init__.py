@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,11 +12,6 @@ from checks.model import Outcome, Result
 from checks.target import Target
 
 JUNIT, JSON, HTML = "junit.xml", "report.json", "report.html"
-
-# Control characters (terminals obey them, XML forbids them), lone surrogates, and what reorders text.
-_UNPRINTABLE = re.compile(
-    "[^\t\n -~\xa0-\u200d\u2010-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-)
 
 
 class Part(StrEnum):
@@ -60,11 +54,6 @@ class Run:
     def exit_code(self) -> int:
         """0: nothing failed; 1: something did."""
         return 1 if self.having(Outcome.FAILED) else 0
-
-
-def printable(text: str) -> str:
-    """Return text that was received from elsewhere, with what is not to be printed shown as �."""
-    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def write(path: Path, text: str) -> None:

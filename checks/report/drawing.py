@@ -10,8 +10,9 @@ from enum import StrEnum
 from html import escape
 
 from checks.model import Outcome, Result
-from checks.report import Part, Run, printable
+from checks.report import Part, Run
 from checks.target import RoutedApplication, Target
+from display.printable import printable
 
 _WIDTH = 980
 _BOX_WIDTH, _BOX_HEIGHT = 190, 64

@@ -5,7 +5,8 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from checks.model import Outcome, Result
-from checks.report import Run, printable
+from checks.report import Run
+from display.printable import printable
 
 
 def render(run: Run) -> str:
