@@ -21,7 +21,8 @@ from typing import Any
 
 import yaml
 
-from bench.critical_path import critical_path
+from bench import exported
+from display.console import console, ruled_table
 from rehearsal.program import record_stack
 from rehearsal.project import Project
 from sandbox import cluster, engine, stack, tools
@@ -131,14 +132,14 @@ def _run_stack(by_engine: bool) -> Run:
 def _critical_path(by_engine: bool) -> str:
     if not by_engine:
         return "see the rehearsal's timeline"
-    exported = subprocess.run(
+    state = subprocess.run(
         _pulumi("stack", stack.STACK, sub="export"),
         cwd=CHECKOUT.root,
         env=tools.environment(),
         capture_output=True,
         check=True,
     )
-    steps = critical_path(json.loads(exported.stdout)["deployment"]["resources"])
+    steps = exported.steps(json.loads(state.stdout)["deployment"]["resources"])
     return " > ".join(f"{name} {seconds:.1f} s" for name, seconds in steps)
 
 
@@ -169,11 +170,15 @@ def _timed(command: Sequence[str], *, cwd: Path = CHECKOUT.root, variables: Mapp
 
 def _print_pair(first: str, firsts: Sequence[Run], second: str, seconds: Sequence[Run]) -> None:
     ratio = _median(seconds, lambda run: run.seconds) / _median(firsts, lambda run: run.seconds)
+    table = ruled_table("", "median", "runs", "peak")
     for name, runs in ((first, firsts), (second, seconds)):
+        median, peak = _median(runs, lambda run: run.seconds), _median(runs, lambda run: run.peak_mib)
         times = ", ".join(f"{run.seconds:.1f}" for run in runs)
-        peak = _median(runs, lambda run: run.peak_mib)
-        print(f"{name:<34} median {_median(runs, lambda run: run.seconds):5.1f} s  ({times})  peak {peak:.0f} MiB")
-    print(f"{'ratio':<34} {ratio:12.2f}\n")
+        table.add_row(name, f"{median:.1f} s", times, f"{peak:.0f} MiB")
+    table.add_row("ratio", f"{ratio:.2f}")
+    to = console(sys.stdout)
+    to.print(table)
+    to.print()
 
 
 def _median(runs: Sequence[Run], figure: Callable[[Run], float]) -> float:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from preview import archive, comment, publish, terminal
+from preview import archive, comment, publish
 from preview.github import GitHub, GitHubError
 from preview.model import Preview
 
@@ -64,9 +63,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show(options: argparse.Namespace) -> int:
+    # What comments has the standard library alone.
+    from display.console import console
+    from preview import terminal
+
     previews = list(_collected(options))
-    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    print(terminal.render(previews, colours=colours), end="")
+    terminal.show(previews, console(sys.stdout))
     return int(any(preview.failed for preview in previews))
 
 
@@ -81,7 +83,6 @@ def _collect(options: argparse.Namespace) -> int:
 
 
 def _collected(options: argparse.Namespace) -> Iterator[Preview]:
-    # What comments has the standard library alone.
     from preview import collect, engine, stack_file, tree
 
     known = collect.stacks()

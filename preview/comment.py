@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from preview import graph
+from preview import changed_graph
 from preview.markdown import LIMIT, code, details, fenced, shortened, size, table
 from preview.model import Change, Difference, Finding, Part, Preview
 
@@ -170,10 +170,10 @@ def _judged(rules: Sequence[Sequence[Finding]], most: int) -> str:
 def _graph(preview: Preview, nodes: int | None) -> str:
     if nodes is None or not _changes(preview):
         return ""
-    drawn = graph.mermaid(preview, nodes)
-    if len(drawn) > graph.LIMIT:
-        drawn = graph.mermaid(preview, 0)
-    if len(drawn) > graph.LIMIT:
+    drawn = changed_graph.mermaid(preview, nodes)
+    if len(drawn) > changed_graph.LIMIT:
+        drawn = changed_graph.mermaid(preview, 0)
+    if len(drawn) > changed_graph.LIMIT:
         return "The graph is too large to be drawn."
     return fenced(drawn, "mermaid")
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rich.console import Console
+
 from preview.markdown import shortened
 from preview.model import Change, Difference, Preview, Resource
 
-_COLOURS = {"+": "32", "-": "31", "@": "36", "~": "33", "±": "35", "x": "31", "!": "33"}
+_STYLES = {"+": "green", "-": "red", "@": "cyan", "~": "yellow", "±": "magenta", "x": "red", "!": "yellow"}
 _SIGNS = {Change.CREATE: "+", Change.UPDATE: "~", Change.REPLACE: "±", Change.DELETE: "-"}
 _LINES = 40
 _PLACES = 5
 
 
-def render(previews: Sequence[Preview], *, colours: bool) -> str:
-    """Return one paragraph after another, stack by stack."""
-    lines = [line for preview in previews for line in ("", *_stack(preview))]
-    return "\n".join(_coloured(line) if colours else line for line in lines) + "\n"
-
-
-def _coloured(line: str) -> str:
-    colour = _COLOURS.get(line.strip()[:1])
-    return f"\x1b[{colour}m{line}\x1b[0m" if colour and line.startswith("  ") else line
+def show(previews: Sequence[Preview], to: Console) -> None:
+    """Print one paragraph after another, stack by stack."""
+    for preview in previews:
+        to.print()
+        for line in _stack(preview):
+            style = _STYLES.get(line.strip()[:1], "") if line.startswith("  ") else "bold"
+            # A line of a difference stays one, to be copied or searched for.
+            to.print(line, style=style, soft_wrap=True)
 
 
 def _stack(preview: Preview) -> Iterator[str]:

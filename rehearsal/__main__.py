@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pulumi import RunError
 
-from rehearsal import report
+from display.console import console
+from rehearsal import timeline
 from rehearsal.apply import Applier, Sandbox
 from rehearsal.graph import Recording, Resource
 from rehearsal.program import record_stack, run
@@ -26,11 +27,13 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         return 1
     graph = options.graph or root / ".sandbox" / "graph.mmd"
     graph.parent.mkdir(exist_ok=True)
-    graph.write_text(report.mermaid(recording))
-    print("", *(report.tree if options.plan else report.timeline)(recording), sep="\n")
-    print("", *report.outputs(recording), f"Graph: {graph}", sep="\n")
+    graph.write_text(timeline.mermaid(recording))
+    to = console(sys.stdout)
+    to.print()
+    (timeline.show_tree if options.plan else timeline.show_timeline)(recording, to)
+    print("", *timeline.outputs(recording), f"Graph: {graph}", sep="\n")
     if options.outputs:
-        options.outputs.write_text(json.dumps(report.public_outputs(recording)))
+        options.outputs.write_text(json.dumps(timeline.public_outputs(recording)))
     return 0
 
 
@@ -66,7 +69,7 @@ def _rehearse(options: argparse.Namespace, root: Path) -> Recording:
     sandbox = Sandbox(root / ".sandbox", tools.environment())
 
     def say(resource: Resource) -> None:
-        print(report.progress(resource), flush=True)
+        print(timeline.progress(resource), flush=True)
 
     applier = Applier(root, sandbox)
     # Commands may name a cluster too, and need not wait for a provider: look at all before anything runs.

@@ -15,6 +15,8 @@ from pulumi import RunError
 from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockMonitor, Mocks
 
+from display.critical_path import critical_path
+
 _STACK = "pulumi:pulumi:Stack"
 
 #: The resource whose registration the present call serves.
@@ -125,15 +127,9 @@ class Recording:
         return waits(later) or (bool(below) and all(waits(leaf) for leaf in below))
 
     def critical_path(self) -> list[str]:
-        """Return the keys along the chain of resources that takes longest, first to last."""
-
-        @cache
-        def longest(key: str) -> tuple[float, tuple[str, ...]]:
-            before = (longest(other) for other in self.resources[key].waits_for)
-            length, path = max(before, default=(0.0, ()))
-            return length + self.resources[key].duration, (*path, key)
-
-        _, path = max((longest(key) for key in self.resources), default=(0.0, ()))
+        """Return the keys of what held up the end, first to last."""
+        finished = {key: resource.finished for key, resource in self.resources.items()}
+        path = critical_path(finished, lambda key: self.resources[key].waits_for)
         return [key for key in path if self.resources[key].outcome]
 
 

@@ -20,7 +20,20 @@ import pytest
 import yaml
 from stack import make_project
 
-from preview import archive, charts, comment, compare, graph, policies, publish, schema, stack_file, terminal, tree
+from display.console import console
+from preview import (
+    archive,
+    changed_graph,
+    charts,
+    comment,
+    compare,
+    policies,
+    publish,
+    schema,
+    stack_file,
+    terminal,
+    tree,
+)
 from preview.__main__ import main
 from preview.charts import ChartError, Helm
 from preview.collect import bounded
@@ -219,7 +232,9 @@ def test_no_line_ends_a_block(text: str) -> None:
     "name", ['"] --> x["', "end", "a;b", "%% c", "<b>", "click a href", "#quot;", "`", "[(x)]", ""]
 )
 def test_no_name_gets_out_of_a_label_of_the_graph(name: str) -> None:
-    drawn = graph.mermaid(Preview(stack="dev", resources=(component(name), resource(name, Change.CREATE, parent=0))), 8)
+    drawn = changed_graph.mermaid(
+        Preview(stack="dev", resources=(component(name), resource(name, Change.CREATE, parent=0))), 8
+    )
     shape = re.compile(
         r'flowchart LR|  end|    direction LR|  (subgraph |  )?r\d+\w*\["[^"<>;%`#\[\]]+"\]|  classDef .+|  class [\w,]+ \w+'
     )
@@ -274,7 +289,7 @@ def test_as_many_previews_as_are_read_always_fit() -> None:
 
 
 def test_the_graph_shows_changes_in_colour_and_counts_the_rest() -> None:
-    drawn = graph.mermaid(PREVIEW, 8)
+    drawn = changed_graph.mermaid(PREVIEW, 8)
     assert '  subgraph r2["shop"]' in drawn
     assert '    r3["+ Deployment new"]' in drawn
     assert '    r2same["1 unchanged"]' in drawn
@@ -286,23 +301,23 @@ def test_the_graph_shows_changes_in_colour_and_counts_the_rest() -> None:
 
 def test_a_component_in_which_nothing_changes_is_one_node() -> None:
     resources = (component("mesh"), resource("a", parent=0), resource("b", parent=0))
-    assert 'r0["mesh: 2 unchanged"]' in graph.mermaid(Preview(stack="dev", resources=resources), 8)
+    assert 'r0["mesh: 2 unchanged"]' in changed_graph.mermaid(Preview(stack="dev", resources=resources), 8)
 
 
 def test_many_alike_are_one_node() -> None:
-    drawn = graph.mermaid(huge(0, 0, resources=9), 8)
+    drawn = changed_graph.mermaid(huge(0, 0, resources=9), 8)
     assert 'r0create["+ 9 created: 9 Deployment"]' in drawn
 
 
 def test_no_arrow_says_what_follows_from_others() -> None:
     resources = (component("a"), component("b", after=(0,)), component("c", after=(0, 1)))
-    drawn = graph.mermaid(Preview(stack="dev", resources=resources), 8)
+    drawn = changed_graph.mermaid(Preview(stack="dev", resources=resources), 8)
     assert [line.strip() for line in drawn.splitlines() if "-->" in line] == ["r0 --> r1", "r1 --> r2"]
 
 
 def test_a_circle_ends() -> None:
     circle = (component("a", after=(1,)), component("b", after=(0,)))
-    assert "r0" in graph.mermaid(Preview(stack="dev", resources=circle), 8)
+    assert "r0" in changed_graph.mermaid(Preview(stack="dev", resources=circle), 8)
 
 
 # --- The JSON of a stranger ------------------------------------------------------------------------------------------
@@ -876,13 +891,24 @@ def test_without_pulumi_the_sentence_says_so(
     assert "pulumi, which is not on PATH" in capsys.readouterr().err
 
 
-def test_the_terminal_says_what_the_comment_says() -> None:
-    preview = replace(PREVIEW, policies=Policies(asked=True, findings=(FINDING,)))
-    said = terminal.render([preview], colours=False)
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_terminal_says_what_the_comment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    def printed(stream: io.StringIO) -> str:
+        terminal.show([replace(PREVIEW, policies=Policies(asked=True, findings=(FINDING,)))], console(stream))
+        return stream.getvalue()
+
+    said = printed(io.StringIO())
     assert "dev: 1 created, 1 changed, 1 deleted, 3 unchanged" in said
     assert "  - shop / Deployment shop-deployment-old" in said
     assert "  x images-pinned (mandatory): give it one\n      Deployment/kong: has no tag" in said
-    assert "\x1b[31m  - shop" in terminal.render([preview], colours=True)
+    assert "\x1b" not in said
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[31m  - shop" in printed(Terminal())
 
 
 @pytest.mark.engine

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import signal
 import threading
 import uuid
@@ -14,7 +16,8 @@ from typing import Any
 import pulumi
 import pytest
 
-from rehearsal import Recording, Resource, record, report
+from display.console import console
+from rehearsal import Recording, Resource, record, timeline
 from rehearsal.__main__ import main
 from rehearsal.apply import Applier, Sandbox, ready
 from rehearsal.program import run
@@ -232,7 +235,7 @@ def test_a_dependency_on_a_component_is_one_on_what_is_below_it(project: Path) -
 def test_only_a_cluster_knows_some_outputs(project: Path) -> None:
     made_up = record({"password": "hunter2"}, {"password"}, preview=False, root=project)
     assert made_up.outputs == {"checked": "", "password": "hunter2"}
-    lines = list(report.outputs(recorded(project)))
+    lines = list(timeline.outputs(recorded(project)))
     assert lines == ["chart: (known after apply)", "checked: (known after apply)", "password: [secret]"]
 
 
@@ -281,11 +284,34 @@ def timed(*resources: tuple[str, float, float, set[str]]) -> Recording:
 def test_the_critical_path_is_the_chain_that_takes_longest() -> None:
     graph = timed(("a", 0, 1, set()), ("b", 1, 3, {"a"}), ("c", 1, 2, {"a"}), ("d", 3, 4, {"a", "b", "c"}))
     assert graph.critical_path() == ["a", "b", "d"]
-    *bars, total = report.timeline(graph)
+    *bars, total = shown(graph).splitlines()
     assert [line[0] for line in bars] == ["*", "*", " ", "*"]
     assert total == "Total 4.00 s; critical path 4.00 s: a > b > d"
-    assert "  n0 --> n3" not in report.mermaid(graph)  # follows from the others
-    assert "class n0,n1,n3 critical" in report.mermaid(graph)
+    assert "  n0 --> n3" not in timeline.mermaid(graph)  # follows from the others
+    assert "class n0,n1,n3 critical" in timeline.mermaid(graph)
+
+
+def test_a_long_chain_that_was_done_early_held_up_nothing() -> None:
+    graph = timed(("a", 0, 3, set()), ("b", 5, 6, {"a"}), ("late", 0, 7, set()))
+    assert graph.critical_path() == ["late"]
+
+
+def shown(graph: Recording, width: int = 80) -> str:
+    stream = io.StringIO()
+    to = console(stream)
+    to.width = width
+    timeline.show_timeline(graph, to)
+    return stream.getvalue()
+
+
+def test_bars_stand_where_their_time_was_and_fit_the_terminal() -> None:
+    graph = timed(("a", 0, 2, set()), ("b", 2, 4, {"a"}), ("n" * 30, 0, 4, set()))
+    for width in (60, 100):
+        first, whole, second = (line.rstrip() for line in shown(graph, width).splitlines()[:3])
+        start = whole.index("█")
+        assert len(whole) == len(second) == width
+        assert len(first) == start + round((width - start) / 2)
+        assert second.index("█") == len(first)
 
 
 def test_a_plan_shows_the_tree_and_no_secret(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -293,7 +319,7 @@ def test_a_plan_shows_the_tree_and_no_secret(project: Path, capsys: pytest.Captu
     assert main(["--plan"], project) == 0
     printed = capsys.readouterr().out
     graph = (project / ".sandbox" / "graph.mmd").read_text()
-    assert "├─ first  (Part)\n│  ├─ first-deployment  (Deployment)\n" in printed
+    assert re.search(r"├─+ first  \(Part\) *\n│ +├─+ first-deployment  \(Deployment\) *\n", printed)
     assert 'subgraph n2["Part<br/>first"]' in graph
     assert PLACEHOLDER not in printed + graph
 
