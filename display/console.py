@@ -20,7 +20,8 @@ _BAR_WIDTH = 30
 def console(stream: TextIO) -> Console:
     """Return a console that prints text as it is, without markup in it and without guesses at what to colour.
 
-    There are no colours where nobody watches or NO_COLOR is set. A pipe gets lines of up to 120 characters.
+    Colours are for a terminal: NO_COLOR takes them away, FORCE_COLOR gives them to a pipe too, as logs of CI can show them.
+    A pipe gets lines of up to 120 characters, and nothing that moves.
     """
     if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
         # An arrow in a sentence must not end the command where the terminal's encoding has none.
@@ -31,8 +32,9 @@ def console(stream: TextIO) -> Console:
         markup=False,
         emoji=False,
         highlight=False,
+        force_interactive=None if stream.isatty() else False,
     )
-    found.width = min(found.width, _WIDEST) if found.is_terminal else _WITHOUT_TERMINAL
+    found.width = min(found.width, _WIDEST) if stream.isatty() else _WITHOUT_TERMINAL
     return found
 
 
@@ -45,7 +47,11 @@ def ruled_table(*headers: str) -> Table:
 def requests_bar(stream: TextIO, total: int) -> Iterator[Callable[[int, str], None]]:
     """Draw a bar, on a terminal only; yield what moves it: called with how many are done, and what is waited for."""
     to = console(stream)
-    columns = BarColumn(_BAR_WIDTH), MofNCompleteColumn(), TextColumn("requests{task.fields[note]}")
+    columns = (
+        BarColumn(_BAR_WIDTH, complete_style="cyan"),
+        MofNCompleteColumn(),
+        TextColumn("requests{task.fields[note]}"),
+    )
     with Progress(*columns, console=to, disable=not to.is_interactive, redirect_stdout=False) as progress:
         task = progress.add_task("", total=total, note="")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import pytest
 
 from bench import exported
+from display.console import console, requests_bar
 from display.critical_path import critical_path
 from display.mermaid import Flowchart, arrows
 from sandbox.paths import CHECKOUT
@@ -33,6 +35,20 @@ def test_what_only_looks_is_not_paid_for_elsewhere(code: str) -> None:
     code += "\nimport sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT.root, capture_output=True, text=True, check=True)
     assert not LOOKING_ONLY & set(done.stdout.split())
+
+
+# --- The terminal -----------------------------------------------------------------------------------------------------
+
+
+def test_a_log_may_have_colours_but_nothing_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    log = io.StringIO()
+    console(log).print("x" * 100, style="red")
+    with requests_bar(log, 2) as move:
+        move(1, "")
+    assert log.getvalue() == f"\x1b[31m{'x' * 100}\x1b[0m\n"
 
 
 # --- The critical path ------------------------------------------------------------------------------------------------
