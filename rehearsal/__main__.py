@@ -31,7 +31,8 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     to = console(sys.stdout)
     to.print()
     (timeline.show_tree if options.plan else timeline.show_timeline)(recording, to)
-    print("", *timeline.outputs(recording), f"Graph: {graph}", sep="\n")
+    for line in ("", *timeline.outputs(recording), f"Graph: {graph}"):
+        to.print(line, soft_wrap=True)
     if options.outputs:
         options.outputs.write_text(json.dumps(timeline.public_outputs(recording)))
     return 0

@@ -170,6 +170,12 @@ def test_a_long_sentence_stays_in_its_column() -> None:
     assert " ".join(line[start:].strip() for line in body) == words
 
 
+def test_no_word_is_cut() -> None:
+    word = "".join(str(number % 10) for number in range(150))
+    run = run_of(result("1", "one", FAILED, word, cause=word))
+    assert "".join(re.findall(r"\d{8,}", table(run, 60))) == word * 3
+
+
 @pytest.mark.parametrize("width", [30, 40, 60, 100])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     assert (
@@ -291,6 +297,8 @@ def test_the_page_needs_nothing_but_itself() -> None:
     assert not attributes & {"src", "href", "xlink:href", "srcset", "action", "style"}
     assert not [name for name in attributes if name.startswith("on")]
     assert not re.search(r"https?://|@import|url\((?!#)", text)
+    policies = [held["content"] for tag, held in shown.elements if "http-equiv" in held]
+    assert policies == ["default-src 'none'; style-src 'unsafe-inline'"]
 
 
 def test_hostile_text_is_text_on_the_page() -> None:

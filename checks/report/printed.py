@@ -21,6 +21,8 @@ def show(run: Run, console: Console) -> None:
     for column in table.columns[:-1]:
         column.no_wrap = True
     table.columns[0].justify = "right"
+    # A word that is longer than its column (an address, say) is broken, not cut.
+    table.columns[-1].overflow = "fold"
     for result in run.results:
         number, name, seen = (one_line(text) for text in (result.check.number, result.check.name, result.seen))
         table.add_row(number, name, coloured(result.outcome), seen)
