@@ -7,6 +7,7 @@ from typing import Any
 from cluster import command
 from cluster.command import CommandError
 from cluster.kubectl import Kubectl
+from workloads import Image
 
 
 def wait(kubectl: Kubectl, namespace: str, name: str, seconds: float) -> dict[str, str]:
@@ -28,9 +29,7 @@ def wait(kubectl: Kubectl, namespace: str, name: str, seconds: float) -> dict[st
 
 def version_of(image: str) -> str:
     """Return the tag of an image, or its digest where it has none."""
-    name, _, digest = image.partition("@")
-    tag = name.rpartition("/")[2].partition(":")[2]
-    return tag or digest or "latest"
+    return Image.parse(image).version
 
 
 def is_available(deployment: dict[str, Any]) -> bool:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from components.charts import merged
-from components.manifests import Manifest, makes_pods
+from components.manifests import Manifest
 from settings import Images, SettingsError
 from settings.reader import show
+from workloads import INJECTED, TEMPLATES, Image, template
 
 PILOT = "registry.istio.io/release/pilot"
 PROXY = "registry.istio.io/release/proxyv2"
@@ -30,38 +31,12 @@ KIALI = "quay.io/kiali/kiali"
 
 OF_CHARTS = (PILOT, PROXY, CNI, KONG, KONG_CONTROLLER, PROMETHEUS, CONFIG_RELOADER, GRAFANA, CURL, KIALI)
 
-#: What a pod says whose image istiod puts in.
-INJECTED = "auto"
-
+# A whole one, with its registry, and with a tag, a digest or both.
 _REFERENCE = re.compile(
-    r"(?P<name>(?:[\w-]+(?:\.[\w-]+)+|localhost|[\w-]+(?=:\d))(?::\d+)?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+)"
-    r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@sha256:(?P<digest>[0-9a-f]{64}))?"
+    r"(?:[\w-]+(?:\.[\w-]+)+|localhost|[\w-]+(?=:\d))(?::\d+)?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+"
+    r"(?=[:@])(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 )
-# Where the pods' specification stands; in every other kind, at spec.template.spec.
-_POD_SPECS = {"Pod": ("spec",), "CronJob": ("spec", "jobTemplate", "spec", "template", "spec")}
 _SECRET = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """A reference in parts, as charts want it; a part that it does not have is empty."""
-
-    name: str
-    tag: str
-    digest: str
-
-    @property
-    def registry(self) -> str:
-        return self.name.partition("/")[0]
-
-    @property
-    def path(self) -> str:
-        return self.name.partition("/")[2]
-
-    @property
-    def tagged(self) -> str:
-        """Name and tag, the whole but for the digest."""
-        return f"{self.name}:{self.tag}" if self.tag else self.name
 
 
 def check(images: Images, objects: Iterable[Manifest]) -> None:
@@ -81,8 +56,7 @@ def check(images: Images, objects: Iterable[Manifest]) -> None:
         if full in meant:
             raise SettingsError(f"images.references names {meant[full]} and {image}, the same image: keep one of them.")
         meant[full] = image
-        match = _REFERENCE.fullmatch(given) if isinstance(given, str) else None
-        if not match or not (match["tag"] or match["digest"]):
+        if not isinstance(given, str) or not _REFERENCE.fullmatch(given):
             raise SettingsError(
                 f"images.references has {show(given)} for {image}: it must be a whole reference with a tag or a "
                 "digest, such as registry.example.com/name:1.2 or registry.example.com/name@sha256:…"
@@ -94,12 +68,7 @@ def check(images: Images, objects: Iterable[Manifest]) -> None:
 
 def canonical(image: str) -> str:
     """Return an image's name with its registry and without tag and digest: `kong:3.9` is `docker.io/library/kong`."""
-    name = image.partition("@")[0]
-    path, slash, last = name.rpartition("/")
-    host, _, rest = f"{path}{slash}{last.partition(':')[0]}".partition("/")
-    if not rest:
-        return f"docker.io/library/{host}"
-    return f"{host}/{rest}" if _is_registry(host) else f"docker.io/{host}/{rest}"
+    return Image.parse(image).name
 
 
 def mirrored(image: str, registry: str) -> str:
@@ -109,10 +78,8 @@ def mirrored(image: str, registry: str) -> str:
     """
     if not registry:
         return image
-    host, _, path = image.partition("/")
-    if not path:
-        return f"{registry}/library/{image}"
-    return f"{registry}/{path if _is_registry(host) else image}"
+    own = Image.parse(image)
+    return str(replace(own, name=f"{registry}/{own.path}"))
 
 
 def reference(image: str, images: Images) -> str:
@@ -120,9 +87,7 @@ def reference(image: str, images: Images) -> str:
     if image == INJECTED:
         return image
     found = _parts(canonical(image), images)
-    if found:
-        return f"{found.tagged}@sha256:{found.digest}" if found.digest else found.tagged
-    return mirrored(image, images.registry)
+    return str(found) if found else mirrored(image, images.registry)
 
 
 def pulled(manifest: Manifest) -> list[str]:
@@ -141,12 +106,8 @@ def pulled(manifest: Manifest) -> list[str]:
 
 def pod_spec(manifest: Manifest) -> dict[str, Any] | None:
     """Return the specification of the pods that an object makes, or None where it makes none."""
-    if not makes_pods(manifest):
-        return None
-    found: Any = manifest
-    for step in _steps(manifest):
-        found = found.get(step) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) else None
+    spec = (template(manifest) or {}).get("spec")
+    return spec if isinstance(spec, dict) else None
 
 
 def in_manifest(manifest: Manifest, images: Images) -> Manifest:
@@ -160,7 +121,7 @@ def in_manifest(manifest: Manifest, images: Images) -> Manifest:
     further = [{"name": name} for name in images.pull_secrets if name not in names]
     if further:
         changed["imagePullSecrets"] = [*own, *further]
-    for step in reversed(_steps(manifest)):
+    for step in reversed((*TEMPLATES[manifest["kind"]], "spec")):
         changed = {step: changed}
     return merged(manifest, changed)
 
@@ -219,16 +180,12 @@ def kiali_images(images: Images) -> dict[str, Any]:
     """Return the values of the chart kiali-server, to which a digest is a version of the kind `sha256`."""
     found = _parts(KIALI, images)
     if found and found.digest:
-        image = {"image_name": found.tagged, "image_digest": "sha256", "image_version": found.digest}
+        image = {"image_name": found.tagged, "image_digest": "sha256", "image_version": _hash(found)}
     elif found:
         image = {"image_name": found.name, "image_version": found.tag}
     else:
         image = {"image_name": mirrored(KIALI, images.registry)} if images.registry else {}
     return _without_empty({"deployment": {**image, "image_pull_secrets": list(images.pull_secrets)}})
-
-
-def _steps(manifest: Manifest) -> tuple[str, ...]:
-    return _POD_SPECS.get(manifest["kind"], ("spec", "template", "spec"))
 
 
 def _istio(images: Images) -> dict[str, Any]:
@@ -245,7 +202,7 @@ def _of_kong(image: str, own: str, images: Images) -> dict[str, Any]:
 def _of_prometheus(image: str, images: Images) -> dict[str, Any]:
     found = _parts(image, images)
     if found and found.digest:
-        return {"repository": found.tagged, "digest": f"sha256:{found.digest}"}
+        return {"repository": found.tagged, "digest": found.digest}
     if found:
         return {"repository": found.name, "tag": found.tag}
     return {"repository": mirrored(image, images.registry)} if images.registry else {}
@@ -254,17 +211,19 @@ def _of_prometheus(image: str, images: Images) -> dict[str, Any]:
 def _of_grafana(image: str, images: Images) -> dict[str, Any]:
     found = _parts(image, images)
     if found:
-        return {"registry": found.registry, "repository": found.path, "tag": found.tag, "sha": found.digest}
+        return {"registry": found.registry, "repository": found.path, "tag": found.tag, "sha": _hash(found)}
     return {"registry": images.registry} if images.registry else {}
 
 
-def _parts(image: str, images: Images) -> _Parts | None:
+def _parts(image: str, images: Images) -> Image | None:
     """Return the reference that the settings have for an image, named with its registry; None where they have none."""
-    for name, text in images.references.items():
-        match = _REFERENCE.fullmatch(str(text))
-        if match and canonical(name) == image:
-            return _Parts(match["name"], match["tag"] or "", match["digest"] or "")
-    return None
+    given = (text for name, text in images.references.items() if canonical(name) == image)
+    return next((Image.parse(text) for text in given), None)
+
+
+def _hash(image: Image) -> str:
+    """Return a digest as charts want it that write its algorithm themselves."""
+    return image.digest.removeprefix("sha256:")
 
 
 def _with_images(spec: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
@@ -294,11 +253,6 @@ def _named(images: Images) -> list[dict[str, str]]:
 def _without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
     inner = {key: _without_empty(value) if isinstance(value, Mapping) else value for key, value in values.items()}
     return {key: value for key, value in inner.items() if value}
-
-
-def _is_registry(host: str) -> bool:
-    """Return whether the first part of an image's name is a registry and no part of the path."""
-    return "." in host or ":" in host or host == "localhost"
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import re
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pulumi
-import yaml
+
+from components import kubernetes_yaml
+from components.kubernetes_yaml import UnreadableError
+from workloads import TEMPLATES
 
 Manifest = dict[str, Any]
 
-_POD_MAKERS = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob", "Pod"}
+_SUFFIXES = (".yaml", ".yml", ".json")
+_KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+# It may fetch what it builds on.
+_KUSTOMIZE_SECONDS = 120
 _MOUNTED = {"ServiceAccount", "ConfigMap", "Secret", "PersistentVolumeClaim"}
 _CLUSTER_SCOPED = {
     *("Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"),
@@ -30,36 +37,23 @@ _CLUSTER_SCOPED = {
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as kubectl reads it: a date, and a time such as 12:30:45, are text."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in pairs if tag.rpartition(":")[2] not in ("timestamp", "int", "float")]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-# PyYAML's own patterns, without the numbers to the base of 60.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"[-+]?(0b[01_]+|0[0-7_]+|0|[1-9][\d_]*|0x[\da-fA-F_]+)$"), list("-+0123456789")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"([-+]?(\d[\d_]*\.[\d_]*([eE][-+]?\d+)?|\.\d[\d_]*([eE][-+]?\d+)?|\.(inf|Inf|INF))|\.(nan|NaN|NAN))$"),
-    list("-+0123456789."),
-)
-
-
 class ManifestError(pulumi.RunError):
     """Manifests that cannot be deployed. Pulumi prints a RunError as its sentence."""
 
 
 def read(path: Path, namespace: str) -> list[Manifest]:
-    """Return the objects in a YAML file, or in a folder's YAML files, placed in `namespace`.
+    """Return the objects in a file of YAML or JSON, or in a folder's such files, placed in `namespace`.
 
+    Read as `kubectl apply` reads them; a folder with a kustomization is built with `kubectl kustomize`, or `kustomize`.
     A Namespace of that name is left out: the stack makes it. Raises `ManifestError`.
     """
-    files = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
-    found = [_placed(item, namespace, file) for file in files for item in _documents(file)]
+    folder = path.parent if path.name in _KUSTOMIZATIONS else path
+    if any((folder / name).is_file() for name in _KUSTOMIZATIONS) and (path.is_dir() or folder != path):
+        sources = [(folder, _kustomized(folder))]
+    else:
+        files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES) if path.is_dir() else [path]
+        sources = [(file, _content(file)) for file in files if file.is_file() or file == path]
+    found = [_placed(item, namespace, file) for file, content in sources for item in _objects(content, file)]
     objects = [item for item in found if (item["kind"], item["metadata"]["name"]) != ("Namespace", namespace)]
     if not objects:
         raise ManifestError(f"{path} holds no Kubernetes object: give a YAML file, or a folder with some.")
@@ -75,7 +69,7 @@ def read(path: Path, namespace: str) -> list[Manifest]:
 
 def makes_pods(manifest: Manifest) -> bool:
     """Return whether pods start because of this object."""
-    return manifest["kind"] in _POD_MAKERS
+    return manifest["kind"] in TEMPLATES
 
 
 def is_custom(manifest: Manifest) -> bool:
@@ -109,31 +103,71 @@ def _defined_group(definition: Manifest) -> Any:
     return spec.get("group") if isinstance(spec, Mapping) else None
 
 
-def _documents(file: Path) -> Iterator[Manifest]:
+def _content(file: Path) -> bytes:
     try:
-        documents = list(yaml.load_all(file.read_text(encoding="utf-8"), _Loader))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise ManifestError(f"{file}{line} is not readable YAML: mend it, or name another file.") from None
+        return file.read_bytes()
+    except OSError:
+        raise ManifestError(f"{file} is not readable YAML: mend it, or name another file.") from None
+
+
+def _kustomized(folder: Path) -> bytes:
+    """Return what a kustomization makes."""
+    programs = (("kubectl", "kustomize"), ("kustomize", "build"))
+    command = next(((found, verb) for name, verb in programs if (found := shutil.which(name))), None)
+    if not command:
+        raise ManifestError(
+            f"{folder} has a kustomization, and neither kubectl nor kustomize is on PATH to build it: install one of them "
+            "(https://kubernetes.io/docs/tasks/tools/), or name a file with what `kubectl kustomize` prints."
+        )
+    try:
+        done = subprocess.run([*command, str(folder)], capture_output=True, timeout=_KUSTOMIZE_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = f"no answer within {_KUSTOMIZE_SECONDS} s" if isinstance(error, subprocess.TimeoutExpired) else str(error)
+    else:
+        if not done.returncode:
+            return done.stdout
+        why = " ".join(done.stderr.decode(errors="replace").split()).removeprefix("error: ")
+    raise ManifestError(f"{folder} has a kustomization that cannot be built ({why}): mend it.")
+
+
+def _objects(content: bytes, file: Path) -> Iterator[Manifest]:
+    try:
+        documents = kubernetes_yaml.read(content)
+    except UnreadableError as error:
+        where = f"{file}, document {error.document}, line {error.line}"
+        raise ManifestError(f"{where} is not readable YAML ({error}): mend it, or name another file.") from None
     for document in documents:
-        if document is None:
-            continue
-        listed = isinstance(document, Mapping) and document.get("kind") == "List"
-        items = (document.get("items") or []) if listed else [document]
-        yield from (_checked(item, file) for item in (items if isinstance(items, list) else [items]))
+        if document.value is not None:
+            for item in _listed(document.value):
+                yield _checked(item, file, f"{file}, document {document.number}, line {document.line}")
 
 
-def _checked(item: Any, file: Path) -> Manifest:
+def _listed(value: Any) -> Iterator[Any]:
+    """Yield the objects of a list, at any depth; to kubectl what has items is one, and may say their kind for them."""
+    if not isinstance(value, dict) or not ("items" in value or value.get("kind") == "List"):
+        yield value
+        return
+    kind, items = value.get("kind"), value.get("items") or []
+    for item in items if isinstance(items, list) else [items]:
+        if isinstance(item, dict) and not item.get("kind") and not item.get("apiVersion"):
+            item = {**item, "apiVersion": value.get("apiVersion"), "kind": str(kind).removesuffix("List")}
+        yield from _listed(item)
+
+
+def _checked(item: Any, file: Path, where: str) -> Manifest:
     cleaned = _without_nothing(item)
-    if isinstance(cleaned, dict) and cleaned.get("apiVersion") and cleaned.get("kind"):
+    if isinstance(cleaned, dict) and all(_is_text(cleaned.get(field)) for field in ("apiVersion", "kind")):
         metadata = cleaned.get("metadata")
-        if isinstance(metadata, dict) and metadata.get("name"):
+        if isinstance(metadata, dict) and _is_text(metadata.get("name")):
             _check_shape(cleaned, file)
             return cleaned
     raise ManifestError(
-        f"{file} holds something that is no Kubernetes object: each document needs apiVersion, kind and metadata.name."
+        f"{where} holds something that is no Kubernetes object: each document needs apiVersion, kind and metadata.name."
     )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _check_shape(manifest: Manifest, file: Path) -> None:
@@ -143,6 +177,7 @@ def _check_shape(manifest: Manifest, file: Path) -> None:
     shapes: list[tuple[str, Any, type]] = [
         (f"metadata.{field}", manifest["metadata"].get(field), dict) for field in ("labels", "annotations")
     ]
+    shapes.append(("metadata.namespace", manifest["metadata"].get("namespace"), str))
     if service or makes_pods(manifest):
         shapes.append(("spec", spec, dict))
     if service and isinstance(spec, dict):
@@ -159,26 +194,25 @@ def _check_shape(manifest: Manifest, file: Path) -> None:
             )
 
 
-_SHAPES = {dict: "an object", list: "a list", int: "a whole number"}
+_SHAPES = {dict: "an object", list: "a list", int: "a whole number", str: "text"}
 
 
 def _pod_shapes(manifest: Manifest) -> Iterator[tuple[str, Any, type]]:
     if not makes_pods(manifest) or not isinstance(manifest.get("spec"), dict):
         return
-    steps = {"CronJob": ("jobTemplate", "spec", "template", "spec"), "Pod": ()}.get(
-        manifest["kind"], ("template", "spec")
-    )
-    found, path = manifest["spec"], "spec"
-    for step in steps:
-        found, path = found.get(step), f"{path}.{step}"
-        yield path, found, dict
+    found: Any = manifest
+    path: list[str] = []
+    for step in (*TEMPLATES[manifest["kind"]], "spec"):
+        found, path = found.get(step), [*path, step]
+        yield ".".join(path), found, dict
         if not isinstance(found, dict):
             return
+    spec = ".".join(path)
     for field in ("containers", "initContainers", "volumes", "imagePullSecrets"):
-        yield f"{path}.{field}", found.get(field), list
+        yield f"{spec}.{field}", found.get(field), list
         entries = found[field] if isinstance(found.get(field), list) else []
-        yield from ((f"{path}.{field}[]", entry, dict) for entry in entries)
-    yield f"{path}.securityContext", found.get("securityContext"), dict
+        yield from ((f"{spec}.{field}[]", entry, dict) for entry in entries)
+    yield f"{spec}.securityContext", found.get("securityContext"), dict
 
 
 def _placed(manifest: Manifest, namespace: str, file: Path) -> Manifest:

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+import workloads
 from components.charts import ChartSource, chart_source
-from components.images import canonical
 from mirror import rendering
 from mirror.images import of_objects
 from rehearsal.graph import Recording, Resource
@@ -84,9 +84,7 @@ def _without_images(values: Mapping[str, str], root: Path) -> dict[str, str]:
 
 def _spelled_out(image: str) -> str:
     """Return a reference with its registry, whatever tag and digest it has."""
-    rest = image.partition("@")
-    tag = rest[0].rpartition("/")[2].partition(":")
-    return "".join((canonical(image), *tag[1:], *rest[1:]))
+    return str(workloads.Image.parse(image))
 
 
 def _charts(config: StackConfig, recording: Recording, root: Path) -> tuple[Chart, ...]:

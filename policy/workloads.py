@@ -4,48 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import workloads
 from policy.model import Object, items, mapping, pick
+from workloads import INJECTED, Image
 
-_TEMPLATES: dict[str, tuple[str, ...]] = {
-    "Pod": (),
-    "CronJob": ("spec", "jobTemplate", "spec", "template"),
-    **dict.fromkeys(
-        ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job"), ("spec", "template")
-    ),
-}
-#: What a pod says in place of an image that istiod's webhook puts in.
-INJECTED = "auto"
-_DOCKER = "docker.io"
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image's reference in parts: `docker.io/library/kong`, `3.9.1`, `sha256:…`; what it does not have is empty."""
-
-    name: str
-    tag: str
-    digest: str
-
-    @classmethod
-    def parse(cls, reference: str) -> Image:
-        """Take a reference apart, with Docker's short forms spelled out."""
-        named, _, digest = reference.partition("@")
-        path, slash, last = named.rpartition("/")
-        short, _, tag = last.partition(":")
-        host, _, rest = f"{path}{slash}{short}".partition("/")
-        if not rest:
-            return cls(f"{_DOCKER}/library/{host}", tag, digest)
-        registry = "." in host or ":" in host or host == "localhost"
-        return cls(f"{host}/{rest}" if registry else f"{_DOCKER}/{host}/{rest}", tag, digest)
+__all__ = ["INJECTED", "Image", "containers", "images", "injection", "template"]
 
 
 def template(item: Object) -> Mapping[str, Any]:
     """Return the template of an object's pods, or nothing where it makes none."""
-    path = _TEMPLATES.get(item.kind)
-    return {} if path is None else mapping(pick(item.body, *path))
+    return workloads.template(item.body) or {}
 
 
 def containers(item: Object) -> list[Mapping[str, Any]]:

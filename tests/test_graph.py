@@ -911,7 +911,7 @@ def test_commands_run_again_when_what_they_wait_for_changes_and_only_then(plain:
     assert {name for name, before_ in commands.items() if inputs(changed, f"Command/{name}") != before_} == again
 
 
-COPIED = ["Pulumi.yaml", "__main__.py", "outputs.py", "versions.py"]
+COPIED = ["Pulumi.yaml", "__main__.py", "outputs.py", "versions.py", "workloads.py"]
 COPIED_FOLDERS = ["checks", "cluster", "components", "manifests", "rehearsal", "sandbox", "settings"]
 IN_A_COPY = """
 import json, sys

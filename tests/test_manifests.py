@@ -65,7 +65,7 @@ def test_a_list_may_stand_beside_documents(file: Path) -> None:
 
 
 def test_a_folders_yaml_files_are_read_by_name(tmp_path: Path) -> None:
-    for name, text in (("b.yaml", SHOP), ("a.yml", BLOG), ("c.json", "{"), ("README.md", "{")):
+    for name, text in (("b.yaml", SHOP), ("a.yml", BLOG), ("README.md", "{")):
         (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "below").mkdir()
     (tmp_path / "below/d.yaml").write_text(SHOP, encoding="utf-8")
@@ -78,7 +78,7 @@ def test_nulls_are_dropped_at_every_depth_and_nothing_else(file: Path) -> None:
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "shop", "namespace": "shop"},
-        "spec": {"ports": [{"port": 80}], "empty": "", "none": 0, False: False},
+        "spec": {"ports": [{"port": 80}], "empty": "", "none": 0, "false": False},
     }
 
 
@@ -138,17 +138,65 @@ def test_objects_of_one_name_and_several_kinds_are_fine(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line"),
+    ("text", "where", "why"),
     [
-        (f"{SHOP}---\nkind: [a\n", ", line 6"),
-        (f"{SHOP}\tb: c\n", ", line 4"),
-        ("a: b: c\n", ", line 1"),
-        (b"\xff\xfe\x00", ""),
-        (b"a: \x00", ""),
+        (
+            f"{SHOP}---\nkind: [a\n",
+            "document 2, line 6",
+            "while parsing a flow sequence, did not find expected ',' or ']'",
+        ),
+        (
+            f"{SHOP}\tb: c\n",
+            "document 1, line 4",
+            "while scanning for the next token, found character that cannot start any token",
+        ),
+        ("a: b: c\n", "document 1, line 1", "mapping values are not allowed in this context"),
+        (b"\xff\xfe\x00", "document 1, line 1", "it is not text in UTF-8"),
+        (b"a: b\n---\nc: \xff", "document 2, line 3", "it is not text in UTF-8"),
+        (b"a: \x00", "document 1, line 1", "control characters are not allowed: #x0000"),
+        (f"{SHOP}---\na: b\nc: '\x07'\n", "document 2, line 6", "control characters are not allowed: #x0007"),
+        ("a: *b\n", "document 1, line 1", "nothing has the anchor b"),
+        (
+            f"{SHOP}---\n{SHOP}spec:\n  a: 1\n  b: 2\n  a: 1\n",
+            "document 2, line 11",
+            'the key "a" is there already, in line 9',
+        ),
+        (f"{SHOP}spec: {{on: 1, true: 2}}\n", "document 1, line 4", 'the key "true" is there already, in line 4'),
+        (f"{SHOP}spec:\n  ? [a]\n  : b\n", "document 1, line 5", "a key is nothing, a list or an object"),
+        (f"{SHOP}spec: {{~: b}}\n", "document 1, line 4", "a key is nothing, a list or an object"),
+        (f"{SHOP}spec: .nan\n", "document 1, line 4", "JSON has no such number"),
+        (f"{SHOP}spec: !!int x\n", "document 1, line 4", '"x" is no int'),
+        (f"{SHOP}spec: &a {{b: *a}}\n", "document 1, line 4", "the value of the anchor a contains itself"),
+        (
+            "a: !!binary x\n",
+            "document 1, line 1",
+            "what is behind !!binary is not text in base64: write the base64 without it",
+        ),
+        ("<<: 5\n", "document 1, line 1", "only an object, or a list of objects, can be merged"),
+        ("[" * 5000, "document 1, line 1", "it is nested more than 100 levels deep"),
+        ('{"a":' * 5000, "document 1, line 1", "it is nested more than 100 levels deep"),
+        (
+            '{"a": 1}\n{"b": 2}\n\n{"c" 3}',
+            "document 3, line 4",
+            "while parsing a flow mapping, did not find expected ',' or '}'",
+        ),
+        ('{"a": {}}\n{"b": {"c": 1,\n"c": 2}}', "document 2, line 3", 'the key "c" is there already, in line 2'),
+        (
+            '{"a": "\\ud83d"}',
+            "document 1, line 1",
+            "while parsing a quoted scalar, found invalid Unicode character escape code",
+        ),
     ],
 )
-def test_what_is_not_yaml_is_refused_with_its_line(text: str | bytes, line: str, file: Path) -> None:
-    assert refused(file, text) == f"{file}{line} is not readable YAML: mend it, or name another file."
+def test_what_is_not_yaml_is_refused_with_its_place(text: str | bytes, where: str, why: str, file: Path) -> None:
+    assert refused(file, text) == f"{file}, {where} is not readable YAML ({why}): mend it, or name another file."
+
+
+def test_aliases_that_would_fill_the_memory_are_refused(file: Path) -> None:
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    for level in range(1, 9):
+        bomb += f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n"
+    assert "its aliases make it too large" in refused(file, f"{SHOP}{bomb}")
 
 
 def test_dates_and_times_are_text_as_for_kubectl(file: Path) -> None:
@@ -160,7 +208,7 @@ def test_dates_and_times_are_text_as_for_kubectl(file: Path) -> None:
         "day": "2020-01-01",
         "odd": "2001-99-99",
         "at": "12:30:45",
-        "n": "080",
+        "false": 80,
         "i": 10,
         "hex": 31,
         "f": 1.5,
@@ -217,7 +265,7 @@ def test_a_file_that_is_not_there_is_refused(file: Path) -> None:
 )
 def test_what_is_no_object_is_refused(text: str, file: Path) -> None:
     assert refused(file, f"{SHOP}---\n{text}\n") == (
-        f"{file} holds something that is no Kubernetes object: each document needs apiVersion, kind and metadata.name."
+        f"{file}, document 2, line 5 holds something that is no Kubernetes object: each document needs apiVersion, kind and metadata.name."
     )
 
 
@@ -230,7 +278,7 @@ def test_a_file_without_objects_is_refused(text: str, file: Path) -> None:
 
 
 def test_a_folder_without_objects_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "a.txt").write_text("{}", encoding="utf-8")
     assert refused(tmp_path) == f"{tmp_path} holds no Kubernetes object: give a YAML file, or a folder with some."
 
 
