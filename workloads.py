@@ -35,7 +35,7 @@ def template(manifest: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 @dataclass(frozen=True)
 class Image:
-    """An image's reference in parts: `docker.io/library/kong`, `3.9.1`, `sha256:…`; what it does not have is empty."""
+    """An image's reference in parts: `docker.io/library/kong`, `1.2`, `sha256:…`; what it does not have is empty."""
 
     name: str
     tag: str = ""

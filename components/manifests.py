@@ -167,52 +167,62 @@ def _checked(item: Any, file: Path, where: str) -> Manifest:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
+    return isinstance(value, str) and bool(value) and value.isprintable()
 
 
 def _check_shape(manifest: Manifest, file: Path) -> None:
     """Raise for what Kubernetes would refuse and the stack looks into: fields that are not of the kind they have to be."""
-    spec = manifest.get("spec")
-    service = manifest["kind"] == "Service"
-    shapes: list[tuple[str, Any, type]] = [
-        (f"metadata.{field}", manifest["metadata"].get(field), dict) for field in ("labels", "annotations")
-    ]
-    shapes.append(("metadata.namespace", manifest["metadata"].get("namespace"), str))
-    if service or makes_pods(manifest):
-        shapes.append(("spec", spec, dict))
-    if service and isinstance(spec, dict):
-        shapes += [("spec.selector", spec.get("selector"), dict), ("spec.ports", spec.get("ports"), list)]
-        ports = spec["ports"] if isinstance(spec.get("ports"), list) else []
-        shapes += [
-            ("spec.ports[].port", port.get("port", "") if isinstance(port, dict) else port, int) for port in ports
-        ]
-    shapes += _pod_shapes(manifest)
-    for field, value, kind in shapes:
-        if value is not None and not isinstance(value, kind):
-            raise ManifestError(
-                f"{file}: {field} of {manifest['kind']} {manifest['metadata']['name']} is not {_SHAPES[kind]}: mend the file."
-            )
+    misfit = next(_misfits(manifest, _shape(manifest["kind"]), ""), None) or _unnumbered(manifest)
+    if misfit:
+        field, kind = misfit
+        raise ManifestError(
+            f"{file}: {field} of {manifest['kind']} {manifest['metadata']['name']} is not {_KINDS[kind]}: mend the file."
+        )
 
 
-_SHAPES = {dict: "an object", list: "a list", int: "a whole number", str: "text"}
+_KINDS = {dict: "an object", list: "a list", int: "a whole number", str: "text"}
+_METADATA: dict[str, Any] = {"namespace": str, "labels": {}, "annotations": {}}
+_CONTEXT: dict[str, Any] = {"capabilities": {"add": [str], "drop": [str]}, "seccompProfile": {}}
+_CONTAINER: dict[str, Any] = {"image": str, "ports": [{}], "securityContext": _CONTEXT}
+_POD: dict[str, Any] = {
+    "containers": [_CONTAINER],
+    "initContainers": [_CONTAINER],
+    "volumes": [{"image": {"reference": str}}],
+    "imagePullSecrets": [{"name": str}],
+    "securityContext": _CONTEXT,
+}
 
 
-def _pod_shapes(manifest: Manifest) -> Iterator[tuple[str, Any, type]]:
-    if not makes_pods(manifest) or not isinstance(manifest.get("spec"), dict):
-        return
-    found: Any = manifest
-    path: list[str] = []
-    for step in (*TEMPLATES[manifest["kind"]], "spec"):
-        found, path = found.get(step), [*path, step]
-        yield ".".join(path), found, dict
-        if not isinstance(found, dict):
-            return
-    spec = ".".join(path)
-    for field in ("containers", "initContainers", "volumes", "imagePullSecrets"):
-        yield f"{spec}.{field}", found.get(field), list
-        entries = found[field] if isinstance(found.get(field), list) else []
-        yield from ((f"{spec}.{field}[]", entry, dict) for entry in entries)
-    yield f"{spec}.securityContext", found.get("securityContext"), dict
+def _shape(kind: str) -> dict[str, Any]:
+    """Return the fields of a kind that the stack looks into, each with the type that it has to be of."""
+    shape: dict[str, Any] = {}
+    if kind == "Service":
+        shape = {"spec": {"selector": {}, "ports": list}}
+    if kind in TEMPLATES:
+        shape = {"spec": _POD}
+        for step in reversed(TEMPLATES[kind]):
+            shape = {step: shape}
+    return {"metadata": _METADATA, **shape}
+
+
+def _misfits(value: Any, shape: Any, path: str) -> Iterator[tuple[str, type]]:
+    kind = shape if isinstance(shape, type) else type(shape)
+    fits = type(value) is kind
+    if not fits:
+        yield path, kind
+    elif isinstance(shape, dict):
+        for field in (field for field in shape if field in value):
+            yield from _misfits(value[field], shape[field], f"{path}.{field}".lstrip("."))
+    elif isinstance(shape, list):
+        for inner in value:
+            yield from _misfits(inner, shape[0], f"{path}[]")
+
+
+def _unnumbered(manifest: Manifest) -> tuple[str, type] | None:
+    """Return the one field that must be there, where it is not."""
+    ports = manifest.get("spec", {}).get("ports", []) if manifest["kind"] == "Service" else []
+    numbered = all(isinstance(port, dict) and type(port.get("port")) is int for port in ports)
+    return None if numbered else ("spec.ports[].port", int)
 
 
 def _placed(manifest: Manifest, namespace: str, file: Path) -> Manifest:
@@ -222,7 +232,7 @@ def _placed(manifest: Manifest, namespace: str, file: Path) -> Manifest:
     named = metadata.get("namespace", namespace)
     if named != namespace:
         raise ManifestError(
-            f"{file} puts {manifest['kind']} {metadata['name']} into the namespace {named}: the application's is "
+            f"{file} puts {manifest['kind']} {metadata['name']} into the namespace {' '.join(named.split())}: the application's is "
             f"{namespace}; take the namespace out of the file, or set the application's to {named}."
         )
     return {**manifest, "metadata": {**metadata, "namespace": namespace}}

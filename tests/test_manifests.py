@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import random
+import re
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +19,11 @@ import pulumi
 import pytest
 import yaml
 
-from components import manifests
+from components import manifests, pod_security, security
+from components.application import check_route
+from components.images import in_manifest
 from components.manifests import ManifestError
+from settings import Images, Security
 
 SHOP = "apiVersion: v1\nkind: Service\nmetadata: {name: shop}\n"
 BLOG = "apiVersion: v1\nkind: Service\nmetadata: {name: blog}\n"
@@ -109,6 +122,216 @@ def test_kinds_of_the_cluster_are_placed_nowhere(version: str, kind: str, file: 
 def test_the_applications_own_namespace_is_left_out_and_another_one_is_not(file: Path) -> None:
     spaces = "---\n".join(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n" for name in ("shop", "b"))
     assert names(read(file, f"{spaces}---\n{SHOP}")) == ["Namespace/b", "Service/shop"]
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as"),
+    [
+        # Keys become text.
+        ("9000: x", {"9000": "x"}),
+        ("on: x", {"true": "x"}),
+        ("yes: x", {"true": "x"}),
+        ("n: x", {"false": "x"}),
+        ("1.5: x", {"1.5": "x"}),
+        ("1.10: x", {"1.1": "x"}),
+        ("1e10: x", {"1e+10": "x"}),
+        ("3.14159265: x", {"3.1415927": "x"}),
+        ("0x10: x", {"16": "x"}),
+        ("2020-01-01: x", {"2020-01-01": "x"}),
+        ("'on': x", {"on": "x"}),
+        # Plain scalars.
+        ("a: =", {"a": "="}),
+        ("a: y", {"a": True}),
+        ("a: Off", {"a": False}),
+        ("a: 'y'", {"a": "y"}),
+        ("a: 2020-01-01", {"a": "2020-01-01"}),
+        ("a: 2001-99-99", {"a": "2001-99-99"}),
+        ("a: 2001-12-14t21:59:43.10-05:00", {"a": "2001-12-14t21:59:43.10-05:00"}),
+        ("a: 12:30:45", {"a": "12:30:45"}),
+        ("a: 0755", {"a": 493}),
+        ("a: 0o17", {"a": 15}),
+        ("a: 080", {"a": 80}),
+        ("a: 0b11", {"a": 3}),
+        ("a: -0x1F", {"a": -31}),
+        ("a: 1_000", {"a": 1000}),
+        ("a: +12", {"a": 12}),
+        ("a: 1.0", {"a": 1}),
+        ("a: 1e3", {"a": 1000}),
+        ("a: .5", {"a": 0.5}),
+        ("a: 1e400", {"a": "1e400"}),
+        ("a: 123e", {"a": "123e"}),
+        ("a: 1.2.3", {"a": "1.2.3"}),
+        ("a: 100m", {"a": "100m"}),
+        ("a: -", None),
+        ("a: 18446744073709551615", {"a": 18446744073709551615.0}),
+        # Tags.
+        ("a: !!binary aGVsbG8=", {"a": "hello"}),
+        ("a: !!str 5", {"a": "5"}),
+        ("a: !!int '5'", {"a": 5}),
+        ("a: !own 5", {"a": "5"}),
+        ("a: !own {b: c}", {"a": {"b": "c"}}),
+        # Anchors and merges, in the order that they are written in.
+        ("a: &x {k: 1}\nb: *x", {"a": {"k": 1}, "b": {"k": 1}}),
+        ("a: &x {k: 1, l: 2}\nb: {<<: *x, l: 3}", {"a": {"k": 1, "l": 2}, "b": {"k": 1, "l": 3}}),
+        ("a: &x {k: 1}\nb: {k: 3, <<: *x}", {"a": {"k": 1}, "b": {"k": 1}}),
+        ("a: &x {k: 1}\nb: &y {k: 2}\nc: {<<: [*x, *y]}", {"a": {"k": 1}, "b": {"k": 2}, "c": {"k": 1}}),
+        ("a: &x 1\nb: &x 2\nc: *x", {"a": 1, "b": 2, "c": 2}),
+        ("'<<': 5", {"<<": 5}),
+        # Spaces and marks.
+        ("a:\tb", {"a": "b"}),
+        ("a: b\t# c", {"a": "b"}),
+        ("a: |\n  ---\n  b", {"a": "---\nb\n"}),
+        ("a: |\r\n  b\r\n  c\r\nd: e", {"a": "b\nc\n", "d": "e"}),
+        ("a: b\n# the end", {"a": "b"}),
+    ],
+)
+def test_values_are_read_as_kubectl_reads_them(written: str, read_as: dict[str, Any] | None, file: Path) -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n" + re.sub("(?m)^", "  ", written) + "\n"
+    file.write_bytes(text.encode())
+    if read_as is None:
+        refused(file)
+    else:
+        assert shaped(manifests.read(file, "shop")[0]["data"]) == shaped(read_as)
+    if not shutil.which("kubectl"):
+        return
+    # kubectl's own word: `label --local` reads a file and prints it, without a cluster.
+    command = ["kubectl", "label", "--local", "--output=json", f"--filename={file}", "a=b", "--kubeconfig="]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) == (read_as is not None), done.stderr
+    if read_as is not None:
+        assert shaped(json.loads(done.stdout)["data"]) == shaped(read_as)
+
+
+def shaped(value: Any) -> Any:
+    """Tell 1 from True, and 1 from 1.0 where JSON does; a number too large for an integer is what a float holds of it."""
+    if isinstance(value, dict):
+        return {key: shaped(inner) for key, inner in value.items()}
+    return (
+        (type(value).__name__, value) if not isinstance(value, int) or abs(value) < 2**63 else ("float", float(value))
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(SHOP.encode("utf-8-sig"), id="byte order mark"),
+        pytest.param(SHOP.encode("utf-16"), id="PowerShell's UTF-16"),
+        pytest.param(SHOP.replace("\n", "\r\n").encode(), id="Windows line ends"),
+        pytest.param(f"%YAML 1.1\n---\n{SHOP}".encode(), id="directive"),
+        pytest.param(f"%YAML 1.2\n---\n{SHOP}...\n".encode(), id="directive and end"),
+        pytest.param(f"--- # first\n{SHOP}---\t\n# nothing\n---\n~\n".encode(), id="empty documents"),
+        pytest.param(b'\n {"apiVersion": "v1", "kind": "Service",\n "metadata": {"name": "shop"}}', id="JSON"),
+    ],
+)
+def test_a_file_is_read_in_every_spelling(content: bytes, file: Path) -> None:
+    file.write_bytes(content)
+    expected = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop", "namespace": "shop"}}
+    assert manifests.read(file, "shop") == [expected]
+
+
+def test_json_files_of_a_folder_are_read_as_well(tmp_path: Path) -> None:
+    of = [json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}, indent=1) for name in "abc"]
+    (tmp_path / "one.json").write_text(of[0], encoding="utf-8")
+    (tmp_path / "two.json").write_text(f"{of[1]}{of[2]}\n", encoding="utf-8")
+    (tmp_path / "shop.yaml").write_text(f"{of[0].replace('a', 'x', 0).replace('Pod', 'Service')}\n---\n{BLOG}")
+    assert names(manifests.read(tmp_path, "shop")) == ["Pod/a", "Service/a", "Service/blog", "Pod/b", "Pod/c"]
+
+
+def test_json_may_spell_characters_as_two_escapes(file: Path) -> None:
+    note = {"smile": "\U0001f600", "path": "\\ud83d\\ude00", "solidus": "a/b", "long": "x" * 5000}
+    item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": note}
+    assert "\\ud83d" in json.dumps(item)
+    assert read(file, json.dumps(item).replace("a/b", "a\\/b"))[0]["data"] == note
+
+
+def test_items_of_typed_and_nested_lists_are_taken_apart(file: Path) -> None:
+    text = """apiVersion: v1
+kind: List
+items:
+- apiVersion: rbac.authorization.k8s.io/v1
+  kind: RoleBindingList
+  metadata: {resourceVersion: "5"}
+  items:
+  - metadata: {name: one}
+    roleRef: {name: a}
+  - {apiVersion: rbac.authorization.k8s.io/v1beta1, kind: RoleBinding, metadata: {name: two}}
+- apiVersion: v1
+  kind: List
+  items: [{apiVersion: v1, kind: Pod, metadata: {name: three}}]
+---
+{apiVersion: v1, kind: PodList, items: [{metadata: {name: four}}]}
+"""
+    found = read(file, text)
+    assert names(found) == ["RoleBinding/one", "RoleBinding/two", "Pod/three", "Pod/four"]
+    assert [item["apiVersion"].rpartition("/")[2] for item in found] == ["v1", "v1beta1", "v1", "v1"]
+
+
+def test_a_large_file_is_read_in_seconds(file: Path) -> None:
+    text = "---\n".join(
+        f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a{index}}}\ndata:\n"
+        + "".join(f"  key{line}: {'value ' * 8}\n" for line in range(40))
+        for index in range(1000)
+    )
+    started = time.monotonic()
+    assert len(read(file, text)) == 1000
+    assert time.monotonic() - started < 20
+    assert len(text) > 2_000_000
+
+
+# --- kustomizations --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kustomization(tmp_path: Path) -> Path:
+    """Return a folder with a kustomization that renames a Service."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "service.yaml").write_text(SHOP, encoding="utf-8")
+    (folder / "kustomization.yaml").write_text("namePrefix: my-\nresources: [service.yaml]\n", encoding="utf-8")
+    return folder
+
+
+def programs(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> None:
+    """Have these programs on PATH, and no others."""
+    there = folder / "bin"
+    there.mkdir()
+    for name, script in scripts.items():
+        (there / name).write_text(f"#!/bin/sh\n{script}\n")
+        (there / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(there))
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl")
+@pytest.mark.parametrize("named", [".", "kustomization.yaml"])
+def test_a_kustomization_is_built(named: str, kustomization: Path) -> None:
+    assert names(manifests.read(kustomization / named, "shop")) == ["Service/my-shop"]
+    assert names(manifests.read(kustomization / "service.yaml", "shop")) == ["Service/shop"]
+
+
+@pytest.mark.parametrize(("program", "verb"), [("kubectl", "kustomize"), ("kustomize", "build")])
+def test_a_kustomization_is_built_by_what_is_there(
+    program: str, verb: str, kustomization: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = f"""[ "$*" = "{verb} {kustomization}" ] && echo '{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "a"}}}}'"""
+    programs(kustomization.parent, monkeypatch, **{program: script})
+    assert names(manifests.read(kustomization, "shop")) == ["Pod/a"]
+
+
+def test_a_kustomization_that_nothing_can_build_is_refused(
+    kustomization: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs(kustomization.parent, monkeypatch)
+    assert refused(kustomization) == (
+        f"{kustomization} has a kustomization, and neither kubectl nor kustomize is on PATH to build it: install one of "
+        "them (https://kubernetes.io/docs/tasks/tools/), or name a file with what `kubectl kustomize` prints."
+    )
+
+
+def test_a_kustomization_that_cannot_be_built_is_refused(kustomization: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs(kustomization.parent, monkeypatch, kubectl="printf 'error: no such\\nfile: a.yaml\\n' >&2; exit 1")
+    assert refused(kustomization) == (
+        f"{kustomization} has a kustomization that cannot be built (no such file: a.yaml): mend it."
+    )
 
 
 # --- refusing --------------------------------------------------------------------------------------------------------
@@ -394,3 +617,170 @@ def test_bookinfos_deployments_wait_for_their_accounts_alone() -> None:
     assert needed == {name: [f"ServiceAccount/bookinfo-{name.split('-')[0]}"] for name in needed}
     assert len(needed) == 6
     assert {object_["metadata"]["namespace"] for object_ in found} == {"bookinfo"}
+
+
+# --- whatever a file holds -------------------------------------------------------------------------------------------
+
+# One of everything that the stack looks into.
+FULL = """apiVersion: v1
+kind: List
+items:
+- apiVersion: batch/v1
+  kind: CronJob
+  metadata: {name: nightly, labels: {app: shop}, annotations: {a: b}}
+  spec:
+    jobTemplate:
+      spec:
+        template:
+          spec: &pod
+            securityContext: {seccompProfile: {type: RuntimeDefault}, runAsUser: 5}
+            imagePullSecrets: [{name: pull}]
+            volumes: [{name: a, configMap: {name: b}}, {name: c, image: {reference: d}}]
+            initContainers: [{name: first, image: e}]
+            containers:
+            - name: main
+              image: shop/web:1.2
+              ports: [{containerPort: 80, hostPort: 0}]
+              resources: {requests: {cpu: 100m}}
+              securityContext: {capabilities: {add: [NET_BIND_SERVICE], drop: [ALL]}, seccompProfile: {}}
+- {apiVersion: v1, kind: Pod, metadata: {name: one}, spec: *pod}
+- {apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {selector: {app: shop}, ports: [{port: 80, name: http}]}}
+- {apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: a.b.c}, spec: {group: b.c}}
+- {apiVersion: b.c/v1, kind: A, metadata: {name: a}}
+"""
+SCRAPS = [
+    *(
+        "---\n",
+        "...\n",
+        "\t",
+        "{",
+        "}",
+        "[",
+        "]",
+        "&a ",
+        "*a",
+        "*pod",
+        "<<: *pod",
+        "? ",
+        ": ",
+        "- ",
+        "|\n",
+        ">",
+        "'",
+        '"',
+        "#",
+    ),
+    *(
+        "%YAML 1.1\n",
+        "!!binary ",
+        "!!int ",
+        "!x ",
+        "\x00",
+        "\ufeff",
+        "\r\n",
+        "\u2028",
+        "\x85",
+        "\U0001f600",
+        "\\ud83d",
+        "~",
+    ),
+    *(".nan", "-.inf", "1e999", "0x", "9" * 30, "=", "5", "x", "[]", "{}", "true", "null", "12:30:45", "2020-01-01"),
+]
+
+
+def mutated(text: str, chance: random.Random) -> str | bytes:
+    """Change a text in a few places: characters, words and values go, come and change places."""
+    for _ in range(chance.randint(1, 6)):
+        at, length = chance.randrange(len(text)), chance.choice((0, 0, 1, 5, 60))
+        values = list(re.finditer(r"(?<=: )\S.*?(?=[,}\n])", text))
+        if values and chance.random() < 0.6:
+            at, end = chance.choice(values).span()
+            length = end - at
+        text = text[:at] + chance.choice([*SCRAPS, text[at : at + 40], ""]) + text[at + length :]
+        text = text or "x"
+    if chance.random() < 0.1:
+        return text.encode(chance.choice(("utf-16", "utf-8-sig")), "replace")
+    if chance.random() < 0.1:
+        raw = bytearray(text.encode())
+        raw[chance.randrange(len(raw))] = chance.randrange(256)
+        return bytes(raw)
+    return text
+
+
+VALUES: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    2.5,
+    "",
+    "x",
+    "a\nb",
+    "auto",
+    [],
+    ["x"],
+    [None],
+    [[]],
+    {},
+    {"": {}},
+    {"name": []},
+    [{"name": 5}],
+]
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every place in a value: what holds it, and its key."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield value, key
+        yield from places(inner)
+
+
+def misshapen(chance: random.Random) -> str:
+    """Put values into an object's fields that do not belong there."""
+    document = json.loads(json.dumps(yaml.safe_load(FULL)))
+    for _ in range(chance.randint(1, 2)):
+        holder, key = chance.choice(list(places(document)))
+        holder[key] = deepcopy(chance.choice(VALUES))
+    return str(chance.choice((json.dumps, yaml.safe_dump))(document))
+
+
+def outcome(file: Path) -> str:
+    """Do with a file what a stack does, and return what came of it."""
+    try:
+        found = manifests.read(file, "shop")
+    except ManifestError as error:
+        return str(error)
+    with suppress(ManifestError):
+        check_route(found, "shop", 80, "applications[0]")
+        security.check_selector(security.routed(found, "shop"), "applications[0]", Security(only_kong_calls=True))
+    with suppress(ManifestError):
+        pod_security.check(found, "applications[0]")
+    for one in found:
+        manifests.needed_by(one, found)
+        pod_security.hardened(in_manifest(one, Images(registry="own.example", pull_secrets=("a",))))
+    json.dumps(found, allow_nan=False).encode()
+    return "read"
+
+
+def fuzzed(chance: random.Random) -> bytes:
+    kind = chance.random()
+    if kind < 0.15:
+        return chance.randbytes(chance.randrange(200))
+    text = misshapen(chance) if kind < 0.6 else mutated(chance.choice((FULL, SHOP)), chance)
+    return text if isinstance(text, bytes) else text.encode()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_a_file_holds_is_deployed_or_refused_in_a_sentence(seed: int, file: Path) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    outcomes: Counter[str] = Counter()
+    for _ in range(750):
+        content = fuzzed(chance)
+        file.write_bytes(content)
+        try:
+            said = outcome(file)
+        except Exception as error:
+            raise AssertionError(content) from error
+        assert "\n" not in said, content
+        outcomes["read" if said == "read" else "refused"] += 1
+    assert min(outcomes["read"], outcomes["refused"]) > 50, outcomes
