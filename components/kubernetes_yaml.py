@@ -43,6 +43,7 @@ _MEANS: dict[str, Any] = {
 } | {"": None}
 _INTEGER = re.compile(r"[-+]?(0[bB][01]+|0[xX][\da-fA-F]+|0[oO]?[0-7]+|0|[1-9]\d{0,19})")
 _FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?")
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)_(?=\d)")
 _OCTAL = re.compile(r"([-+]?)0([0-7]+)")
 # An explicit tag -> the types that a value may then have.
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -258,7 +259,8 @@ def _resolved(text: str) -> Any:
         return _MEANS[text]
     if text[0] not in "+-.0123456789":
         return text
-    digits = text.replace("_", "")
+    # Behind a point Go's own rule holds: between digits only.
+    digits = _BETWEEN_DIGITS.sub("", text) if text[0] == "." else text.replace("_", "")
     if _INTEGER.fullmatch(digits):
         octal = _OCTAL.fullmatch(digits)
         number = int(octal[1] + octal[2], 8) if octal else int(digits, 0)
@@ -274,10 +276,10 @@ def _number_key(number: float) -> str:
     """Return a number as a key: a float as Go's strconv.FormatFloat(number, 'g', -1, 32) has it."""
     if isinstance(number, int):
         return str(number)
-    if not math.isfinite(number):
-        return {"inf": ".inf", "-inf": "-.inf"}.get(str(number), ".nan")
     single = ctypes.c_float(number).value
-    digits = next((d for d in range(6, 9) if ctypes.c_float(float(f"{number:.{d}g}")).value == single), 9)
-    if digits == 6:
-        return f"{number:g}"
-    return f"{number:.{digits - 1}e}" if abs(number) >= 1e6 else f"{number:.{digits}g}"
+    if not math.isfinite(single):
+        return {"inf": ".inf", "-inf": "-.inf"}.get(str(single), ".nan")
+    # The fewest digits that tell it from its neighbours.
+    digits = next((d for d in range(1, 9) if ctypes.c_float(float(f"{single:.{d}g}")).value == single), 9)
+    shortest = float(f"{single:.{digits}g}")
+    return f"{shortest:.{digits - 1}e}" if digits > 6 and abs(shortest) >= 1e6 else f"{shortest:.{max(digits, 6)}g}"
