@@ -53,6 +53,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
     "timestamp": (str,),
 }
+_NOT_YAML = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _SPACE = re.compile(r"\s*")
 _PAIR = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2})")
 
@@ -100,9 +101,14 @@ def _pieces(text: str) -> list[tuple[int, str]]:
         found.append((start, text[start:stop]))
         end = stop
     rest = text[end:]
-    # YAML knows no character of two escapes.
-    read_as_yaml = [(start, _PAIR.sub(lambda m: m[1] + json.loads(f'"{m[2]}"'), piece)) for start, piece in found]
-    return [*read_as_yaml, (end, rest)] if rest.strip() or not found else read_as_yaml
+    pieces = [(start, _json_as_yaml(piece)) for start, piece in found]
+    return [*pieces, (end, rest)] if rest.strip() or not found else pieces
+
+
+def _json_as_yaml(text: str) -> str:
+    """Return JSON without what YAML reads otherwise: characters of two escapes, and line ends that JSON does not know."""
+    text = _PAIR.sub(lambda pair: pair[1] + json.loads(f'"{pair[2]}"'), text)
+    return _NOT_YAML.sub(lambda character: f"\\u{ord(character[0]):04x}", text)
 
 
 class _Reader:

@@ -51,7 +51,7 @@ def read(path: Path, namespace: str) -> list[Manifest]:
     if any((folder / name).is_file() for name in _KUSTOMIZATIONS) and (path.is_dir() or folder != path):
         sources = [(folder, _kustomized(folder))]
     else:
-        files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES) if path.is_dir() else [path]
+        files = sorted(file for file in path.glob("*") if file.suffix in _SUFFIXES) if path.is_dir() else [path]
         sources = [(file, _content(file)) for file in files if file.is_file() or file == path]
     found = [_placed(item, namespace, file) for file, content in sources for item in _objects(content, file)]
     objects = [item for item in found if (item["kind"], item["metadata"]["name"]) != ("Namespace", namespace)]

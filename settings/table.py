@@ -58,7 +58,7 @@ MEANINGS: dict[str, str] = {
     "kong.values": _VALUES.format("kong"),
     "applications[].name": "In place of BookInfo, which is the default. Names its resources in the stack.",
     "applications[].namespace": "Its own, made by the stack.",
-    "applications[].manifests": "A YAML file, or a folder of them.",
+    "applications[].manifests": "A file of YAML or JSON, a folder of them, or one with a kustomization.",
     "applications[].route.service": "The Service that Kong sends the path to.",
     "applications[].route.port": "Of that Service.",
     "applications[].route.path": "What Kong sends there.",

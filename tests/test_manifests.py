@@ -237,11 +237,18 @@ def test_json_files_of_a_folder_are_read_as_well(tmp_path: Path) -> None:
     assert names(manifests.read(tmp_path, "shop")) == ["Pod/a", "Service/a", "Service/blog", "Pod/b", "Pod/c"]
 
 
-def test_json_may_spell_characters_as_two_escapes(file: Path) -> None:
-    note = {"smile": "\U0001f600", "path": "\\ud83d\\ude00", "solidus": "a/b", "long": "x" * 5000}
+def test_json_says_what_json_says(file: Path) -> None:
+    note = {
+        "smile": "\U0001f600",
+        "path": "\\ud83d\\ude00",
+        "solidus": "a/b",
+        "long": "x" * 5000,
+        "line": "a \u2028b\x85\x7f",
+    }
     item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": note}
     assert "\\ud83d" in json.dumps(item)
     assert read(file, json.dumps(item).replace("a/b", "a\\/b"))[0]["data"] == note
+    assert read(file, json.dumps(item, ensure_ascii=False, indent="\t"))[0]["data"] == note
 
 
 def test_items_of_typed_and_nested_lists_are_taken_apart(file: Path) -> None:
