@@ -158,7 +158,8 @@ def _checked(item: Any, file: Path, where: str) -> Manifest:
     cleaned = _without_nothing(item)
     if isinstance(cleaned, dict) and all(_is_text(cleaned.get(field)) for field in ("apiVersion", "kind")):
         metadata = cleaned.get("metadata")
-        if isinstance(metadata, dict) and _is_text(metadata.get("name")):
+        name = metadata.get("name") if isinstance(metadata, dict) else None
+        if _is_text(name) or (name and not isinstance(name, str)):
             _check_shape(cleaned, file)
             return cleaned
     raise ManifestError(
@@ -181,7 +182,7 @@ def _check_shape(manifest: Manifest, file: Path) -> None:
 
 
 _KINDS = {dict: "an object", list: "a list", int: "a whole number", str: "text"}
-_METADATA: dict[str, Any] = {"namespace": str, "labels": {}, "annotations": {}}
+_METADATA: dict[str, Any] = {"name": str, "namespace": str, "labels": {}, "annotations": {}}
 _CONTEXT: dict[str, Any] = {"capabilities": {"add": [str], "drop": [str]}, "seccompProfile": {}}
 _CONTAINER: dict[str, Any] = {"image": str, "ports": [{}], "securityContext": _CONTEXT}
 _POD: dict[str, Any] = {
@@ -229,10 +230,10 @@ def _placed(manifest: Manifest, namespace: str, file: Path) -> Manifest:
     metadata = manifest["metadata"]
     if manifest["kind"] in _CLUSTER_SCOPED:
         return manifest
-    named = metadata.get("namespace", namespace)
+    named = " ".join(metadata.get("namespace", namespace).split())
     if named != namespace:
         raise ManifestError(
-            f"{file} puts {manifest['kind']} {metadata['name']} into the namespace {' '.join(named.split())}: the application's is "
+            f"{file} puts {manifest['kind']} {metadata['name']} into the namespace {named}: the application's is "
             f"{namespace}; take the namespace out of the file, or set the application's to {named}."
         )
     return {**manifest, "metadata": {**metadata, "namespace": namespace}}

@@ -465,6 +465,26 @@ def test_fields_of_the_wrong_kind_are_named(text: str, field: str, file: Path) -
     assert said.endswith(": mend the file."), said
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("kind: Pod\nmetadata: {name: 2024}", "metadata.name of Pod 2024 is not text"),
+        ("kind: Pod\nmetadata: {name: a, namespace: 5}", "metadata.namespace of Pod a is not text"),
+        ("kind: Pod\nmetadata: {name: a}\nspec: {volumes: [~]}", "spec.volumes[] of Pod a is not an object"),
+        (
+            "kind: Pod\nmetadata: {name: a}\nspec: {containers: [{securityContext: {capabilities: {drop: ALL}}}]}",
+            "spec.containers[].securityContext.capabilities.drop of Pod a is not a list",
+        ),
+        (
+            "kind: Pod\nmetadata: {name: a}\nspec: {imagePullSecrets: [{name: [b]}]}",
+            "spec.imagePullSecrets[].name of Pod a is not text",
+        ),
+    ],
+)
+def test_what_the_stack_looks_into_has_to_have_its_shape(text: str, said: str, file: Path) -> None:
+    assert refused(file, f"apiVersion: v1\n{text}\n") == f"{file}: {said}: mend the file."
+
+
 def test_annotations_of_the_wrong_kind_are_named(file: Path) -> None:
     said = refused(file, "apiVersion: v1\nkind: Service\nmetadata: {name: a, annotations: hello}\n")
     assert said == f"{file}: metadata.annotations of Service a is not an object: mend the file."
