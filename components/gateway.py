@@ -18,6 +18,17 @@ from components.scheduling import spread
 from settings import ClientAddress, Images, Kong
 from versions import KONG_CONTROLLER, KONG_GATEWAY
 
+# Readiness is asked from the start and every second: with the chart's 5 s and 10 s Kong stays out of its Service for up
+# to 10 s after it could serve. It is taken out as late as by the chart, after 30 s; liveness is the chart's.
+#
+# The controller's own waits, CONTROLLER_INIT_CACHE_SYNC_DURATION (5 s) and CONTROLLER_PROXY_SYNC_SECONDS (3 s), stay.
+# It is Ready after its first push (internal/dataplane/synchronizer.go), and nothing looks whether all objects are in
+# that one: the two waits alone let its reconcilers, which start at the same moment, read them. Even an empty
+# configuration is pushed with a stub that makes the proxy Ready (internal/dataplane/deckgen/generate.go). With less, a
+# restarted Kong could be Ready without some of its routes and answer 404; and below 3 s between pushes the controller
+# warns of an inconsistent proxy. Who knows that the cluster is small may set `ingressController.env` in kong.values.
+_READINESS = {"initialDelaySeconds": 0, "periodSeconds": 1, "failureThreshold": 30}
+
 # The chart names its objects `<release>-kong…`; the Service is then the guide's `kong-istio-kong-proxy`.
 RELEASE = "kong-istio"
 
@@ -84,7 +95,9 @@ def kong_values(kong: Kong, images: Images) -> dict[str, Any]:
         "ingressController": {
             "image": {"tag": KONG_CONTROLLER},
             "admissionWebhook": {"enabled": kong.admission_webhook},
+            "readinessProbe": _READINESS,
         },
+        "readinessProbe": _READINESS,
         "env": {"database": "off"},
         "proxy": {"type": kong.service_type},
         "admin": {"enabled": False},

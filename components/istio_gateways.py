@@ -70,14 +70,16 @@ class IstioGateways(pulumi.ComponentResource):
             f"istio-{direction}gateway",
             args.chart,
             namespace,
-            gateway_values(direction, args.service_type, args.images),
+            gateway_values(direction, args.service_type, args.images, args.istio.gateway_values),
             pulumi.ResourceOptions(parent=self, depends_on=[*home, args.mesh_ready]),
             wait_seconds=args.istio.ready_timeout_seconds,
         )
 
 
-def gateway_values(direction: Direction, service_type: str, images: Images) -> dict[str, Any]:
-    """Return the values of the chart gateway."""
+def gateway_values(
+    direction: Direction, service_type: str, images: Images, further: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the values of the chart gateway; `further` ones, the same for both gateways, are laid over the stack's."""
     ports = [
         {"name": name, "port": port, "targetPort": port, "protocol": "TCP"} for name, port in _PORTS[direction].items()
     ]
@@ -88,4 +90,4 @@ def gateway_values(direction: Direction, service_type: str, images: Images) -> d
         # Whatever is said here takes the place of the chart's own, which lets a user other than root have port 80.
         "securityContext": {**POD, "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]},
     }
-    return merged(values, gateway_images(images))
+    return merged(merged(values, gateway_images(images)), further or {})

@@ -145,7 +145,7 @@ def cni_values(istio: Istio, images: Images) -> dict[str, Any]:
         # The chart's own requests, and the limit of memory that it lacks.
         "resources": {"requests": {"cpu": "100m", "memory": "100Mi"}, "limits": {"memory": "512Mi"}},
     }
-    return merged(values, cni_images(images))
+    return merged(merged(values, cni_images(images)), istio.cni_values)
 
 
 def peer_authentication(mtls: str) -> Mapping[str, Any]:

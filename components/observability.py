@@ -129,12 +129,20 @@ def prometheus_values(observability: Observability, images: Images) -> dict[str,
             # A rate needs two scrapes: with the chart's minute between them a graph would stay empty for long.
             "global": {"scrape_interval": "15s"},
             "readinessProbeInitialDelay": 0,
+            "readinessProbePeriodSeconds": 2,
+            "readinessProbeFailureThreshold": 8,
             # The chart says what user it runs as; these are what it lacks for Pod Security's level `restricted`.
             "securityContext": POD,
             "containerSecurityContext": CONTAINER,
             **({"resources": resources} if resources else {}),
         },
-        "configmapReload": {"prometheus": {"containerSecurityContext": CONTAINER}},
+        # Asked at once it does not listen yet, and the chart asks again after 10 s.
+        "configmapReload": {
+            "prometheus": {
+                "containerSecurityContext": CONTAINER,
+                "readinessProbe": {"periodSeconds": 2, "failureThreshold": 15},
+            }
+        },
     }
     return merged(merged(values, prometheus_images(images)), observability.prometheus.values)
 
@@ -163,6 +171,7 @@ def grafana_values(observability: Observability, images: Images, root: Path) -> 
         "testFramework": {"enabled": False},
         "podLabels": _NOT_INJECTED,
         "service": {"port": 3000},
+        "readinessProbe": {"periodSeconds": 2, "failureThreshold": 15},
         # The dashboards come with the chart's values: nothing has to be read from the cluster.
         "rbac": {"create": False},
         "admin": {"existingSecret": grafana.admin_secret or GRAFANA_KEY},
@@ -183,6 +192,11 @@ def kiali_values(observability: Observability, images: Images) -> dict[str, Any]
         "deployment": {
             "view_only_mode": kiali.view_only,
             "pod_labels": _NOT_INJECTED,
+            # The chart first asks after 30 s. It may take as long as with the chart's probes: 90 s.
+            "probes": {
+                "startup": {"initial_delay_seconds": 0, "period_seconds": 1, "failure_threshold": 90},
+                "readiness": {"initial_delay_seconds": 0, "period_seconds": 5},
+            },
             # The chart's own lets in everybody, and so would undo the stack's.
             "network_policy": {"enabled": False},
         },

@@ -41,6 +41,8 @@ class Istio:
     ready_timeout_seconds: int = field(default=300, metadata=_SECONDS)
     base_values: dict[str, Any] = field(default_factory=dict)
     istiod_values: dict[str, Any] = field(default_factory=dict)
+    cni_values: dict[str, Any] = field(default_factory=dict)
+    gateway_values: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,8 @@ MEANINGS: dict[str, str] = {
     "istio.readyTimeoutSeconds": _READY.format("istiod"),
     "istio.baseValues": _VALUES.format("base"),
     "istio.istiodValues": _VALUES.format("istiod"),
+    "istio.cniValues": _VALUES.format("cni"),
+    "istio.gatewayValues": _VALUES.format("gateway, for both gateways"),
     "kong.serviceType": "How Kong's proxy is reached.",
     "kong.nodePort": "A fixed port, 30000 to 32767, for `NodePort`; 0 to have one given.",
     "kong.replicas": "Of Kong. Several are spread, and a disruption budget keeps one; the limit then has to count in redis.",

@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pytest
 import yaml
@@ -20,7 +20,7 @@ from charts import STAND_INS, documents, pick, reference
 from components.charts import merged
 from components.gateway import kong_values
 from components.images import KONG, OF_CHARTS
-from components.istio_gateways import gateway_values
+from components.istio_gateways import Direction, gateway_values
 from components.mesh import base_values, cni_values, istiod_values
 from components.observability import grafana_values, kiali_values, prometheus_values
 from sandbox import tools
@@ -43,6 +43,8 @@ INTERNAL = "_internal_defaults_do_not_set"
 
 SIZE = {"requests": {"cpu": "321m", "memory": "654Mi"}}
 CONTROLLER_SIZE = {"limits": {"memory": "987Mi"}}
+# Where k3s has its network plug-ins.
+K3S = {"cniConfDir": "/var/lib/rancher/k3s/agent/etc/cni/net.d", "cniBinDir": "/var/lib/rancher/k3s/data/cni"}
 TRUSTED = ("198.51.100.0/24", "2001:db8::/32")
 BELIEVING: tuple[Literal["proxyProtocol", "forwardedFor"], ...] = ("proxyProtocol", "forwardedFor")
 
@@ -64,6 +66,7 @@ def cases(dashboards: Path) -> dict[str, tuple[str, Values]]:
         "several": Istio(profile="", replicas=3, resources=SIZE),
     }
     istio["node agent"] = Istio(cni=True)
+    istio["folders"] = Istio(cni=True, cni_values=K3S)
     platform: dict[str, Istio] = {"platform": Istio(cni=True, istiod_values={"global": {"platform": "minikube"}})}
     kong: dict[str, Kong] = {
         "defaults": Kong(),
@@ -145,6 +148,7 @@ _FILES = "a map of files"
 _POD = "the pods carry the map as it is"
 _ENV = "a map of Kong's own settings"
 _SIZES = "a map of whatever Kubernetes may give a container"
+_PROBE = "the container carries the probe as it is"
 _KIALI = "the chart hands all of it to Kiali, as its configuration"
 # Values of security contexts that mean something else than ours, so that they stand out in what is rendered.
 _CONTAINER: list[tuple[Steps, Any, str]] = [
@@ -256,6 +260,18 @@ ALLOWED = [
             ("kong", ("resources", "requests"), "several", "cpu: 321m"),
             ("kong", ("ingressController", "resources", "limits"), "several", "memory: 987Mi"),
             ("prometheus", ("server", "resources", "requests"), "kept", "cpu: 321m"),
+        )
+    ),
+    *(
+        Allowed(chart=chart, path=path, reason=_PROBE, case=f"{chart}: defaults", marker=marker)
+        for chart, path, marker in (
+            ("grafana", ("readinessProbe", "periodSeconds"), "periodSeconds: 2"),
+            ("grafana", ("readinessProbe", "failureThreshold"), "failureThreshold: 15"),
+            (
+                "prometheus",
+                ("configmapReload", "prometheus", "readinessProbe", "failureThreshold"),
+                "failureThreshold: 15",
+            ),
         )
     ),
     Allowed(
@@ -766,6 +782,79 @@ def test_further_values_are_laid_over_the_stacks() -> None:
     prometheus = prometheus_values(Observability(prometheus=Prometheus(values=own)), Images())
     assert prometheus["server"]["podLabels"] == {"sidecar.istio.io/inject": "false", "team": "a"}
     assert prometheus_values(Observability(), Images())["server"]["podLabels"] == {"sidecar.istio.io/inject": "false"}
+
+
+def test_further_values_of_the_node_agent_and_the_gateways_are_laid_over_the_stacks() -> None:
+    plain = cni_values(Istio(cni=True), Images(registry=MIRROR))
+    own: Values = {**K3S, "resources": {"limits": {"memory": "1Gi"}}}
+    assert cni_values(Istio(cni=True, cni_values=own), Images(registry=MIRROR)) == merged(plain, own)
+    both: Values = {"service": {"loadBalancerClass": "inside"}, "autoscaling": {"enabled": True}}
+    for direction in get_args(Direction):
+        gateway = gateway_values(direction, "LoadBalancer", Images(), both)
+        assert gateway == merged(gateway_values(direction, "LoadBalancer", Images()), both)
+
+
+def test_the_node_agent_finds_the_plug_ins_of_other_nodes(given: dict[str, tuple[str, Values]], render: Render) -> None:
+    for case in ("defaults", "folders"):
+        agent = rendered_object(render(*given[f"cni: {case}"]), "DaemonSet", "istio-cni-node")["spec"]["template"]
+        mounted = {volume["hostPath"]["path"] for volume in agent["spec"]["volumes"] if "hostPath" in volume}
+        assert (set(K3S.values()) <= mounted) == (case == "folders")
+
+
+# --- Probes ----------------------------------------------------------------------------------------------------------
+
+# Case, Deployment, container -> probe that lets traffic in, and the seconds after which a chart's own gives up.
+PROBES = [
+    ("kong: NodePort", "kong-istio-kong", "proxy", "readinessProbe", 30),
+    ("kong: NodePort", "kong-istio-kong", "ingress-controller", "readinessProbe", 30),
+    ("prometheus: defaults", "prometheus", "prometheus-server", "readinessProbe", 15),
+    ("prometheus: defaults", "prometheus", "prometheus-server-configmap-reload", "readinessProbe", 30),
+    ("grafana: defaults", "grafana", "grafana", "readinessProbe", 30),
+    ("kiali-server: defaults", "kiali", "kiali", "startupProbe", 90),
+]
+
+
+@pytest.mark.parametrize(("case", "deployment", "container", "probe", "patience"), PROBES)
+def test_whoever_is_ready_is_found_so_within_two_seconds_and_is_given_up_as_late_as_by_the_chart(
+    case: str,
+    deployment: str,
+    container: str,
+    probe: str,
+    patience: int,
+    given: dict[str, tuple[str, Values]],
+    render: Render,
+) -> None:
+    spec = rendered_object(render(*given[case]), "Deployment", deployment)["spec"]["template"]["spec"]
+    asked = pick(spec, "containers", container, probe)
+    assert asked.get("initialDelaySeconds", 0) == 0
+    assert asked["periodSeconds"] <= 2
+    assert asked["periodSeconds"] * asked["failureThreshold"] >= patience
+
+
+@pytest.mark.parametrize(("chart", "where"), [("kong", ()), ("kong", ("ingressController",)), ("grafana", ())])
+@pytest.mark.parametrize("real", [True, False], ids=["real", "stand-in"])
+def test_what_is_asked_and_who_is_killed_is_the_charts(chart: str, where: Steps, real: bool) -> None:
+    values: Values = {"kong": kong_values(Kong(), Images()), "grafana": grafana_values(Observability(), Images(), ROOT)}
+    before, ours = at(defaults(chart, real=real), where), at(values[chart], where)
+    assert "httpGet" in before["readinessProbe"]
+    assert not ours["readinessProbe"].keys() - {"initialDelaySeconds", "periodSeconds", "failureThreshold"}
+    assert "livenessProbe" not in ours
+    assert "lifecycle" not in ours
+
+
+def test_further_values_win_over_the_probes() -> None:
+    own: Values = {"readinessProbe": {"periodSeconds": 7}}
+    kong = kong_values(Kong(values={**own, "ingressController": own}), Images())
+    for probe in (kong["readinessProbe"], kong["ingressController"]["readinessProbe"]):
+        assert (probe["periodSeconds"], probe["initialDelaySeconds"]) == (7, 0)
+    kiali = kiali_values(
+        Observability(kiali=Kiali(values={"deployment": {"probes": {"startup": {"failure_threshold": 9}}}})), Images()
+    )
+    assert kiali["deployment"]["probes"]["startup"] == {
+        "initial_delay_seconds": 0,
+        "period_seconds": 1,
+        "failure_threshold": 9,
+    }
 
 
 # --- Versions --------------------------------------------------------------------------------------------------------

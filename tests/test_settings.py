@@ -58,6 +58,8 @@ FULL: dict[str, Any] = {
         "readyTimeoutSeconds": 10,
         "baseValues": {"a": {"b": 1}},
         "istiodValues": {"c": [1]},
+        "cniValues": {"f": "/g"},
+        "gatewayValues": {"h": True},
     },
     "kong": {
         "serviceType": "NodePort",
