@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from checks import http, portforward
+from checks import portforward
 from checks.model import Failed
 from checks.target import Target
+from cluster import http
 from cluster.gateway_ready import NAMESPACE as KONG_NAMESPACE
-from cluster.gateway_ready import PORT_NAME, SERVICE, balancer_address, node_address
+from cluster.gateway_ready import SERVICE, bracketed, outside
 from cluster.kubectl import Kubectl, KubectlError
 
 T = TypeVar("T")
@@ -47,9 +48,9 @@ def proxy(target: Target) -> Iterator[Way]:
     if target.proxy_url:
         yield Way(target.proxy_url.rstrip("/"), target.proxy_url)
         return
-    direct = _direct(target)
+    direct = ask(target, lambda kubectl: outside(kubectl, target.service_type))
     if direct and http.reachable(*direct):
-        url = f"http://{_bracketed(direct[0])}:{direct[1]}"
+        url = f"http://{bracketed(direct[0])}:{direct[1]}"
         yield Way(url, f"{url} ({target.service_type})")
         return
     missed = f", as {direct[0]}:{direct[1]} accepts no connection from here" if direct else ""
@@ -66,27 +67,3 @@ def dashboard(target: Target, name: str) -> Iterator[str]:
         return
     with portforward.open_port(target, DASHBOARDS_NAMESPACE, f"service/{name}", PORTS[name]) as url:
         yield url.rstrip("/")
-
-
-def _direct(target: Target) -> tuple[str, int] | None:
-    """Return host and port of Kong where its Service has any outside the cluster."""
-    if target.service_type == "ClusterIP":
-        return None
-    service = ask(target, lambda kubectl: kubectl.get("service", SERVICE, f"--namespace={KONG_NAMESPACE}"))
-    if not service:
-        return None
-    if target.service_type == "NodePort":
-        host, port = node_address(ask(target, lambda kubectl: kubectl.list("nodes"))), _port(service, "nodePort")
-    else:
-        host, port = balancer_address(service), _port(service, "port")
-    return (host, port) if host and port else None
-
-
-def _port(service: dict[str, Any], field: str) -> int:
-    ports = service["spec"].get("ports") or [{}]
-    named = [port for port in ports if port.get("name") == PORT_NAME]
-    return int((named or ports)[0].get(field, 0))
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from checks import access, http, kiali
+from checks import access, kiali
 from checks.access import DASHBOARDS_NAMESPACE, PORTS
-from checks.http import Answer, NoAnswer
 from checks.model import Check, Failed, NotChecked, eventually
 from checks.target import Target
+from cluster import http
+from cluster.http import Answer, NoAnswer
 
 _HEALTH = {"prometheus": "/-/ready", "grafana": "/api/health", "kiali": f"{kiali.ROOT}/healthz"}
 _SECONDS = 60

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from checks import access, http, model
+from checks import access, model
 from checks.access import Way
-from checks.http import Answer, NoAnswer
 from checks.model import Failed, NotChecked
 from checks.target import RoutedApplication, Target
+from cluster import http
 from cluster.gateway_ready import DEPLOYMENT, NAMESPACE
+from cluster.http import Answer, NoAnswer
 
 # The longest that a request waits for a limit to lift: one calendar minute, and the counter's lag.
 _PATIENCE = 65

@@ -8,10 +8,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from checks import access, kiali, traffic
-from checks.http import NoAnswer
 from checks.model import Check, Failed, NotChecked
 from checks.target import RoutedApplication, Target
 from cluster.gateway_ready import DEPLOYMENT, NAMESPACE
+from cluster.http import NoAnswer
 
 _DURATION = "120s"
 _STRAYS = ("unknown", "PassthroughCluster")

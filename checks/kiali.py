@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from checks import access, http
+from checks import access
 from checks.access import DASHBOARDS_NAMESPACE
-from checks.http import NoAnswer
 from checks.model import Failed
 from checks.target import Target
+from cluster import http
+from cluster.http import NoAnswer
 
 ROOT = "/kiali"
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from checks import access, gateway
 from checks.model import Check, Failed, eventually
 from checks.target import RoutedApplication, Target
+from cluster.events import FAILURES, NEVER, SUCCESS, when
 from cluster.gateway_ready import NAMESPACE, balancer_address
 from settings.model import WINDOWS
 
 Object = dict[str, Any]
 
 _PLUGINS = "konghq.com/plugins"
-_SUCCESS = "KongConfigurationSucceeded"
-_FAILURES = ("KongConfigurationApplyFailed", "KongConfigurationTranslationFailed")
-_NEVER = datetime.min.replace(tzinfo=UTC)
 _SECONDS = 60
 
 
@@ -118,26 +115,19 @@ def judge_events(events: Iterable[Object], target: Target, application: RoutedAp
     newest: dict[str, Object] = {}
     for event in sorted(events, key=when):
         newest[event.get("reason", "")] = event
-    success = when(newest[_SUCCESS]) if _SUCCESS in newest else _NEVER
+    success = when(newest[SUCCESS]) if SUCCESS in newest else NEVER
     # Also one of the same second: where one object cannot be translated, the rest is taken over right behind it.
-    failures = [newest[reason] for reason in _FAILURES if reason in newest and when(newest[reason]) >= success]
+    failures = [newest[reason] for reason in FAILURES if reason in newest and when(newest[reason]) >= success]
     if not failures:
         return "no event of a refused configuration"
     last = failures[-1]
     about = last.get("involvedObject") or {}
     raise Failed(
-        f"no event {' or '.join(_FAILURES)} since the last {_SUCCESS}",
+        f"no event {' or '.join(FAILURES)} since the last {SUCCESS}",
         f"{last['reason']} of {about.get('kind', '')} {about.get('name', '')}: {last.get('message', '')}",
         cause="an object that Kong cannot use; the event names it",
         look=target.command("--namespace", application.namespace, "get", "events", "--sort-by=.lastTimestamp"),
     )
-
-
-def when(event: Object) -> datetime:
-    """Return when an event was seen last; the API has three places for that."""
-    series = event.get("series") or {}
-    stamp = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
-    return datetime.fromisoformat(stamp).replace(microsecond=0) if stamp else _NEVER
 
 
 def said(limits: Mapping[str, int]) -> str:

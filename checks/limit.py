@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from checks import access, gateway
 from checks.access import Way
-from checks.http import Answer, NoAnswer
 from checks.model import Check, Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
+from cluster.http import Answer, NoAnswer
 from settings.model import WINDOWS
 
 _MOST_REQUESTS = 300

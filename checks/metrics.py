@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from checks import access, http, traffic
-from checks.http import Answer, NoAnswer
+from checks import access, traffic
 from checks.model import Check, Failed, NotChecked
 from checks.target import RoutedApplication, Target
+from cluster import http
 from cluster.gateway_ready import DEPLOYMENT, NAMESPACE
+from cluster.http import Answer, NoAnswer
 
 # A rate needs two scrapes, 15 s apart; older traffic is out of sight before the check gives up.
 _RANGE = "2m"

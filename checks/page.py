@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from checks import gateway, http
+from checks import gateway
 from checks.access import Way
-from checks.http import Answer, NoAnswer
 from checks.model import Check, Failed, NotChecked
 from checks.target import RoutedApplication, Target
+from cluster import http
+from cluster.http import Answer, NoAnswer
 from settings.model import WINDOWS
 
 _TITLE = "<title>Simple Bookstore App</title>"

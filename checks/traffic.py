@@ -10,9 +10,9 @@ from typing import TextIO
 
 from checks import access, gateway
 from checks.access import Way
-from checks.http import Answer, NoAnswer
 from checks.model import Check, Failed, NotChecked
 from checks.target import RoutedApplication, Target
+from cluster.http import Answer, NoAnswer
 from display.console import requests_bar
 
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "month": 2_592_000, "year": 31_536_000}

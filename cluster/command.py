@@ -47,8 +47,8 @@ def run(command: Callable[[], None]) -> None:
         sys.exit(str(error))
 
 
-def poll(look: Callable[[], T | None], seconds: float) -> T | None:
-    """Return what `look` finds, as soon as it does, or None after that many seconds.
+def poll(look: Callable[[], T | None], seconds: float, *, pause: float = _POLL_SECONDS) -> T | None:
+    """Return what `look` finds, as soon as it does, or None after that many seconds; `pause` is between two looks.
 
     An API server may fail to answer once in a while: its failure is raised when it lasts.
     """
@@ -67,4 +67,4 @@ def poll(look: Callable[[], T | None], seconds: float) -> T | None:
         else:
             if found is not None or over:
                 return found
-        time.sleep(_POLL_SECONDS)
+        time.sleep(pause)

@@ -40,14 +40,19 @@ def is_available(deployment: dict[str, Any]) -> bool:
     return bool(rolled_out and min(counts) >= wanted)
 
 
+def pods(kubectl: Kubectl, deployment: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the pods that a Deployment selects."""
+    labels = deployment["spec"]["selector"]["matchLabels"]
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    return kubectl.list("pods", f"--namespace={deployment['metadata']['namespace']}", f"--selector={selector}")
+
+
 def trouble(kubectl: Kubectl, namespace: str, name: str) -> str:
     """Return what keeps a Deployment from being available, as ` (…)`; empty where nothing is known."""
     deployment = kubectl.get("deployment", name, f"--namespace={namespace}")
     if not deployment:
         return " (there is no such Deployment)"
-    labels = deployment["spec"]["selector"]["matchLabels"]
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    for pod in kubectl.list("pods", f"--namespace={namespace}", f"--selector={selector}"):
+    for pod in pods(kubectl, deployment):
         if why := _pod_trouble(pod):
             return f" ({' '.join(why.split())})"
     for condition in (deployment.get("status") or {}).get("conditions") or []:

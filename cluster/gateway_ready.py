@@ -22,7 +22,7 @@ def main() -> None:
     kubectl = command.kubectl(options)
     images = deployments.wait(kubectl, NAMESPACE, DEPLOYMENT, options.timeout)
     address, port = _address(kubectl, options.type, options.address_timeout)
-    url = f"http://{_bracketed(address)}{'' if port == 80 else f':{port}'}" if address else ""
+    url = f"http://{bracketed(address)}{'' if port == 80 else f':{port}'}" if address else ""
     versions = {
         "kong": deployments.version_of(images.get("proxy", "")),
         "controller": deployments.version_of(images.get("ingress-controller", "")),
@@ -74,6 +74,18 @@ def _check_type(service: dict[str, Any] | None) -> None:
         )
 
 
+def outside(kubectl: Kubectl, kind: str) -> tuple[str, int] | None:
+    """Return host and port of Kong's proxy where its Service, of that type, has any outside the cluster."""
+    service = kubectl.get("service", SERVICE, f"--namespace={NAMESPACE}") if kind != "ClusterIP" else None
+    if not service:
+        return None
+    if kind == "NodePort":
+        host, port = node_address(kubectl.list("nodes")), _port(service, "nodePort")
+    else:
+        host, port = balancer_address(service), _port(service, "port")
+    return (host, port) if host and port else None
+
+
 def balancer_address(service: dict[str, Any]) -> str:
     """Return the IP or host name that a load balancer gave a Service, or nothing."""
     entries = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
@@ -95,12 +107,13 @@ def node_address(nodes: list[dict[str, Any]]) -> str:
 
 
 def _port(service: dict[str, Any], field: str) -> int:
-    ports = service["spec"]["ports"]
+    ports = service["spec"].get("ports") or [{}]
     named = [port for port in ports if port.get("name") == PORT_NAME]
-    return int((named or ports)[0][field])
+    return int((named or ports)[0].get(field, 0))
 
 
-def _bracketed(address: str) -> str:
+def bracketed(address: str) -> str:
+    """Return an address as it stands in a URL."""
     return f"[{address}]" if ":" in address else address
 
 

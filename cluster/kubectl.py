@@ -26,10 +26,7 @@ class Kubectl:
 
     def run(self, *arguments: str, stdin: str | None = None) -> str:
         """Return what `kubectl <arguments>` prints. Raises `KubectlError`."""
-        program = shutil.which("kubectl")
-        if not program:
-            raise NoKubectlError("kubectl is not on PATH: install it (https://kubernetes.io/docs/tasks/tools/).")
-        command = [program, *self._arguments, "--request-timeout=10s", *arguments]
+        command = self.command("--request-timeout=10s", *arguments)
         given: dict[str, Any] = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=self._timeout, check=False, **given)
@@ -38,6 +35,13 @@ class Kubectl:
         if done.returncode:
             raise KubectlError(_last_line(done.stderr) or f"kubectl {arguments[0]} failed.")
         return str(done.stdout)
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command of `kubectl <arguments>` on this cluster. Raises `NoKubectlError`."""
+        program = shutil.which("kubectl")
+        if not program:
+            raise NoKubectlError("kubectl is not on PATH: install it (https://kubernetes.io/docs/tasks/tools/).")
+        return [program, *self._arguments, *arguments]
 
     def get_raw(self, path: str) -> Any:
         """Return the JSON that the API server answers for a path."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from stack import Object, Stack, wait_for
 
+import cluster.portforward
 from checks import control_plane, injection, kong, portforward
 from checks.model import Check, Failed, Outcome, Result, perform
 from checks.target import RoutedApplication, Target
@@ -298,7 +299,7 @@ def test_a_port_forward_that_does_not_open_says_why(
     fake_kubectl: Any, monkeypatch: pytest.MonkeyPatch, body: str, seen: str
 ) -> None:
     folder = fake_kubectl(body)
-    monkeypatch.setattr(portforward, "_READY_SECONDS", 0.4)
+    monkeypatch.setattr(cluster.portforward, "_READY_SECONDS", 0.4)
     with (
         pytest.raises(Failed) as failure,
         portforward.open_port(TARGET, "istio-system", "deployment/istiod", 15010),

@@ -18,10 +18,11 @@ from fakes.clock import START
 from fakes.server import FakeServer, Reply, Request
 from fakes.world import MUTANTS, Mutant, World
 
-from checks import access, http, portforward, probe, traffic
-from checks.http import NoAnswer
+from checks import access, portforward, probe, traffic
 from checks.model import Check, Failed, Outcome, Result, perform
 from checks.target import Target
+from cluster import http
+from cluster.http import NoAnswer
 
 CHECKS = {check.number: check for check in table.CHECKS}
 

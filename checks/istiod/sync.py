@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from checks import access, http, portforward
+from checks import access, portforward
 from checks.model import Check, Failed, NotChecked, eventually
 from checks.target import Target
+from cluster import http
 from cluster.mesh_ready import NAMESPACE
 
 Object = dict[str, Any]

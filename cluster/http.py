@@ -1,6 +1,6 @@
 """A small HTTP client: what came back, or one sentence about why nothing did.
 
-It follows no redirect and no proxy of the environment: a check has to see what the asked server itself says.
+It follows no redirect and no proxy of the environment: who asks has to see what the asked server itself says.
 """
 
 from __future__ import annotations

@@ -1,0 +1,22 @@
+"""What Kong's controller says of itself: events on its pod, and on the objects that it refuses.
+
+It writes no status that a KongPlugin is in force. It reports each push, every 3 s, but Kubernetes' own client drops what
+goes beyond 25 events of one program about one object and lets through one more every 5 minutes
+(k8s.io/client-go/tools/record/events_cache.go): from some 75 s after its start, a push may have no event.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+SUCCESS = "KongConfigurationSucceeded"
+FAILURES = ("KongConfigurationApplyFailed", "KongConfigurationTranslationFailed")
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def when(event: dict[str, Any]) -> datetime:
+    """Return when an event was seen last; the API has three places for that."""
+    series = event.get("series") or {}
+    stamp = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
+    return datetime.fromisoformat(stamp).replace(microsecond=0) if stamp else NEVER
