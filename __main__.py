@@ -129,6 +129,8 @@ for app in chosen.applications:
             route=app.route,
             limit=chosen.limit_of(app),
             through_mesh=through_mesh,
+            access=cluster,
+            kong=chosen.kong,
             gateway_ready=gateway.ready,
             service=application.service,
         ),

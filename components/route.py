@@ -9,8 +9,11 @@ from typing import Any
 
 import pulumi
 
+from cluster.access import Access
+from components import commands
 from components.objects import SKIP_AWAIT, KubernetesObject
-from settings import RateLimit, Redis, Route
+from settings import Kong, RateLimit, Redis, Route
+from settings.model import WINDOWS
 
 PLUGIN = "rate-limit"
 REDIS_SECRET = "rate-limit-redis"  # noqa: S105 -- the Secret's name
@@ -21,13 +24,15 @@ _PASSWORD_KEY = "password"  # noqa: S105 -- a key in that Secret
 class RateLimitedRouteArgs:
     """`route`: what Kong sends where. `limit`: the plugin's fields. `through_mesh`: as for the application.
 
-    `gateway_ready`: there, Kong's kinds are defined and checked. `service`: the routed Service. `home`: the namespace.
+    `kong`: the settings of the gateway, which say how it is asked. `gateway_ready`: there, Kong's kinds are defined and checked. `service`: the routed Service. `home`: the namespace.
     """
 
     namespace: str
     route: Route
     limit: RateLimit
     through_mesh: bool
+    access: Access
+    kong: Kong
     gateway_ready: pulumi.Resource
     service: pulumi.Resource
 
@@ -37,7 +42,11 @@ class RateLimitedRoute(pulumi.ComponentResource):
 
     Creates: KongPlugin `rate-limit`; Ingress named as its Service, annotated with the plugin from the start, so that
     the route is never open without its limit; with a redis password, unless that is in a Secret which exists, also the
-    Secret `rate-limit-redis`.
+    Secret `rate-limit-redis`; Command `<name>-ready` (`python -m cluster.route_ready`), which waits until Kong serves the
+    route with this limit, and runs again when one of the two changes.
+    Attributes: `ready`, to depend on where the route is asked for.
+    Raises in `up`: the sentence of `<name>-ready`, after `kong.readyTimeoutSeconds` for a route that is not there, and
+    after 30 s for one that answers without its limit.
     """
 
     def __init__(self, name: str, args: RateLimitedRouteArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -51,10 +60,16 @@ class RateLimitedRoute(pulumi.ComponentResource):
                 depends_on=[args.gateway_ready, args.service, *secrets],
             ),
         )
-        KubernetesObject(
+        routed = KubernetesObject(
             f"{name}-ingress",
             ingress(args.namespace, args.route, through_mesh=args.through_mesh),
             pulumi.ResourceOptions(parent=self, depends_on=[plugin, args.service, args.gateway_ready]),
+        )
+        self.ready = commands.run(
+            f"{name}-ready",
+            "cluster.route_ready",
+            wait_arguments(args),
+            pulumi.ResourceOptions(parent=self, depends_on=[routed]),
         )
         self.register_outputs({"path": args.route.path})
 
@@ -69,6 +84,27 @@ class RateLimitedRoute(pulumi.ComponentResource):
                 pulumi.ResourceOptions(parent=self, depends_on=[args.service]),
             )
         ]
+
+
+def wait_arguments(args: RateLimitedRouteArgs) -> list[str]:
+    """Return the arguments of the command that waits for the route."""
+    redis = _redis_in_use(args.limit)
+    limits = [(window, getattr(args.limit, window)) for window in WINDOWS]
+    objects = [
+        rate_limit_plugin(args.namespace, args.limit),
+        ingress(args.namespace, args.route, through_mesh=args.through_mesh),
+    ]
+    return [
+        *args.access.arguments(),
+        *("--namespace", args.namespace, "--ingress", args.route.service, "--plugin", PLUGIN),
+        *("--host", args.route.host, "--path", args.route.path),
+        *(f"--limit={window}={requests}" for window, requests in limits if requests is not None),
+        *(["--hidden"] if args.limit.hide_client_headers else []),
+        *(["--redis", f"{redis.host}:{redis.port}"] if redis else []),
+        *("--type", args.kong.service_type, "--timeout", str(args.kong.ready_timeout_seconds)),
+        *(["--proxy-protocol"] if args.kong.client_address.source == "proxyProtocol" else []),
+        *commands.digest(*objects),
+    ]
 
 
 def rate_limit_plugin(namespace: str, limit: RateLimit) -> dict[str, Any]:

@@ -55,7 +55,10 @@ TREE = {
             for name in ("details-v1", "ratings-v1", "reviews-v1", "reviews-v2", "reviews-v3", "productpage-v1")
         ),
     },
-    "RateLimitedRoute/bookinfo-route": {"KongPlugin/bookinfo-route-rate-limit", "Ingress/bookinfo-route-ingress"},
+    "RateLimitedRoute/bookinfo-route": {
+        *("KongPlugin/bookinfo-route-rate-limit", "Ingress/bookinfo-route-ingress"),
+        "Command/bookinfo-route-ready",
+    },
     "ObservabilityStack/observability": {
         *("Release/prometheus", "Release/grafana", "Release/kiali"),
         *("Command/grafana-admin-value", "Secret/grafana-admin"),
@@ -342,6 +345,8 @@ def test_no_injected_pod_starts_before_istiod_answers(name: str, request: pytest
         ("Ingress/bookinfo-route-ingress", "Command/kong-ready"),
         ("Ingress/bookinfo-route-ingress", "KongPlugin/bookinfo-route-rate-limit"),
         ("Ingress/bookinfo-route-ingress", "Service/bookinfo-service-productpage"),
+        ("Command/bookinfo-route-ready", "Ingress/bookinfo-route-ingress"),
+        ("Command/checks", "Command/bookinfo-route-ready"),
         ("Release/kiali", "Release/istio-base"),
         ("Release/kiali", "Release/prometheus"),
         ("Release/kiali", "Secret/kiali-signing-key"),
@@ -377,6 +382,7 @@ NEEDLESS = [
     ("Release/istiod", KONG | APPLICATION),
     ("KongPlugin/bookinfo-route-rate-limit", {label for label in APPLICATION if label.startswith("Deployment/")}),
     ("Ingress/bookinfo-route-ingress", {label for label in APPLICATION if label.startswith("Deployment/")}),
+    ("Command/bookinfo-route-ready", {label for label in APPLICATION if label.startswith("Deployment/")}),
 ]
 
 
@@ -395,7 +401,7 @@ def test_applications_do_not_wait_for_each_other(two: Recording) -> None:
     for one, other in (("bookinfo", "shop"), ("shop", "bookinfo")):
         others = {r.label for r in two.resources.values() if r.name.startswith(other)}
         mine = {r.label for r in two.resources.values() if r.name.startswith(one)}
-        assert len(mine) == len(others) == len(APPLICATION) + 4
+        assert len(mine) == len(others) == len(APPLICATION) + 5
         assert not any(before(two, label) & others for label in mine)
 
 
@@ -876,7 +882,7 @@ def test_commands_of_the_project_name_modules_of_it(plain: Recording) -> None:
         for line in (command.inputs.get("create"), command.inputs.get("delete"))
         if line and (arguments := shlex.split(line))[1] == "-m"
     }
-    assert len(modules) == 5
+    assert len(modules) == 6
     for module in modules:
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
@@ -897,8 +903,14 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "values of Kong": ({"kong": {"values": {"resources": {"limits": {"cpu": 1}}}}}, {"kong-ready", "checks"}),
     "chart of Kong": ({"charts": {"kong": "sandbox/charts/kong"}}, {"kong-ready", "checks"}),
     "mirror": ({"images": {"registry": MIRROR}}, {"istiod-ready", "kong-ready", "checks"}),
-    "limit": ({"rateLimit": {"minute": 31}}, {"checks"}),
-    "applications": ({"applications": [SHOP]}, {"precheck", "checks"}),
+    "limit": ({"rateLimit": {"minute": 31}}, {"bookinfo-route-ready", "checks"}),
+    "limit's message": ({"rateLimit": {"minute": 30, "errorMessage": "no"}}, {"bookinfo-route-ready", "checks"}),
+    "route": (
+        {"applications": [{**BOOKINFO, "route": {**ROUTE, "path": "/books"}}]},
+        {"bookinfo-route-ready", "checks"},
+    ),
+    "routing": ({"kong": {"routing": "guide"}}, {"bookinfo-route-ready", "checks"}),
+    "applications": ({"applications": [BOOKINFO, SHOP]}, {"precheck", "checks"}),
     "observability": ({"observability": {"grafana": {"anonymous": True}}}, {"checks"}),
 }
 
@@ -909,6 +921,31 @@ def test_commands_run_again_when_what_they_wait_for_changes_and_only_then(plain:
     changed = recorded(**config)
     commands = {command.name: command.inputs for command in of_kind(plain, "Command")}
     assert {name for name, before_ in commands.items() if inputs(changed, f"Command/{name}") != before_} == again
+
+
+def test_the_route_is_asked_for_as_the_settings_say(plain: Recording, two: Recording) -> None:
+    def arguments(recording: Recording, name: str) -> str:
+        return str(inputs(recording, f"Command/{name}-route-ready")["create"])
+
+    said = arguments(plain, "bookinfo")
+    assert (
+        "--namespace bookinfo --ingress productpage --plugin rate-limit --host '' --path / --limit=minute=30 " in said
+    )
+    assert "--type LoadBalancer --timeout 300" in said
+    assert not any(option in said for option in ("--hidden", "--redis", "--proxy-protocol"))
+    said = arguments(two, "shop")
+    assert (
+        "--namespace shop-home --ingress productpage --plugin rate-limit --host '' --path /shop --limit=hour=500"
+        in said
+    )
+    address = {"source": "proxyProtocol", "trustedRanges": ["198.51.100.0/24"]}
+    limit = {**REDIS, "second": 5, "redis": {"host": "store", "password": PASSWORD}, "hideClientHeaders": True}
+    other = recorded(
+        kong={"clientAddress": address, "readyTimeoutSeconds": 77}, rateLimit=limit, secrets=("rateLimit",)
+    )
+    said = arguments(other, "bookinfo")
+    assert "--limit=second=5 --limit=minute=30 --hidden --redis store:6379 " in said
+    assert "--timeout 77 --proxy-protocol" in said
 
 
 COPIED = ["Pulumi.yaml", "__main__.py", "outputs.py", "versions.py", "workloads.py"]
