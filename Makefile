@@ -10,7 +10,9 @@ help: ## list what there is
 up: venv/ready ## a control plane, and the whole stack on it
 	@venv/bin/python -m sandbox.stack up
 
-down: venv/ready ## destroy the stack, end the sandbox, remove its folder
+# It works without a network, with the packages that are there, even old ones.
+down: ## destroy the stack, end the sandbox, remove its folder
+	@[ -x venv/bin/python ] || $(MAKE) --no-print-directory venv/ready
 	@venv/bin/python -m sandbox.stack down
 
 test: venv/ready-for-tests policy/venv/ready ## lint, types and every test

@@ -15,8 +15,11 @@ _DOWNLOAD_SECONDS = 300
 _PLUGIN_FOLDER = CHECKOUT.sandbox / "pulumi" / "plugins"
 
 
-def missing() -> str:
-    """Return a sentence about what of Pulumi cannot be had here; empty where all of it is here."""
+def missing(*, download: bool = True) -> str:
+    """Return a sentence about what of Pulumi cannot be had here; empty where all of it is here.
+
+    Provider plugins that are not here are downloaded, unless `download` forbids it.
+    """
     path = tools.environment()["PATH"]
     install = "https://www.pulumi.com/docs/install/"
     if not shutil.which("pulumi", path=path):
@@ -24,18 +27,25 @@ def missing() -> str:
     if not shutil.which("pulumi-language-python", path=path):
         return f"the Pulumi CLI's Python language host (pulumi-language-python) is not on PATH; see {install}."
     for name, package in _PLUGINS.items():
-        if not _has_plugin(name, version(package)):
+        wanted = version(package)
+        if _has_plugin(name, wanted):
+            continue
+        if not download:
+            return f"the provider plugin {name} {wanted} is not on this machine."
+        if not _downloaded(name, wanted):
             return (
-                f"the provider plugin {name} {version(package)} is neither on this machine nor could it be downloaded "
-                f"(pulumi plugin install resource {name} {version(package)})."
+                f"the provider plugin {name} {wanted} is neither on this machine nor could it be downloaded "
+                f"(pulumi plugin install resource {name} {wanted})."
             )
     return ""
 
 
 def _has_plugin(name: str, wanted: str) -> bool:
-    path = tools.environment()["PATH"]
-    if shutil.which(f"pulumi-resource-{name}", path=path) or (_PLUGIN_FOLDER / f"resource-{name}-v{wanted}").is_dir():
-        return True
+    on_path = shutil.which(f"pulumi-resource-{name}", path=tools.environment()["PATH"])
+    return bool(on_path) or (_PLUGIN_FOLDER / f"resource-{name}-v{wanted}").is_dir()
+
+
+def _downloaded(name: str, wanted: str) -> bool:
     print(f"Downloading the provider plugin {name} {wanted} (some 60 MB) …", flush=True)
     command = ["pulumi", "plugin", "install", "resource", name, wanted]
     try:

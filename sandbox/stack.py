@@ -25,6 +25,9 @@ from sandbox.paths import CHECKOUT
 
 STACK = "sandbox"
 
+# The state may name a plugin of another version than the one that is here.
+_NO_DOWNLOADS = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
+
 # Where the committed stack file has the checks write their page.
 _REPORT = CHECKOUT.sandbox / "checks" / "report.html"
 
@@ -79,7 +82,10 @@ def up() -> int:
 
 
 def down() -> int:
-    """Destroy the stack, end the sandbox and remove its folder."""
+    """Destroy the stack, end the sandbox and remove its folder.
+
+    Nothing is downloaded for it: without Pulumi the sandbox ends all the same, as nothing of the stack outlives its etcd.
+    """
     steps = Steps()
     found = cluster.status()
     # An `up` that failed or was killed leaves the folder, and what already ran, without facts.
@@ -87,10 +93,13 @@ def down() -> int:
         print("There is no sandbox.")
         return 0
     code = 0
-    if found.ready and not engine.missing() and _has_stack():
+    missing = engine.missing(download=False)
+    if missing and _has_state():
+        print(f"\nThe stack ends with the sandbox, undestroyed: {missing} Nothing of it outlives the sandbox's etcd.")
+    if found.ready and not missing and _has_stack():
         with steps.step("pulumi destroy"):
             try:
-                _pulumi("destroy", "--yes", "--skip-preview", "--suppress-permalink=true")
+                _pulumi("destroy", "--yes", "--skip-preview", "--suppress-permalink=true", **_NO_DOWNLOADS)
             except SandboxError as problem:
                 print(f"\n{problem} The sandbox ends all the same.", file=sys.stderr)
                 code = 1
@@ -129,13 +138,18 @@ def _has_stack() -> bool:
     return any(stack["name"].split("/")[-1] == STACK for stack in listed)
 
 
-def _pulumi(*arguments: str) -> None:
+def _has_state() -> bool:
+    """Return whether Pulumi has made something here, as its files say."""
+    return any((CHECKOUT.state / ".pulumi" / "stacks").rglob(f"{STACK}.json*"))
+
+
+def _pulumi(*arguments: str, **environment: str) -> None:
     """Run a command on the stack, with its output where this program's goes."""
     config = os.path.relpath(CHECKOUT.stack_file, CHECKOUT.root)
     command = ["pulumi", *arguments, "--stack", STACK, "--config-file", config]
     if not sys.stdout.isatty():
         command.append("--non-interactive")
-    with subprocess.Popen(command, cwd=CHECKOUT.root, env=tools.environment()) as process:
+    with subprocess.Popen(command, cwd=CHECKOUT.root, env=tools.environment() | environment) as process:
         try:
             code = process.wait()
         except KeyboardInterrupt:
