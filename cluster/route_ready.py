@@ -231,7 +231,8 @@ class Wait:
         if not actual and answer.status in _REFUSED_BEFORE:
             raise _NotYet("unseen", f"the request was refused with {answer.status} before it was counted")
         if self.route.hidden or actual != self.route.limits:
-            raise _NotYet("limit" if actual else "open", f"its answer, {answer.status}, tells {_said(actual)}")
+            shown = ", which is to be hidden" if self.route.hidden else ""
+            raise _NotYet("limit" if actual else "open", f"its answer, {answer.status}, tells {_said(actual)}{shown}")
 
     def _taken_over(self, names: list[str]) -> bool:
         """Return whether each pod's controller has pushed since the Ingress and the KongPlugin changed last."""

@@ -55,7 +55,7 @@ MEANINGS: dict[str, str] = {
     "kong.clientAddress.trustedRanges": "Whose word counts, for the last two of these.",
     "kong.routing": "`mesh`: Kong calls Services, and its sidecar encrypts; `guide`: it calls pods, round the mesh.",
     "kong.admissionWebhook": "Kong checks its resources before they are stored.",
-    "kong.readyTimeoutSeconds": _READY.format("Kong"),
+    "kong.readyTimeoutSeconds": "How long Kong may take to be ready, and then each route to be served, in seconds.",
     "kong.addressTimeoutSeconds": "How long a load balancer may take to have an address, in seconds.",
     "kong.values": _VALUES.format("kong"),
     "applications[].name": "In place of BookInfo, which is the default. Names its resources in the stack.",

@@ -267,6 +267,11 @@ def test_a_limit_that_stays_the_old_one_is_not_put_down_to_redis(world: World, r
     assert REDIS not in text
 
 
+def test_headers_that_stay_though_they_are_to_be_hidden_are_told(world: World, run: Run) -> None:
+    assert "(its answer, 200, tells 30 per minute, which is to be hidden)" in failure(run, "--hidden")
+    assert world.kubectl.seconds == pytest.approx(30, abs=2)
+
+
 # --- What no answer shows --------------------------------------------------------------------------------------------
 
 HIDDEN: dict[str, tuple[list[str], dict[str, list[tuple[float, Answer]]], str]] = {
