@@ -14,7 +14,7 @@ import outputs
 import settings
 from checks.describe import describe
 from cluster import access, gateway_ready, mesh_ready
-from components import images
+from components import images, security
 from components.application import Application, ApplicationArgs, read_applications
 from components.charts import chart_source, check_reachable
 from components.gateway import KongGateway, KongGatewayArgs
@@ -132,7 +132,9 @@ for app in chosen.applications:
             access=cluster,
             kong=chosen.kong,
             gateway_ready=gateway.ready,
+            mesh_ready=mesh.ready,
             service=application.service,
+            manifest=security.routed(objects[app.name], app.route.service),
         ),
         below(precheck, leftovers),
     )

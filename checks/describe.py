@@ -18,6 +18,7 @@ def describe(chosen: Settings) -> Target:
         simulated=chosen.sandbox,
         injection=chosen.istio.injection,
         routing=chosen.kong.routing,
+        client_host=chosen.kong.client_host,
         mtls=chosen.istio.mtls,
         service_type=chosen.kong.service_type,
         applications=tuple(_routed(chosen, application) for application in chosen.applications),

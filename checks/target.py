@@ -42,6 +42,8 @@ class Target:
     simulated: bool = False
     injection: bool = True
     routing: str = "mesh"
+    # A target that was stored before there was the setting is one of a stack without it.
+    client_host: str = "none"
     mtls: str = "PERMISSIVE"
     service_type: str = "LoadBalancer"
     applications: tuple[RoutedApplication, ...] = ()

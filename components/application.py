@@ -10,7 +10,7 @@ from typing import Any
 
 import pulumi
 
-from components import manifests, pod_security, security
+from components import client_host, manifests, pod_security, security
 from components.images import in_manifest, pod_spec
 from components.manifests import Manifest
 from components.namespaces import Namespaces
@@ -85,6 +85,8 @@ def read_applications(chosen: Settings, root: Path, *, harden: bool) -> dict[str
         objects = manifests.read(root / Path(application.manifests).expanduser(), application.namespace)
         check_route(objects, route.service, route.port, where)
         security.check_selector(security.routed(objects, route.service), where, chosen.security)
+        if (chosen.kong.routing, chosen.kong.client_host) == ("mesh", "serviceEntry"):
+            client_host.check(security.routed(objects, route.service), route, where)
         if harden:
             pod_security.check(objects, where)
         found[application.name] = objects

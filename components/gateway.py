@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pulumi
@@ -31,6 +32,8 @@ _READINESS = {"initialDelaySeconds": 0, "periodSeconds": 1, "failureThreshold": 
 
 # The chart names its objects `<release>-kong…`; the Service is then the guide's `kong-istio-kong-proxy`.
 RELEASE = "kong-istio"
+# What the chart labels the release's pods with.
+POD_LABELS = MappingProxyType({"app.kubernetes.io/name": "kong", "app.kubernetes.io/instance": RELEASE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +123,7 @@ def _size(kong: Kong) -> dict[str, Any]:
     if kong.controller_resources:
         values["ingressController"] = {"resources": kong.controller_resources}
     if kong.replicas > 1:
-        values["topologySpreadConstraints"] = spread(
-            {"app.kubernetes.io/name": "kong", "app.kubernetes.io/instance": RELEASE}
-        )
+        values["topologySpreadConstraints"] = spread(dict(POD_LABELS))
         # Of a single pod the chart refuses a budget: it could never be moved.
         values["podDisruptionBudget"] = {"enabled": True, "minAvailable": 1}
     return values

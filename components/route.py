@@ -10,7 +10,8 @@ from typing import Any
 import pulumi
 
 from cluster.access import Access
-from components import commands
+from components import client_host, commands
+from components.manifests import Manifest
 from components.objects import SKIP_AWAIT, KubernetesObject
 from settings import Kong, RateLimit, Redis, Route
 from settings.model import WINDOWS
@@ -24,7 +25,9 @@ _PASSWORD_KEY = "password"  # noqa: S105 -- a key in that Secret
 class RateLimitedRouteArgs:
     """`route`: what Kong sends where. `limit`: the plugin's fields. `through_mesh`: as for the application.
 
-    `kong`: the settings of the gateway, which say how it is asked. `gateway_ready`: there, Kong's kinds are defined and checked. `service`: the routed Service. `home`: the namespace.
+    `kong`: the settings of the gateway, which say how it is asked, and what brings the client's Host through the mesh.
+    `gateway_ready`: there, Kong's kinds are defined and checked. `mesh_ready`: there, Istio's are. `service`: the routed
+    Service. `manifest`: as it is written.
     """
 
     namespace: str
@@ -34,7 +37,9 @@ class RateLimitedRouteArgs:
     access: Access
     kong: Kong
     gateway_ready: pulumi.Resource
+    mesh_ready: pulumi.Resource
     service: pulumi.Resource
+    manifest: Manifest
 
 
 class RateLimitedRoute(pulumi.ComponentResource):
@@ -42,8 +47,10 @@ class RateLimitedRoute(pulumi.ComponentResource):
 
     Creates: KongPlugin `rate-limit`; Ingress named as its Service, annotated with the plugin from the start, so that
     the route is never open without its limit; with a redis password, unless that is in a Secret which exists, also the
-    Secret `rate-limit-redis`; Command `<name>-ready` (`python -m cluster.route_ready`), which waits until Kong serves the
-    route with this limit, and runs again when one of the two changes.
+    Secret `rate-limit-redis`. Through the mesh, before the Ingress: the EnvoyFilter (in Kong's namespace) or the
+    ServiceEntry that brings the client's Host to the application. Last, Command `<name>-ready` (`python -m
+    cluster.route_ready`), which waits until Kong serves the route with this limit, and runs again when one of the two
+    changes.
     Attributes: `ready`, to depend on where the route is asked for.
     Raises in `up`: the sentence of `<name>-ready`, after `kong.readyTimeoutSeconds` for a route that is not there, and
     after 30 s for one that answers without its limit.
@@ -62,8 +69,15 @@ class RateLimitedRoute(pulumi.ComponentResource):
         )
         routed = KubernetesObject(
             f"{name}-ingress",
-            ingress(args.namespace, args.route, through_mesh=args.through_mesh),
-            pulumi.ResourceOptions(parent=self, depends_on=[plugin, args.service, args.gateway_ready]),
+            ingress(
+                args.namespace,
+                args.route,
+                through_mesh=args.through_mesh,
+                known=args.kong.client_host == "serviceEntry",
+            ),
+            pulumi.ResourceOptions(
+                parent=self, depends_on=[plugin, *self._client_host(name, args), args.service, args.gateway_ready]
+            ),
         )
         self.ready = commands.run(
             f"{name}-ready",
@@ -72,6 +86,14 @@ class RateLimitedRoute(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self, depends_on=[routed]),
         )
         self.register_outputs({"path": args.route.path})
+
+    def _client_host(self, name: str, args: RateLimitedRouteArgs) -> Sequence[pulumi.Resource]:
+        manifest = client_host.made_for(args.kong.client_host, args.namespace, args.manifest, args.route)
+        if not args.through_mesh or not manifest:
+            return []
+        # Istio's webhook refuses its kinds until istiod answers it; Kong's namespace is there once Kong is.
+        opts = pulumi.ResourceOptions(parent=self, depends_on=[args.mesh_ready, args.gateway_ready, args.service])
+        return [KubernetesObject(f"{name}-client-host", manifest, opts)]
 
     def _redis_secret(self, name: str, args: RateLimitedRouteArgs) -> Sequence[pulumi.Resource]:
         redis = _redis_in_use(args.limit)
@@ -160,15 +182,15 @@ def redis_secret(namespace: str, redis: Redis) -> dict[str, Any]:
     }
 
 
-def ingress(namespace: str, route: Route, *, through_mesh: bool) -> dict[str, Any]:
-    """Return the Ingress for a route, with the plugin attached.
+def ingress(namespace: str, route: Route, *, through_mesh: bool, known: bool = False) -> dict[str, Any]:
+    """Return the Ingress for a route, with the plugin attached. `known`: the mesh knows the client's Host.
 
-    Through the mesh, Kong sends the Service's name as Host instead of the client's: the sidecar finds the Service by it
-    and would otherwise pass the request on in plain text.
+    Through the mesh, Kong sends the Service's name as Host instead of a client's that the mesh does not know: the sidecar
+    finds the Service by it and would otherwise pass the request on in plain text.
     """
     annotations = {"konghq.com/plugins": PLUGIN, SKIP_AWAIT: "true"}
     if through_mesh:
-        annotations["konghq.com/preserve-host"] = "false"
+        annotations["konghq.com/preserve-host"] = "true" if known else "false"
     backend = {"service": {"name": route.service, "port": {"number": route.port}}}
     rule: dict[str, Any] = {"http": {"paths": [{"path": route.path, "pathType": route.path_type, "backend": backend}]}}
     if route.host:

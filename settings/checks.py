@@ -42,6 +42,7 @@ def check(settings: Settings, root: Path) -> None:
     _check_observability(settings, root)
     _check_charts(settings, root)
     _check_applications(settings, root)
+    _check_client_host(settings)
     for application in settings.applications:
         limit = settings.limit_of(application)
         _check_rate_limit(limit, f"application {application.name}", _replicas(settings))
@@ -211,6 +212,27 @@ def _is_everywhere(networks: Sequence[IPv4Network | IPv6Network]) -> bool:
     four = collapse_addresses(network for network in networks if isinstance(network, IPv4Network))
     six = collapse_addresses(network for network in networks if isinstance(network, IPv6Network))
     return any(network.prefixlen == 0 for network in four) or any(network.prefixlen == 0 for network in six)
+
+
+def _check_client_host(settings: Settings) -> None:
+    """Raise where no ServiceEntry could tell the mesh which host is whose."""
+    if (settings.kong.routing, settings.kong.client_host) != ("mesh", "serviceEntry"):
+        return
+    seen: dict[str, int] = {}
+    for index, application in enumerate(settings.applications):
+        host, where = application.route.host, f"applications[{index}].route.host"
+        if not host or host.startswith("*"):
+            raise SettingsError(
+                f"{where} is {show(host)} while kong.clientHost is serviceEntry: the mesh has to know each host by its whole "
+                "name; set it to one, or kong.clientHost to envoyFilter."
+            )
+        if host in seen:
+            raise SettingsError(
+                f"applications[{seen[host]}].route.host and {where} are both {show(host)} while kong.clientHost is "
+                "serviceEntry: the mesh takes a host to one application; give each its own, or set kong.clientHost to "
+                "envoyFilter."
+            )
+        seen[host] = index
 
 
 def _check_all_resources(settings: Settings) -> None:

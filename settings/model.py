@@ -67,6 +67,7 @@ class Kong:
     tls_secret: str = field(default="", metadata=_LABEL)
     client_address: ClientAddress = field(default_factory=ClientAddress)
     routing: Literal["mesh", "guide"] = "mesh"
+    client_host: Literal["envoyFilter", "serviceEntry", "none"] = "envoyFilter"
     admission_webhook: bool = True
     ready_timeout_seconds: int = field(default=300, metadata=_SECONDS)
     address_timeout_seconds: int = field(default=120, metadata=_SECONDS)

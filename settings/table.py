@@ -54,6 +54,10 @@ MEANINGS: dict[str, str] = {
     ),
     "kong.clientAddress.trustedRanges": "Whose word counts, for the last two of these.",
     "kong.routing": "`mesh`: Kong calls Services, and its sidecar encrypts; `guide`: it calls pods, round the mesh.",
+    "kong.clientHost": (
+        "What brings the client's Host to applications through the mesh: an `envoyFilter` (every host), a `serviceEntry` "
+        "(only `route.host`), or `none`: they see the Service's name. [More](client-host.md)."
+    ),
     "kong.admissionWebhook": "Kong checks its resources before they are stored.",
     "kong.readyTimeoutSeconds": "How long Kong may take to be ready, and then each route to be served, in seconds.",
     "kong.addressTimeoutSeconds": "How long a load balancer may take to have an address, in seconds.",

@@ -26,6 +26,9 @@ class Route:
     ingress: dict[str, Any]
     service: dict[str, Any]
     pod: dict[str, Any]
+    #: What brings the client's Host through the mesh (EnvoyFilter or ServiceEntry), as it is in the cluster; and Kong's pod.
+    host_object: dict[str, Any] | None = None
+    kong: dict[str, Any] | None = None
 
     @property
     def by_service(self) -> bool:
@@ -36,6 +39,13 @@ class Route:
     def keeps_host(self) -> bool:
         """Whether Kong passes on the client's Host; that is what it does unless told."""
         return _annotations(self.ingress).get(PRESERVE_HOST, "true") != "false"
+
+    @property
+    def selects_kong(self) -> bool:
+        """Whether the EnvoyFilter is for Kong's pod: one without labels is for every pod of its namespace."""
+        labels = (((self.host_object or {}).get("spec") or {}).get("workloadSelector") or {}).get("labels") or {}
+        own = ((self.kong or {}).get("metadata") or {}).get("labels") or {}
+        return all(own.get(key) == value for key, value in labels.items())
 
     @property
     def pod_port(self) -> int:

@@ -80,6 +80,8 @@ PACKAGES = {
         RouteAction
           cluster 1 string in cluster_specifier
           weighted_clusters 3 WeightedCluster in cluster_specifier
+          host_rewrite_literal 6 string in host_rewrite_specifier
+          host_rewrite_header 29 string in host_rewrite_specifier
         WeightedCluster
           clusters 1 repeated WeightedCluster_ClusterWeight
         WeightedCluster_ClusterWeight

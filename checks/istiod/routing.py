@@ -49,6 +49,7 @@ class Way:
     """What a sidecar does with a request: who decides, the clusters it goes to, and what protects it on the way.
 
     No cluster: the sidecar answers by itself. `security` has more than one entry where pods differ, none without pods.
+    `host_header`, `host_literal`: the header, or the text, that takes the place of Host; empty where it stays.
     """
 
     listener: str
@@ -56,6 +57,8 @@ class Way:
     virtual_host: str
     clusters: tuple[str, ...]
     security: frozenset[str]
+    host_header: str = ""
+    host_literal: str = ""
 
     def __str__(self) -> str:
         """Return the way for people."""
@@ -92,8 +95,17 @@ def way_of(configuration: Configuration, request: Request) -> Way:
         return Way(listener.name, "", "", clusters, _security(configuration, clusters))
     name, routes = _routes(manager, configuration)
     host = virtual_host(routes, request.host) if routes is not None else None
-    clusters = _clusters(host, request.path) if host is not None else ()
-    return Way(listener.name, name, host.name if host is not None else "", clusters, _security(configuration, clusters))
+    action = _action(host, request.path) if host is not None else None
+    clusters = _clusters(action) if action is not None else ()
+    return Way(
+        listener.name,
+        name,
+        host.name if host is not None else "",
+        clusters,
+        _security(configuration, clusters),
+        host_header=action.host_rewrite_header if action is not None else "",
+        host_literal=action.host_rewrite_literal if action is not None else "",
+    )
 
 
 def accepted(configuration: Configuration, address: str, port: int) -> str:
@@ -213,13 +225,16 @@ def _routes(manager: Any, configuration: Configuration) -> tuple[str, Any | None
     return manager.route_config.name or "inline", manager.route_config
 
 
-def _clusters(host: Any, path: str) -> tuple[str, ...]:
+def _action(host: Any, path: str) -> Any | None:
+    """Return what a virtual host does with a path; None where it does not pass it on."""
     route = next((found for found in host.routes if _takes(found.match, path)), None)
-    if route is None or not route.HasField("route"):
-        return ()
-    if route.route.cluster:
-        return (route.route.cluster,)
-    return tuple(one.name for one in route.route.weighted_clusters.clusters if one.weight.value)
+    return route.route if route is not None and route.HasField("route") else None
+
+
+def _clusters(action: Any) -> tuple[str, ...]:
+    if action.cluster:
+        return (action.cluster,)
+    return tuple(one.name for one in action.weighted_clusters.clusters if one.weight.value)
 
 
 def _takes(match: Any, path: str) -> bool:

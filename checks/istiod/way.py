@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from checks import access, gateway, portforward
@@ -19,6 +20,7 @@ from cluster.mesh_ready import NAMESPACE as ISTIO
 Object = dict[str, Any]
 
 PASSTHROUGH = "PassthroughCluster"
+_CLIENTS_HOST = "the client's Host"
 
 _PORT = 15010
 _SECONDS = 30
@@ -28,8 +30,9 @@ def look_at_way(target: Target) -> str:
     """Return which way requests of Kong take to each application."""
 
     def look(address: str, application: RoutedApplication) -> str:
-        route = _route(target, application)
         kong = _pod(target, NAMESPACE, _selector_of_kong(target), f"the Deployment {DEPLOYMENT}")
+        found = _host_object(target, application)
+        route = replace(_route(target, application), kong=kong, host_object=found)
         return judge_way(routing.way_of(_fetch(target, address, kong), route.request), route, target)
 
     return _asked(target, look)
@@ -50,30 +53,57 @@ def look_at_mode(target: Target) -> str:
 def judge_way(way: Way, route: Route, target: Target) -> str:
     """Return the way of Kong's requests, if it is the one that the stack's routing promises."""
     application = route.application
-    own = rf"outbound\|{application.port}\|[^|]*\|{re.escape(application.service)}\.{re.escape(application.namespace)}\.svc\..+"
-    through_mesh = bool(way.clusters) and all(re.fullmatch(own, name) for name in way.clusters)
+    by_entry = target.routing == "mesh" and target.client_host == "serviceEntry"
+    service = f"{application.service}.{application.namespace}.svc"
+    named = re.escape(application.host) if by_entry else rf"{re.escape(service)}\..+"
+    through_mesh = bool(way.clusters) and all(
+        re.fullmatch(rf"outbound\|{application.port}\|[^|]*\|{named}", name) for name in way.clusters
+    )
     host = f"Host {route.request.host} takes {way}"
-    if target.routing == "mesh" and through_mesh and way.security == {MUTUAL_TLS}:
+    if target.routing == "mesh":
+        host += f"; the application sees {_host_seen(way, route)}"
+    kept = target.client_host == "none" or _host_seen(way, route) == _CLIENTS_HOST
+    if target.routing == "mesh" and through_mesh and way.security == {MUTUAL_TLS} and kept:
         return host
     if target.routing == "guide" and way.clusters == (PASSTHROUGH,) and way.security == {PLAIN_TEXT}:
         return f"{host}, as the guide's routing does"
-    cluster = f"outbound|{application.port}||{application.service}.{application.namespace}.svc.cluster.local"
+    cluster = f"outbound|{application.port}||{application.host if by_entry else f'{service}.cluster.local'}"
     expected = f"{cluster} in {MUTUAL_TLS}" if target.routing == "mesh" else f"{PASSTHROUGH} in {PLAIN_TEXT}"
+    if target.routing == "mesh" and target.client_host != "none":
+        expected += f" with {_CLIENTS_HOST}"
     raise Failed(
         f"requests of Kong to take {expected}",
         host,
-        cause=_cause(way, route, through_mesh=through_mesh) if target.routing == "mesh" else _cause_in_guide(route),
+        cause=(
+            _cause(way, route, target.client_host, through_mesh=through_mesh)
+            if target.routing == "mesh"
+            else _cause_in_guide(route)
+        ),
         look=target.command(
             "--namespace", application.namespace, "get", "services,ingresses", "--output=yaml", application.service
         ),
     )
 
 
-def _cause(way: Way, route: Route, *, through_mesh: bool) -> str:
+def _host_seen(way: Way, route: Route) -> str:
+    """Return which Host reaches the application. Kong sends the client's in X-Forwarded-Host, always."""
+    if way.host_literal:
+        return f"Host {way.host_literal}"
+    if way.host_header.lower() == "x-forwarded-host" or (route.keeps_host and not way.host_header):
+        return _CLIENTS_HOST
+    return f"what stands in {way.host_header}" if way.host_header else f"Host {route.request.host}"
+
+
+def _cause(way: Way, route: Route, client_host: str, *, through_mesh: bool) -> str:
     home = f"{route.application.namespace}/{route.application.service}"
     if not route.by_service:
         return f'the Service {home} has no annotation {SERVICE_UPSTREAM}: "true", so Kong calls its pods past the mesh'
-    if route.keeps_host:
+    if client_host == "serviceEntry":
+        if not route.keeps_host:
+            return f'the Ingress {home} has the annotation {PRESERVE_HOST}: "false", so Kong sends the Service\'s name'
+        if route.host_object is None:
+            return f"there is no ServiceEntry for {route.application.host}, so the mesh does not know that Host"
+    elif route.keeps_host:
         return (
             f'the Ingress {home} has no annotation {PRESERVE_HOST}: "false", and the mesh does not know clients\' Host'
         )
@@ -81,7 +111,24 @@ def _cause(way: Way, route: Route, *, through_mesh: bool) -> str:
         return "another object of Istio (VirtualService, Sidecar, ServiceEntry) leads the request elsewhere"
     if not way.security:
         return "no pod of the Service is ready"
-    return "pods of the Service without sidecar, or a DestinationRule or PeerAuthentication that switches TLS off"
+    if way.security != {MUTUAL_TLS}:
+        return "pods of the Service without sidecar, or a DestinationRule or PeerAuthentication that switches TLS off"
+    return _cause_of_host(route, client_host)
+
+
+def _cause_of_host(route: Route, client_host: str) -> str:
+    """Return why the request takes the mesh and has lost the client's Host."""
+    if client_host == "envoyFilter" and route.host_object is None:
+        return (
+            f"there is no EnvoyFilter {_name_of(route.application)} in {NAMESPACE}, which puts the client's Host back"
+        )
+    if client_host == "envoyFilter" and not route.selects_kong:
+        return f"the EnvoyFilter {_name_of(route.application)} does not select Kong's pods (workloadSelector)"
+    return "another object of Istio (VirtualService, EnvoyFilter) rewrites the Host, or the stack's was changed"
+
+
+def _name_of(application: RoutedApplication) -> str:
+    return f"client-host.{application.service}.{application.namespace}"
 
 
 def _cause_in_guide(route: Route) -> str:
@@ -163,6 +210,21 @@ def _route(target: Target, application: RoutedApplication) -> Route:
     return Route(application, ingress, service, pod)
 
 
+def _host_object(target: Target, application: RoutedApplication) -> Object | None:
+    """Return what the stack made to bring the client's Host through the mesh."""
+    kind, name, home = {
+        "envoyFilter": ("envoyfilters.networking.istio.io", _name_of(application), NAMESPACE),
+        "serviceEntry": (
+            "serviceentries.networking.istio.io",
+            f"client-host.{application.service}",
+            application.namespace,
+        ),
+    }.get(target.client_host, ("", "", ""))
+    if not kind or target.routing != "mesh":
+        return None
+    return access.ask(target, lambda kubectl: kubectl.get(kind, name, f"--namespace={home}"))
+
+
 def _selector_of_kong(target: Target) -> dict[str, str]:
     words = ("deployment", DEPLOYMENT, f"--namespace={NAMESPACE}")
     found = access.ask(target, lambda kubectl: kubectl.get(*words))
@@ -189,7 +251,10 @@ CHECKS = (
     Check(
         number="3b",
         name="way into the mesh",
-        statement="Kong's requests take the application's cluster in mutual TLS (in the guide's routing: pass the mesh by).",
+        statement=(
+            "Kong's requests take the application's cluster in mutual TLS, with the client's Host as kong.clientHost says "
+            "(in the guide's routing: pass the mesh by)."
+        ),
         how="istiod, asked over ADS for what Kong's sidecar would do with the request that Kong sends",
         look=look_at_way,
         seconds=_SECONDS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from policy.model import Object, Options, Rule, Violation, items, pick
 
@@ -13,10 +14,15 @@ _HOST = "konghq.com/preserve-host"
 def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  # noqa: ARG001 -- nothing is excused
     """Look at every Ingress and the Services behind it, as far as they are of the stack."""
     services = {(item.namespace, item.name): item for item in objects if item.kind == "Service"}
+    known = {str(host) for item in objects if item.kind == "ServiceEntry" for host in _hosts(item)}
     for item in objects:
         if item.kind != "Ingress":
             continue
         by_service = str(item.annotations.get(_HOST)).lower() == "false"
+        asked = {str(rule.get("host") or "") for rule in items(pick(item.body, "spec", "rules"))}
+        if asked and asked <= known:
+            # The mesh knows what clients ask for.
+            by_service = True
         for name in sorted(_backends(item)):
             service = services.get((item.namespace, name))
             if service is None:
@@ -27,7 +33,7 @@ def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  
                     object=item,
                     what=f"Kong calls the Service {name} under its client's host name, which the mesh does not know: "
                     "its sidecar passes the request on in plain text",
-                    remedy=f'annotate the Ingress with {_HOST}: "false"',
+                    remedy=f'annotate the Ingress with {_HOST}: "false", or give its hosts a ServiceEntry',
                 )
             elif by_service and not upstream:
                 yield Violation(
@@ -35,6 +41,11 @@ def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  
                     what=f"Kong calls its pods under the Service's name (Ingress {item.name}), round the mesh",
                     remedy=f'annotate the Service with {_UPSTREAM}: "true"',
                 )
+
+
+def _hosts(item: Object) -> Sequence[Any]:
+    found = pick(item.body, "spec", "hosts")
+    return found if isinstance(found, list) else []
 
 
 def _backends(item: Object) -> set[str]:
