@@ -332,6 +332,59 @@ def judged(given: Route, routing_chosen: str, **changes: Any) -> str:
     return way.judge_way(found, given, replace(TARGET, routing=routing_chosen))
 
 
+FILTER: Object = {"spec": {"workloadSelector": {"labels": {"app": "kong"}}}}
+KONG: Object = {"metadata": {"labels": {"app": "kong"}}}
+SHOP = "shop.example"
+SHOPS = f"outbound|9080||{SHOP}"
+
+
+def kept(client_host: str, given: Route, *, header: str = "", literal: str = "", known: bool = False) -> str:
+    """Return what the check says, with a Host that a sidecar takes from elsewhere, and one more that the mesh knows."""
+    rewritten = to(CLUSTER)
+    rewritten["route"] |= {"host_rewrite_header": header} if header else {}
+    rewritten["route"] |= {"host_rewrite_literal": literal} if literal else {}
+    hosts: list[tuple[list[str], list[Object]]] = [(NAMES, [rewritten]), (["*"], [to(PASSTHROUGH)])]
+    if known:
+        hosts.insert(0, ([SHOP], [to(SHOPS)]))
+    found = configuration(*hosts)
+    shop = mesh_cluster()
+    shop.name = SHOPS
+    found = replace(
+        found,
+        clusters={**found.clusters, SHOPS: shop},
+        endpoints={**found.endpoints, SHOPS: endpoints("istio")},
+    )
+    target = replace(TARGET, client_host=client_host)
+    return way.judge_way(routing.way_of(found, given.request), given, target)
+
+
+def test_the_clients_host_is_kept_by_a_filter_or_by_an_entry() -> None:
+    by_filter = kept("envoyFilter", replace(route(), host_object=FILTER, kong=KONG), header="x-forwarded-host")
+    by_entry = kept("serviceEntry", replace(route("true", "true", host=SHOP), host_object={}), known=True)
+    assert f"{CLUSTER} in mutual TLS" in by_filter
+    assert f"{SHOPS} in mutual TLS" in by_entry
+    for seen in (by_filter, by_entry):
+        assert seen.endswith("the application sees the client's Host")
+    assert kept("none", route()).endswith("the application sees Host productpage.bookinfo.svc:9080")
+
+
+@pytest.mark.parametrize(
+    ("client_host", "given", "literal", "cause"),
+    [
+        ("envoyFilter", route(), "", "there is no EnvoyFilter client-host.productpage.bookinfo in kong-istio"),
+        ("envoyFilter", replace(route(), host_object=FILTER, kong={"metadata": {}}), "", "does not select Kong's pods"),
+        ("envoyFilter", replace(route(), host_object=FILTER, kong=KONG), "a.b", "another object of Istio"),
+        ("envoyFilter", route("true", "true"), "", 'has no annotation konghq.com/preserve-host: "false"'),
+        ("serviceEntry", route("true", "false", host=SHOP), "", 'has the annotation konghq.com/preserve-host: "false"'),
+        ("serviceEntry", route("true", "true", host=SHOP), "", f"there is no ServiceEntry for {SHOP}"),
+    ],
+)
+def test_a_lost_host_fails_with_the_cause(client_host: str, given: Route, literal: str, cause: str) -> None:
+    with pytest.raises(Failed, match="with the client's Host") as failure:
+        kept(client_host, given, literal=literal)
+    assert cause in failure.value.cause
+
+
 def test_each_routing_passes_as_what_it_is() -> None:
     assert f"{CLUSTER} in mutual TLS" in judged(route(), "mesh")
     seen = judged(route("", ""), "guide")
@@ -492,7 +545,12 @@ def target(live: Stack, monkeypatch: pytest.MonkeyPatch) -> Target:
     monkeypatch.setattr(way, "_SECONDS", 2)
     address = f"127.0.0.1:{live.facts.ports['istiod-grpc']}"
     return replace(
-        TARGET, kubeconfig=str(live.paths.kubeconfig), context=CONTEXT, simulated=True, istiod_address=address
+        TARGET,
+        kubeconfig=str(live.paths.kubeconfig),
+        context=CONTEXT,
+        simulated=True,
+        istiod_address=address,
+        client_host="envoyFilter",
     )
 
 
@@ -530,6 +588,25 @@ class TestOnTheSandbox:
     def test_kong_reaches_the_page_through_the_mesh(self, target: Target) -> None:
         seen = passed(WAY, target).seen
         assert f"Host productpage.bookinfo.svc:9080 takes {CLUSTER} in mutual TLS" in seen
+
+    def test_the_clients_host_is_lost_without_its_filter(self, live: Stack, target: Target) -> None:
+        where = ("envoyfilters.networking.istio.io", "client-host.productpage.bookinfo", "kong-istio")
+        assert "the application sees the client's Host" in passed(WAY, target).seen
+        found = live.get(*where)
+        stranger = json.dumps({"spec": {"workloadSelector": {"labels": {"app.kubernetes.io/name": "stranger"}}}})
+        live.kubectl("patch", *where[:2], f"--namespace={where[2]}", "--type=merge", f"--patch={stranger}")
+        try:
+            wait_for(lambda: "not select Kong" in perform(WAY, target).cause, "the filter to be seen as another's")
+            live.kubectl("delete", *where[:2], f"--namespace={where[2]}")
+            wait_for(lambda: "no EnvoyFilter" in perform(WAY, target).cause, "the filter to be missed")
+            assert "sees Host productpage.bookinfo.svc:9080" in passed(WAY, replace(target, client_host="none")).seen
+        finally:
+            live.kubectl("delete", *where[:2], f"--namespace={where[2]}", "--ignore-not-found")
+            bare = {key: found["metadata"][key] for key in ("name", "namespace")}
+            file = live.paths.state / "client-host.json"
+            file.write_text(json.dumps({**found, "metadata": bare}))
+            live.kubectl("create", f"--filename={file}")
+        wait_for(lambda: perform(WAY, target).outcome is Outcome.PASSED, "the client's Host again")
 
     @pytest.mark.parametrize("annotation", [UPSTREAM, HOST], ids=lambda annotation: annotation[1])
     def test_a_lost_annotation_fails_with_its_name(

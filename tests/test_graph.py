@@ -436,6 +436,44 @@ def test_routing_sets_both_annotations_or_none(routing: str, label: str, annotat
     assert annotations.get(annotation) == (value if routing == "mesh" else None)
 
 
+HOST_FILTER = "EnvoyFilter/bookinfo-route-client-host"
+HOST_ENTRY = "ServiceEntry/bookinfo-route-client-host"
+
+
+def test_a_filter_for_kongs_pods_brings_the_clients_host_before_there_is_a_route(two: Recording) -> None:
+    found = inputs(two, HOST_FILTER)
+    assert (found["metadata"]["name"], found["metadata"]["namespace"]) == (
+        "client-host.productpage.bookinfo",
+        "kong-istio",
+    )
+    assert found["spec"]["workloadSelector"]["labels"] == {
+        "app.kubernetes.io/name": "kong",
+        "app.kubernetes.io/instance": "kong-istio",
+    }
+    assert HOST_FILTER in before(two, HOST[0])
+    assert {"Command/istiod-ready", "Command/kong-ready"} <= before(two, HOST_FILTER)
+    filters = of_kind(two, "EnvoyFilter")
+    assert len({r.inputs["metadata"]["name"] for r in filters}) == 2, "the second application has none of its own"
+    assert inputs(two, HOST[0])["metadata"]["annotations"][HOST[1]] == "false"
+
+
+@pytest.mark.parametrize("kong", [{"routing": "guide"}, {"clientHost": "none"}])
+def test_nothing_brings_the_clients_host_where_it_is_not_asked_for(kong: dict[str, Any]) -> None:
+    assert not {label for label in labels(recorded(kong=kong)) if label.endswith("client-host")}
+
+
+def test_a_service_entry_makes_the_mesh_know_the_clients_host() -> None:
+    application = {**BOOKINFO, "route": {"service": "productpage", "port": 9080, "host": "books.example"}}
+    found = recorded(kong={"clientHost": "serviceEntry"}, applications=[application])
+    spec = inputs(found, HOST_ENTRY)["spec"]
+    assert spec["hosts"] == ["books.example"]
+    assert spec["workloadSelector"] == {"labels": {"app": "productpage"}}
+    assert [(port["number"], port["targetPort"]) for port in spec["ports"]] == [(9080, 9080)]
+    assert inputs(found, HOST[0])["metadata"]["annotations"][HOST[1]] == "true"
+    assert HOST_ENTRY in before(found, HOST[0])
+    assert HOST_FILTER not in labels(found)
+
+
 def test_only_the_routed_service_is_called_by_its_name(plain: Recording) -> None:
     annotated = {r.label for r in of_kind(plain, "Service") if UPSTREAM[1] in r.inputs["metadata"]["annotations"]}
     assert annotated == {UPSTREAM[0]}

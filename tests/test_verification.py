@@ -131,6 +131,7 @@ def test_the_target_is_the_stack_that_the_settings_describe() -> None:
         kubeconfig="~/clusters/one",
         context=CONTEXT,
         mtls="STRICT",
+        client_host="envoyFilter",
         service_type="NodePort",
         applications=(
             RoutedApplication(

@@ -20,15 +20,14 @@ def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  
             continue
         by_service = str(item.annotations.get(_HOST)).lower() == "false"
         asked = {str(rule.get("host") or "") for rule in items(pick(item.body, "spec", "rules"))}
-        if asked and asked <= known:
-            # The mesh knows what clients ask for.
-            by_service = True
+        # Then the mesh knows what clients ask for, and finds the Service by that.
+        by_host = bool(asked) and asked <= known
         for name in sorted(_backends(item)):
             service = services.get((item.namespace, name))
             if service is None:
                 continue
             upstream = str(service.annotations.get(_UPSTREAM)).lower() == "true"
-            if upstream and not by_service:
+            if upstream and not by_service and not by_host:
                 yield Violation(
                     object=item,
                     what=f"Kong calls the Service {name} under its client's host name, which the mesh does not know: "
