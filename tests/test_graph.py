@@ -56,7 +56,9 @@ TREE = {
         ),
     },
     "RateLimitedRoute/bookinfo-route": {
-        *("KongPlugin/bookinfo-route-rate-limit", "Ingress/bookinfo-route-ingress"),
+        "EnvoyFilter/bookinfo-route-client-host",
+        "KongPlugin/bookinfo-route-rate-limit",
+        "Ingress/bookinfo-route-ingress",
         "Command/bookinfo-route-ready",
     },
     "ObservabilityStack/observability": {
@@ -676,6 +678,7 @@ def test_a_destroy_waits_for_nothing_that_a_custom_object_owns(plain: Recording)
     assert {name for name, value in told.items() if value == "background"} == {
         "peer-authentication",
         "bookinfo-route-rate-limit",
+        "bookinfo-route-client-host",
     }
 
 
