@@ -25,6 +25,7 @@ from components.namespaces import Namespaces
 from components.observability import ObservabilityArgs, ObservabilityStack
 from components.precheck import Precheck, PrecheckArgs
 from components.route import RateLimitedRoute, RateLimitedRouteArgs
+from components.secrets import NamedSecrets
 from components.verification import Verification, VerificationArgs, rests_on
 from versions import CHARTS
 
@@ -36,7 +37,8 @@ chosen = settings.load(root)
 charts = {name: chart_source(name, chosen.charts) for name in CHARTS}
 through_mesh = chosen.kong.routing == "mesh"
 cluster = access.Access(kubeconfig=chosen.kubeconfig, context=chosen.kube_context, sandbox=chosen.sandbox)
-namespaces = Namespaces.of(chosen)
+named_secrets = NamedSecrets(access=cluster, timeout_seconds=chosen.security.secret_timeout_seconds)
+namespaces = Namespaces.of(chosen, named_secrets)
 objects = read_applications(chosen, root, harden=namespaces.harden)
 images.check(chosen.images, itertools.chain(*objects.values()))
 
@@ -135,6 +137,7 @@ for app in chosen.applications:
             mesh_ready=mesh.ready,
             service=application.service,
             manifest=security.routed(objects[app.name], app.route.service),
+            named_secrets=named_secrets,
         ),
         below(precheck, leftovers),
     )
@@ -144,10 +147,11 @@ observability = ObservabilityStack(
     ObservabilityArgs(
         observability=chosen.observability,
         charts=charts,
-        namespace=mesh.namespace,
+        home=mesh.home,
         definitions=mesh.definitions,
         root=root,
         images=chosen.images,
+        named_secrets=named_secrets,
     ),
     below(precheck, leftovers),
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -15,8 +17,9 @@ from components import commands, security
 from components.charts import ChartSource, merged, release
 from components.images import kong_images
 from components.namespaces import Namespaces
+from components.objects import KubernetesObject, secret
 from components.scheduling import spread
-from settings import ClientAddress, Images, Kong
+from settings import ClientAddress, Images, Kong, Tls
 from versions import KONG_CONTROLLER, KONG_GATEWAY
 
 # Readiness is asked from the start and every second: with the chart's 5 s and 10 s Kong stays out of its Service for up
@@ -34,6 +37,7 @@ _READINESS = {"initialDelaySeconds": 0, "periodSeconds": 1, "failureThreshold": 
 RELEASE = "kong-istio"
 # What the chart labels the release's pods with.
 POD_LABELS = MappingProxyType({"app.kubernetes.io/name": "kong", "app.kubernetes.io/instance": RELEASE})
+CERTIFICATE = "kong-certificate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +59,8 @@ class KongGateway(pulumi.ComponentResource):
     """Kong with its Ingress Controller, inside the mesh. Type `kong-istio:index:KongGateway`.
 
     Creates: Namespace `kong-istio`, labelled for injection; Release `kong-istio` (chart kong); Command `kong-ready`
-    (`python -m cluster.gateway_ready`), which waits for Kong and for its address.
+    (`python -m cluster.gateway_ready`), which waits for Kong and for its address. With `kong.tls` also Secret
+    `kong-certificate`; with `kong.tlsSecret` Command `kong-tls-secret-ready`, which waits for that one.
     Attributes: `ready`, to depend on where Kong's kinds are needed; `address` (IP or host name), `url`, both empty for
     a ClusterIP; `service`, the proxy Service's name; `kong_version`, `controller_version`, of the running images;
     `version`, of the chart.
@@ -72,7 +77,7 @@ class KongGateway(pulumi.ComponentResource):
             args.chart,
             NAMESPACE,
             values,
-            pulumi.ResourceOptions(parent=self, depends_on=[*home, args.mesh_ready]),
+            pulumi.ResourceOptions(parent=self, depends_on=[*home, *self._certificate(args, home), args.mesh_ready]),
         )
         self.ready = commands.run(
             "kong-ready",
@@ -88,6 +93,21 @@ class KongGateway(pulumi.ComponentResource):
         self.controller_version: pulumi.Output[str] = found.apply(lambda seen: str(seen["controller"]))
         self.version = installed.status.version
         self.register_outputs({"address": self.address, "url": self.url, "version": self.version})
+
+    def _certificate(self, args: KongGatewayArgs, home: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+        """Return what Kong's pods mount a given certificate from, if there is one: a Secret, or the wait for it."""
+        opts = pulumi.ResourceOptions(parent=self, depends_on=home[0])
+        if args.kong.tls:
+            return [KubernetesObject(CERTIFICATE, certificate_secret(args.kong.tls), opts)]
+        if name := args.kong.tls_secret:
+            return [args.namespaces.named_secrets.wait("kong-tls-secret-ready", "tls", NAMESPACE, name, opts)]
+        return []
+
+
+def certificate_secret(tls: Tls) -> dict[str, Any]:
+    """Return the Secret with Kong's certificate and its key."""
+    pair = {"tls.crt": tls.certificate, "tls.key": tls.key}
+    return secret(CERTIFICATE, NAMESPACE, pair, kind="kubernetes.io/tls")
 
 
 def kong_values(kong: Kong, images: Images) -> dict[str, Any]:
@@ -143,14 +163,20 @@ def _exposure(kong: Kong) -> dict[str, Any]:
 
 def _certificate(kong: Kong) -> dict[str, Any]:
     """Return what makes the proxy serve a given certificate in place of one that it signs itself."""
-    if not kong.tls_secret:
+    name = CERTIFICATE if kong.tls else kong.tls_secret
+    if not name:
         return {}
     # Where the chart mounts its `secretVolumes`.
-    folder = f"/etc/secrets/{kong.tls_secret}"
-    return {
-        "secretVolumes": [kong.tls_secret],
+    folder = f"/etc/secrets/{name}"
+    values: dict[str, Any] = {
+        "secretVolumes": [name],
         "env": {"ssl_cert": f"{folder}/tls.crt", "ssl_cert_key": f"{folder}/tls.key"},
     }
+    if kong.tls:
+        # Kong reads it when it starts: another certificate, which is no secret, makes other pods.
+        digest = hashlib.sha256(kong.tls.certificate.encode()).hexdigest()
+        values["podAnnotations"] = {"checksum/certificate": digest}
+    return values
 
 
 def _client_address(address: ClientAddress) -> dict[str, Any]:

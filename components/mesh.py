@@ -45,7 +45,7 @@ class IstioMesh(pulumi.ComponentResource):
     Command `istiod-ready` (`python -m cluster.mesh_ready`); PeerAuthentication `default` for the whole mesh. With
     `istio.cni` also Namespace and Release `istio-cni`, and Command `istio-cni-ready` (`python -m
     cluster.node_agent_ready`). What the agent does to nodes only `privileged` lets pass, so it has a namespace of its own.
-    Attributes: `namespace`; `definitions`, to depend on where Istio's kinds are needed; `ready`, to depend on where a
+    Attributes: `home`, the namespace and what its pods wait for; `definitions`, to depend on where Istio's kinds are needed; `ready`, to depend on where a
     pod starts that must have a sidecar; `base_version`, `version`: what the charts say is installed.
     Raises in `up`: the sentence of `istiod-ready` or `istio-cni-ready`, after `istio.readyTimeoutSeconds`.
     """
@@ -53,7 +53,7 @@ class IstioMesh(pulumi.ComponentResource):
     def __init__(self, name: str, args: IstioMeshArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:IstioMesh", name, {"mtls": args.istio.mtls}, opts)
         home = args.namespaces.make(NAMESPACE, self, level="restricted", policies=security.mesh_policies())
-        self.namespace = home[0]
+        self.home = home
         self.definitions = release(
             "istio-base",
             args.base,

@@ -11,6 +11,7 @@ from components import pod_security
 from components.manifests import Manifest
 from components.objects import KubernetesObject, namespace
 from components.pod_security import Level, injected_level
+from components.secrets import NamedSecrets
 from settings import Settings
 
 
@@ -21,21 +22,27 @@ class Namespaces:
     `injected`: the level of those whose pods get a sidecar. `pod_security`: whether levels are enforced at all.
     `network_policies`: whether the given policies are made. `protect`: the engine refuses to delete or replace them. It
     says so in the preview of a destroy, before anything is deleted; one without a preview deletes what is in them.
+    `pull_secrets`: what `named_secrets` waits for in each of them, as its pods pull with it.
     """
+
+    named_secrets: NamedSecrets
 
     injected: Level = "privileged"
     pod_security: bool = False
     network_policies: bool = False
     protect: bool = False
+    pull_secrets: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, settings: Settings) -> Namespaces:
+    def of(cls, settings: Settings, named_secrets: NamedSecrets) -> Namespaces:
         """Return how the settings want namespaces."""
         return cls(
+            named_secrets=named_secrets,
             injected=injected_level(settings.istio),
             pod_security=settings.security.pod_security,
             network_policies=settings.security.network_policies,
             protect=settings.security.protect_namespaces,
+            pull_secrets=settings.images.pull_secrets,
         )
 
     @property
@@ -54,7 +61,7 @@ class Namespaces:
         """Make a namespace and the NetworkPolicies in it; return all of it, the namespace first.
 
         Without a `level` of its own it is one whose pods get a sidecar. Pods that wait for everything returned are
-        guarded from their start.
+        guarded from their start, and can pull.
         """
         labels = pod_security.labels(level or self.injected) if self.pod_security else {}
         home = KubernetesObject(
@@ -70,4 +77,9 @@ class Namespaces:
             )
             for policy in (policies if self.network_policies else ())
         ]
-        return [home, *guards]
+        below = pulumi.ResourceOptions(parent=parent, depends_on=[home])
+        pulling = [
+            self.named_secrets.wait(f"{name}-pull-{secret}", "registry", name, secret, below)
+            for secret in self.pull_secrets
+        ]
+        return [home, *guards, *pulling]

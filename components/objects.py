@@ -48,6 +48,17 @@ def type_token(api_version: str, kind: str) -> str:
     return f"kubernetes:{api_version if '/' in api_version else f'core/{api_version}'}:{kind}"
 
 
+def secret(name: str, namespace: str, values: pulumi.Input[Mapping[str, str]], *, kind: str = "") -> dict[str, Any]:
+    """Return a Secret whose values the engine keeps encrypted; without a `kind` it is an opaque one."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        **({"type": kind} if kind else {}),
+        "metadata": {"name": name, "namespace": namespace},
+        "stringData": pulumi.Output.secret(values),
+    }
+
+
 def namespace(name: str, *, injected: bool, labels: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     """Return a Namespace; `injected` has istiod add a sidecar to every pod that starts in it."""
     injection = {"istio-injection": "enabled"} if injected else {}

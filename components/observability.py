@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from components import commands
 from components.charts import ChartSource, merged, release
 from components.images import grafana_images, kiali_images, prometheus_images
 from components.mesh import NAMESPACE
-from components.objects import KubernetesObject
+from components.objects import KubernetesObject, secret
 from components.pod_security import CONTAINER, POD
+from components.secrets import NamedSecrets
 from settings import Images, Observability, Prometheus
 from versions import GRAFANA_DASHBOARDS
 
@@ -34,24 +35,26 @@ _NOT_INJECTED = {"sidecar.istio.io/inject": "false"}
 class ObservabilityArgs:
     """`observability`: the settings. `charts`: the sources of prometheus, grafana and kiali-server.
 
-    `namespace`: istio-system, to depend on. `definitions`: what defines Istio's kinds. `root`: the project's folder.
-    `images`: where images come from.
+    `home`: istio-system and what its pods wait for. `definitions`: what defines Istio's kinds. `root`: the project's
+    folder. `images`: where images come from. `named_secrets`: how what the settings name is waited for.
     """
 
     observability: Observability
     charts: Mapping[str, ChartSource]
-    namespace: pulumi.Resource
+    home: Sequence[pulumi.Resource]
     definitions: pulumi.Resource
     root: Path
     images: Images
+    named_secrets: NamedSecrets
 
 
 class ObservabilityStack(pulumi.ComponentResource):
     """Metrics, dashboards and the graph of the mesh. Type `kong-istio:index:ObservabilityStack`.
 
-    Creates, each with its switch: Release `prometheus`; Release `grafana` with its administrator's Secret, unless one
-    is given; Release `kiali` with the Secret of its signing key. All in istio-system, as Services of type ClusterIP, without sidecars.
-    Their keys are random, made once, and secrets of the stack.
+    Creates, each with its switch: Release `prometheus`; Release `grafana` with its administrator's Secret, or with Command
+    `grafana-secret-ready`, which waits for the one that the settings name; Release `kiali` with the Secret of its signing
+    key. All in istio-system, as Services of type ClusterIP, without sidecars.
+    Keys that nobody gives are random, made once, and secrets of the stack.
     Attributes: `versions`, name -> version of the application that each chart says is installed.
     Raises in `up`: Helm's error, when one is not ready within `observability.readyTimeoutSeconds`.
     """
@@ -63,17 +66,19 @@ class ObservabilityStack(pulumi.ComponentResource):
         self._releases: dict[str, pulumi.Resource] = {}
         chosen = args.observability
         if chosen.prometheus.enabled:
-            self._release("prometheus", "prometheus", prometheus_values(chosen, args.images), [args.namespace])
+            self._release("prometheus", "prometheus", prometheus_values(chosen, args.images), args.home)
         if chosen.grafana.enabled:
-            self._release("grafana", "grafana", grafana_values(chosen, args.images, args.root), [self._login()])
+            self._release(
+                "grafana", "grafana", grafana_values(chosen, args.images, args.root), [*args.home, self._login()]
+            )
         if chosen.kiali.enabled:
             key = self._random_key(_KIALI_KEY, {}, "key")
             # Kiali looks once, when it starts, whether Istio's kinds are there and Prometheus answers.
-            needs = [key, args.definitions, self._releases["prometheus"]]
+            needs = [*args.home, key, args.definitions, self._releases["prometheus"]]
             self._release("kiali", "kiali-server", kiali_values(chosen, args.images), needs)
         self.register_outputs({"versions": self.versions})
 
-    def _release(self, name: str, chart: str, values: dict[str, Any], needs: list[pulumi.Resource]) -> None:
+    def _release(self, name: str, chart: str, values: dict[str, Any], needs: Sequence[pulumi.Resource]) -> None:
         installed = release(
             name,
             self._args.charts[chart],
@@ -86,10 +91,21 @@ class ObservabilityStack(pulumi.ComponentResource):
         self.versions[name] = installed.status.app_version
 
     def _login(self) -> pulumi.Resource:
-        """Return what Grafana waits for: the Secret of its administrator, or where one is given, just the namespace."""
-        if self._args.observability.grafana.admin_secret:
-            return self._args.namespace
+        """Return what Grafana waits for: the Secret of its administrator, made or awaited."""
+        grafana = self._args.observability.grafana
+        if grafana.admin_secret:
+            return self._args.named_secrets.wait(
+                "grafana-secret-ready", "login", NAMESPACE, grafana.admin_secret, self._in_the_namespace()
+            )
+        if grafana.admin_password:
+            return self._secret(GRAFANA_KEY, {"admin-user": "admin", "admin-password": grafana.admin_password})
         return self._random_key(GRAFANA_KEY, {"admin-user": "admin"}, "admin-password")
+
+    def _in_the_namespace(self, **further: Any) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=self._args.home[0], **further)
+
+    def _secret(self, name: str, values: pulumi.Input[Mapping[str, str]]) -> KubernetesObject:
+        return KubernetesObject(name, secret(name, NAMESPACE, values), self._in_the_namespace())
 
     def _random_key(self, name: str, plain: Mapping[str, str], field: str) -> KubernetesObject:
         """Make a Secret with a random key of 32 characters, which stays what it is until the stack is destroyed."""
@@ -97,19 +113,9 @@ class ObservabilityStack(pulumi.ComponentResource):
             f"{name}-value",
             create=commands.RANDOM_KEY,
             logging=local.Logging.NONE,
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[self._args.namespace], additional_secret_outputs=["stdout"]
-            ),
+            opts=self._in_the_namespace(additional_secret_outputs=["stdout"]),
         )
-        values: pulumi.Output[dict[str, str]] = made.stdout.apply(lambda key: {**plain, field: key})
-        manifest = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": name, "namespace": NAMESPACE},
-            "stringData": values,
-        }
-        opts = pulumi.ResourceOptions(parent=self, depends_on=[self._args.namespace])
-        return KubernetesObject(name, manifest, opts)
+        return self._secret(name, made.stdout.apply(lambda key: {**plain, field: key}))
 
 
 def prometheus_values(observability: Observability, images: Images) -> dict[str, Any]:

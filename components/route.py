@@ -12,7 +12,8 @@ import pulumi
 from cluster.access import Access
 from components import client_host, commands
 from components.manifests import Manifest
-from components.objects import SKIP_AWAIT, KubernetesObject
+from components.objects import SKIP_AWAIT, KubernetesObject, secret
+from components.secrets import NamedSecrets
 from settings import Kong, RateLimit, Redis, Route
 from settings.model import WINDOWS
 
@@ -27,7 +28,7 @@ class RateLimitedRouteArgs:
 
     `kong`: the settings of the gateway, which say how it is asked, and what brings the client's Host through the mesh.
     `gateway_ready`: there, Kong's kinds are defined and checked. `mesh_ready`: there, Istio's are. `service`: the routed
-    Service. `manifest`: as it is written.
+    Service. `manifest`: as it is written. `named_secrets`: how what the settings name is waited for.
     """
 
     namespace: str
@@ -40,17 +41,18 @@ class RateLimitedRouteArgs:
     mesh_ready: pulumi.Resource
     service: pulumi.Resource
     manifest: Manifest
+    named_secrets: NamedSecrets
 
 
 class RateLimitedRoute(pulumi.ComponentResource):
     """A rate-limited route through Kong. Type `kong-istio:index:RateLimitedRoute`.
 
     Creates: KongPlugin `rate-limit`; Ingress named as its Service, annotated with the plugin from the start, so that
-    the route is never open without its limit; with a redis password, unless that is in a Secret which exists, also the
-    Secret `rate-limit-redis`. Through the mesh, before the Ingress: the EnvoyFilter (in Kong's namespace) or the
-    ServiceEntry that brings the client's Host to the application. Last, Command `<name>-ready` (`python -m
-    cluster.route_ready`), which waits until Kong serves the route with this limit, and runs again when one of the two
-    changes.
+    the route is never open without its limit; with a redis password also the Secret `rate-limit-redis`, and where the
+    settings name a Secret, the Command `<name>-redis-secret-ready`, which waits for it. Through the mesh, before the
+    Ingress: the EnvoyFilter (in Kong's namespace) or the ServiceEntry that brings the client's Host to the application.
+    Last, Command `<name>-ready` (`python -m cluster.route_ready`), which waits until Kong serves the route with this
+    limit, and runs again when one of the two changes.
     Attributes: `ready`, to depend on where the route is asked for.
     Raises in `up`: the sentence of `<name>-ready`, after `kong.readyTimeoutSeconds` for a route that is not there, and
     after 30 s for one that answers without its limit.
@@ -97,15 +99,14 @@ class RateLimitedRoute(pulumi.ComponentResource):
 
     def _redis_secret(self, name: str, args: RateLimitedRouteArgs) -> Sequence[pulumi.Resource]:
         redis = _redis_in_use(args.limit)
-        if not redis or not redis.password:
-            return []
-        return [
-            KubernetesObject(
-                f"{name}-{REDIS_SECRET}",
-                redis_secret(args.namespace, redis),
-                pulumi.ResourceOptions(parent=self, depends_on=[args.service]),
-            )
-        ]
+        opts = pulumi.ResourceOptions(parent=self, depends_on=[args.service])
+        if redis and redis.password_secret:
+            there, key = redis.password_secret.name, redis.password_secret.key
+            resource = f"{name}-redis-secret-ready"
+            return [args.named_secrets.wait(resource, "json", args.namespace, there, opts, key=key)]
+        if redis and redis.password:
+            return [KubernetesObject(f"{name}-{REDIS_SECRET}", redis_secret(args.namespace, redis), opts)]
+        return []
 
 
 def wait_arguments(args: RateLimitedRouteArgs) -> list[str]:
@@ -114,7 +115,12 @@ def wait_arguments(args: RateLimitedRouteArgs) -> list[str]:
     limits = [(window, getattr(args.limit, window)) for window in WINDOWS]
     objects = [
         rate_limit_plugin(args.namespace, args.limit),
-        ingress(args.namespace, args.route, through_mesh=args.through_mesh),
+        ingress(
+            args.namespace,
+            args.route,
+            through_mesh=args.through_mesh,
+            known=args.kong.client_host == "serviceEntry",
+        ),
     ]
     return [
         *args.access.arguments(),
@@ -174,12 +180,7 @@ def plugin_config(limit: RateLimit) -> dict[str, Any]:
 
 def redis_secret(namespace: str, redis: Redis) -> dict[str, Any]:
     """Return the Secret with redis' password; the controller reads patched values as JSON, hence the quotes."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": REDIS_SECRET, "namespace": namespace},
-        "stringData": pulumi.Output.secret({_PASSWORD_KEY: json.dumps(redis.password)}),
-    }
+    return secret(REDIS_SECRET, namespace, {_PASSWORD_KEY: json.dumps(redis.password)})
 
 
 def ingress(namespace: str, route: Route, *, through_mesh: bool, known: bool = False) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from components import commands
 from components.charts import ChartSource
 from components.manifests import Manifest
 from components.route import plugin_config
-from settings import Checks, RateLimit, Settings
+from settings import Checks, RateLimit, Security, Settings
 from versions import KONG_CONTROLLER, KONG_GATEWAY
 
 # More than all checks together may take (a test adds them up), with traffic that waits for its limit.
@@ -77,12 +77,15 @@ def rests_on(
     chosen: Settings, charts: Mapping[str, ChartSource], objects: Mapping[str, Sequence[Manifest]]
 ) -> list[Any]:
     """Return what decides what the checks see, without secrets and paths: its digest stands in the state."""
-    grafana = dataclasses.replace(chosen.observability.grafana, dashboards="")
+    grafana = dataclasses.replace(chosen.observability.grafana, dashboards="", admin_password="")
+    tls = chosen.kong.tls and dataclasses.replace(chosen.kong.tls, key="")
     settings = dataclasses.replace(
         chosen,
         kubeconfig="",
         kube_context="",
         keep_definitions=False,
+        kong=dataclasses.replace(chosen.kong, tls=tls),
+        security=dataclasses.replace(chosen.security, secret_timeout_seconds=Security().secret_timeout_seconds),
         charts={},
         checks=Checks(),
         observability=dataclasses.replace(chosen.observability, grafana=grafana),

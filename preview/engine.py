@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from preview import stack_file
+from rehearsal.project import placeholder_for
 
 # All that a program and its tools may see of this process: nothing of it is a credential or a way to a cluster.
 _PASSED_ON = re.compile(
@@ -81,7 +82,7 @@ def copied_stack(root: Path, stack: str, charts: Mapping[str, str]) -> Iterator[
         copy = folder / f"Pulumi.{stack}.yaml"
         copy.write_text(yaml.safe_dump({**content, **yaml.safe_load(copy.read_text())}, sort_keys=False))
         for place in places:
-            where = ["--path", stack_file.written(place), secrets.token_hex(16)]
+            where = ["--path", stack_file.written(place), placeholder_for(place[-1], secrets.token_hex(16))]
             _pulumi(folder, environment, "config", "set", "--secret", "--stack", stack, *where)
         yield copy, environment
 

@@ -6,6 +6,7 @@ engine hands to a program: text for each key, JSON text for arrays and objects.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Collection, Mapping
@@ -19,6 +20,8 @@ from pulumi import RunError
 ROOT = Path(__file__).resolve().parent.parent
 PLACEHOLDER = "rehearsal-placeholder"
 _PLACEHOLDERS = {"integer": "0", "boolean": "false"}
+# Settings that are read as PEM take no other text.
+_PEM = {"certificate": "CERTIFICATE", "key": "PRIVATE KEY"}
 
 
 class _Loader(yaml.SafeLoader):
@@ -165,8 +168,19 @@ def _disclose(value: Any, placeholder: str) -> Any:
     if isinstance(value, dict):
         if value.keys() == {"secure"}:
             return placeholder
-        return {key: _disclose(item, PLACEHOLDER) for key, item in value.items()}
+        return {key: _disclose(item, placeholder_for(key)) for key, item in value.items()}
     return [_disclose(item, PLACEHOLDER) for item in value] if isinstance(value, list) else value
+
+
+def placeholder_for(field: str | int, text: str = PLACEHOLDER) -> str:
+    """Return what stands for an encrypted field, with `text` where that will do."""
+    if field not in _PEM:
+        return text
+    label = _PEM[str(field)]
+    # Not from the first character on, where it would look like an option.
+    return (
+        f"{PLACEHOLDER}\n-----BEGIN {label}-----\n{base64.b64encode(text.encode()).decode()}\n-----END {label}-----\n"
+    )
 
 
 def _text(value: Any) -> str:

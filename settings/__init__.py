@@ -30,6 +30,7 @@ from settings.model import (
     Route,
     Security,
     Settings,
+    Tls,
 )
 from settings.reader import SettingsError, camel, check_known, read
 
@@ -51,6 +52,7 @@ __all__ = [
     "Security",
     "Settings",
     "SettingsError",
+    "Tls",
     "charts_in_use",
     "load",
     "parse",
@@ -118,14 +120,19 @@ def _decode(key: str, text: str) -> Any:
 
 
 def _check_secrets(settings: Settings, secrets: Collection[str]) -> None:
-    places = [("rateLimit", "rateLimit", settings.rate_limit.redis)]
+    redis, tls = settings.rate_limit.redis, settings.kong.tls
+    places = [
+        ("kong", "kong.tls.key", tls and tls.key),
+        ("rateLimit", "rateLimit.redis.password", redis and redis.password),
+        ("observability", "observability.grafana.adminPassword", settings.observability.grafana.admin_password),
+    ]
     for index, application in enumerate(settings.applications):
         if "password" in (application.rate_limit.get("redis") or {}):
             own = settings.limit_of(application).redis
-            places.append(("applications", f"applications[{index}].rateLimit", own))
-    for key, where, redis in places:
-        if redis and redis.password and key not in secrets:
+            places.append(("applications", f"applications[{index}].rateLimit.redis.password", own and own.password))
+    for key, where, secret in places:
+        if secret and key not in secrets:
             raise SettingsError(
-                f"{where}.redis.password is in plain text: take it out of the stack file and store it with "
-                f"`pulumi config set --secret --path '{PROJECT}:{where}.redis.password'`."
+                f"{where} is in plain text: take it out of the stack file and store it with "
+                f"`pulumi config set --secret --path '{PROJECT}:{where}'`."
             )

@@ -35,6 +35,11 @@ def check(settings: Settings, root: Path) -> None:
     """Raise `SettingsError` for the first combination that cannot work. Paths are relative to `root`."""
     _check_mesh(settings)
     _check_sidecars(settings)
+    _check_one_secret("kong", "tls", settings.kong.tls, "tlsSecret", settings.kong.tls_secret)
+    grafana = settings.observability.grafana
+    _check_one_secret(
+        "observability.grafana", "adminPassword", grafana.admin_password, "adminSecret", grafana.admin_secret
+    )
     _check_node_port(settings)
     _check_source_ranges(settings.kong)
     _check_client_address(settings.kong)
@@ -144,6 +149,14 @@ def _check_sidecars(settings: Settings) -> None:
                 f"{key} is true while istio.injection is false: it is for proxies that injection makes; "
                 f"set istio.injection to true, or {key} to false."
             )
+
+
+def _check_one_secret(key: str, own: str, value: object, named: str, name: str) -> None:
+    """Raise where the stack is to make a Secret that it is also told to take from the cluster."""
+    if value and name:
+        raise SettingsError(
+            f"{key} has {own} and {named}: keep {own} to have the stack make the Secret, or {named} for one that exists."
+        )
 
 
 def _check_node_port(settings: Settings) -> None:

@@ -54,6 +54,32 @@ class ClientAddress:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tls:
+    """A certificate with its key, as PEM. Both are private, as somebody may take one for the other."""
+
+    certificate: str = field(
+        metadata={
+            **matching(
+                r"[\s\S]*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*",
+                "a certificate as PEM, from -----BEGIN CERTIFICATE----- on",
+            ),
+            **private(),
+        }
+    )
+    # Nothing but base64 within: an encrypted key says so there, and nginx has nobody to ask for its passphrase.
+    key: str = field(
+        repr=False,
+        metadata={
+            **matching(
+                r"[\s\S]*-----BEGIN (RSA |EC )?PRIVATE KEY-----[A-Za-z0-9+/=\s]+-----END (RSA |EC )?PRIVATE KEY-----\s*",
+                "a key without a passphrase as PEM, from -----BEGIN PRIVATE KEY----- on",
+            ),
+            **private(),
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kong:
     """The gateway."""
 
@@ -65,6 +91,7 @@ class Kong:
     source_ranges: tuple[str, ...] = ()
     # The chart names a volume after it, which may not have a dot.
     tls_secret: str = field(default="", metadata=_LABEL)
+    tls: Tls | None = field(default=None, metadata=private())
     client_address: ClientAddress = field(default_factory=ClientAddress)
     routing: Literal["mesh", "guide"] = "mesh"
     client_host: Literal["envoyFilter", "serviceEntry", "none"] = "envoyFilter"
@@ -174,6 +201,7 @@ class Grafana:
     enabled: bool = True
     anonymous: bool = False
     admin_secret: str = field(default="", metadata=_OPTIONAL_NAME)
+    admin_password: str = field(default="", repr=False, metadata=private())
     dashboards: str = "grafana.com"
     values: dict[str, Any] = field(default_factory=dict)
 
@@ -206,6 +234,7 @@ class Security:
     only_kong_calls: bool = False
     network_policies: bool = False
     protect_namespaces: bool = False
+    secret_timeout_seconds: int = field(default=300, metadata=_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,9 @@ MEANINGS: dict[str, str] = {
     "kong.resources": _RESOURCES.format("the proxy"),
     "kong.controllerResources": _RESOURCES.format("the controller"),
     "kong.sourceRanges": "Who may reach the load balancer, such as `203.0.113.0/24`; empty for everyone.",
-    "kong.tlsSecret": "A Secret in kong-istio with `tls.crt` and `tls.key`, which the proxy serves.",
+    "kong.tlsSecret": "A Secret in kong-istio with `tls.crt` and `tls.key`, which the proxy serves; an `up` waits for it.",
+    "kong.tls.certificate": "In place of it, the certificate that the stack makes such a Secret of, as PEM, with its chain.",
+    "kong.tls.key": "Its key, as PEM. A secret of the stack: plain text is refused.",
     "kong.clientAddress.source": (
         "How Kong learns who calls: from the `connection`; `localTraffic`: the load balancer keeps addresses; "
         "`proxyProtocol` or `forwardedFor`: somebody in the trusted ranges says so."
@@ -86,7 +88,7 @@ MEANINGS: dict[str, str] = {
     "rateLimit.redis.port": "Its port.",
     "rateLimit.redis.username": "Empty for redis' default user.",
     "rateLimit.redis.password": "A secret of the stack: plain text is refused.",
-    "rateLimit.redis.passwordSecret.name": "In place of it, a Secret that exists in the application's namespace.",
+    "rateLimit.redis.passwordSecret.name": "In place of it, a Secret in the application's namespace, which an `up` waits for.",
     "rateLimit.redis.passwordSecret.key": "The key in it. It holds JSON: the password with double quotes around it.",
     "rateLimit.redis.database": "Number of the database.",
     "rateLimit.redis.timeout": "In milliseconds.",
@@ -107,7 +109,10 @@ MEANINGS: dict[str, str] = {
     "observability.grafana.enabled": "Install Grafana.",
     "observability.grafana.anonymous": "Everyone may view, without a login.",
     "observability.grafana.adminSecret": (
-        "A Secret in istio-system with `admin-user` and `admin-password`; empty to have one made."
+        "A Secret in istio-system with `admin-user` and `admin-password`, which an `up` waits for; empty to have one made."
+    ),
+    "observability.grafana.adminPassword": (
+        "Of `admin`, in the Secret that is made; empty for a random one. A secret of the stack: plain text is refused."
     ),
     "observability.grafana.dashboards": "`grafana.com`, or a folder of JSON files.",
     "observability.grafana.values": _VALUES.format("grafana"),
@@ -120,6 +125,7 @@ MEANINGS: dict[str, str] = {
     "security.onlyKongCalls": "An AuthorizationPolicy: nothing but Kong may call a routed Service.",
     "security.networkPolicies": "Pods accept connections only from where they are needed.",
     "security.protectNamespaces": "The preview of a destroy, or of a change that removes or replaces a namespace, fails: set it to false in an `up` of its own first. Without a preview, all but the namespaces would go.",
+    "security.secretTimeoutSeconds": "How long an `up` waits for each Secret that settings name, in seconds.",
     "checks.enabled": "Check the stack once it is up.",
     "checks.failUp": "A check that fails fails the `up`; else it is a warning.",
     "checks.load": "Also those that send load or create something; not for stacks that serve users.",
@@ -127,7 +133,7 @@ MEANINGS: dict[str, str] = {
     "checks.reports": "A folder for a page, JUnit XML and JSON; empty for none.",
     "checks.istiodAddress": "Where istiod's plain-text discovery port answers; empty: by a port-forward.",
     "images.registry": "Host and path of a mirror that holds every image under its own path; empty for none.",
-    "images.pullSecrets": "Names of Secrets that open registries; each exists in every namespace that pulls.",
+    "images.pullSecrets": "Names of Secrets that open registries; an `up` waits for each in every namespace that pulls.",
     "images.references": "Image without tag: the whole reference to pull in place of it, with a tag or a digest.",
 }
 

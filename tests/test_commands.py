@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cluster import command, deployments, gateway_ready, mesh_ready, precheck
+from cluster import command, deployments, gateway_ready, mesh_ready, precheck, secret_ready
 from cluster.command import CommandError
 from cluster.kubectl import Kubectl, KubectlError
 from versions import KUBERNETES_MINIMUM, KUBERNETES_TESTED
@@ -637,6 +639,132 @@ def test_a_kong_that_does_not_start_is_told(kind: str, kubectl: FakeKubectl, run
         "The Deployment kong-istio/kong-istio-kong is not available after 9 s (container proxy: CrashLoopBackOff): look "
         "at `kubectl --namespace kong-istio describe deployment kong-istio-kong` and at its pods."
     )
+
+
+# --- secrets that others make ----------------------------------------------------------------------------------------
+
+
+def secret(name: str, namespace: str, **data: str) -> Object:
+    encoded = {key.replace("_", "."): base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    return {"kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": encoded}
+
+
+# Kind -> what names it, a Secret of it that will do, its keys, and the command that makes it.
+WAITS: dict[str, tuple[list[str], Object, str, str]] = {
+    "tls": (
+        ["--namespace", "kong-istio", "--name", "front-door"],
+        secret("front-door", "kong-istio", tls_crt="one", tls_key="two"),
+        "tls.crt and tls.key",
+        "kubectl create secret tls front-door --namespace kong-istio --context one --cert=tls.crt --key=tls.key",
+    ),
+    "login": (
+        ["--namespace", "istio-system", "--name", "login"],
+        secret("login", "istio-system", **{"admin-user": "admin", "admin-password": "two"}),
+        "admin-user and admin-password",
+        "kubectl create secret generic login --namespace istio-system --context one --from-literal=admin-user=admin "
+        "--from-file=admin-password=password-of-grafana",
+    ),
+    "json": (
+        ["--namespace", "shop", "--name", "store", "--key", "pass"],
+        secret("store", "shop", **{"pass": '"two"'}),
+        "pass",
+        """printf '"%s"' "$(cat password-of-redis)" | kubectl create secret generic store --namespace shop --context """
+        "one --from-file=pass=/dev/stdin",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WAITS)
+def test_a_secret_is_waited_for_and_the_command_that_makes_it_is_said_once(
+    kind: str, kubectl: FakeKubectl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names, made, _, line = WAITS[kind]
+    kubectl.later = [(10, made)]
+    monkeypatch.setattr(sys, "argv", ["secret_ready", "--context", "one", "--kind", kind, *names])
+    command.run(secret_ready.main)
+    assert 10 <= kubectl.seconds < 12
+    said = capsys.readouterr()
+    place = f"{names[1]}/{names[3]}"
+    assert said.err.splitlines() == [
+        f"The Secret {place} is not there; waiting for it, up to 300 s. To make it:",
+        line,
+    ]
+    assert json.loads(said.out) == {"secret": place}
+
+
+@pytest.mark.parametrize("kind", WAITS)
+def test_a_secret_that_is_there_is_not_waited_for(
+    kind: str, kubectl: FakeKubectl, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names, made, *_ = WAITS[kind]
+    kubectl.objects = [made]
+    run(secret_ready, "--kind", kind, *names)
+    assert kubectl.seconds == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_secret_for_pulling_only_has_to_be_there(kubectl: FakeKubectl, run: Run) -> None:
+    kubectl.later = [(5, secret("mirror", "shop", **{".dockercfg": "{}"}))]
+    assert run(secret_ready, "--kind", "registry", "--namespace", "shop", "--name", "mirror") == {
+        "secret": "shop/mirror"
+    }
+    assert kubectl.seconds >= 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "problem"),
+    [
+        ("tls", {"tls_crt": "hunter2"}, "has no tls.key"),
+        ("tls", {"tls_crt": "hunter2", "tls_key": ""}, "has no tls.key"),
+        ("tls", {}, "has no tls.crt and tls.key"),
+        ("login", {"password": "hunter2"}, "has no admin-user and admin-password"),
+        ("json", {"password": '"hunter2"'}, "has no pass"),
+        *(
+            (
+                "json",
+                {"pass": text},
+                "holds no JSON text in pass (Kong's controller wants double quotes around the password)",
+            )
+            for text in ("hunter2", "4711", '"hunter2', '["hunter2"]', '"hun"ter2"')
+        ),
+    ],
+)
+def test_a_secret_that_will_not_do_is_said_without_what_is_in_it(
+    kind: str, data: dict[str, str], problem: str, kubectl: FakeKubectl, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names, right, keys, line = WAITS[kind]
+    kubectl.objects = [secret(names[3], names[1], **data)]
+    said = failure(run, secret_ready, "--kind", kind, *names, "--timeout", "5")
+    assert said == (
+        f"The Secret {names[1]}/{names[3]} {problem} after 5 s: delete it and make it with {keys} by `{line}` and run "
+        "`pulumi up` again, or raise security.secretTimeoutSeconds."
+    )
+    assert "hunter2" not in capsys.readouterr().err
+    kubectl.seconds, kubectl.later = 0, [(3, right)]
+    assert run(secret_ready, "--kind", kind, *names) == {"secret": f"{names[1]}/{names[3]}"}
+
+
+def test_the_command_that_makes_redis_password_quotes_it(tmp_path: Path, kubectl: FakeKubectl, run: Run) -> None:
+    kubectl_that_keeps = tmp_path / "kubectl"
+    kubectl_that_keeps.write_text(f"#!/bin/sh\ncat > {tmp_path}/made\n")
+    kubectl_that_keeps.chmod(0o755)
+    (tmp_path / "password-of-redis").write_text("hunter2\n")
+    said = failure(run, secret_ready, "--kind", "json", *WAITS["json"][0], "--timeout", "1")
+    line = said.split("`")[1]
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, env=environment, check=True)
+    assert json.loads((tmp_path / "made").read_text()) == "hunter2"
+    assert kubectl.seconds >= 1
+
+
+@pytest.mark.parametrize("kind", WAITS)
+def test_a_secret_that_does_not_come_is_one_sentence(kind: str, kubectl: FakeKubectl, run: Run) -> None:
+    names, _, keys, line = WAITS[kind]
+    assert failure(run, secret_ready, "--kind", kind, *names, "--timeout", "20") == (
+        f"The Secret {names[1]}/{names[3]} is not there after 20 s: make it with {keys} by `{line}` and run `pulumi up` "
+        "again, or raise security.secretTimeoutSeconds."
+    )
+    assert kubectl.seconds >= 20
 
 
 # --- kubectl itself --------------------------------------------------------------------------------------------------

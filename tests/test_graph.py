@@ -1136,6 +1136,118 @@ def test_a_login_that_exists_takes_the_place_of_the_made_up_one(plain: Recording
     assert command[command.index("secret") + 1] == "login"
 
 
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB+certificate/of=\n-----END CERTIFICATE-----\n"
+TLS_KEY = "-----BEGIN PRIVATE KEY-----\nMIGH+nobodys/of+tls=\n-----END PRIVATE KEY-----\n"
+
+
+def served(certificate: str = CERTIFICATE, key: str = TLS_KEY) -> Recording:
+    return recorded(kong={"tls": {"certificate": certificate, "key": key}}, secrets=("kong",))
+
+
+def test_kong_serves_a_certificate_of_the_stack() -> None:
+    recording = served()
+    secret = get(recording, "Secret/kong-certificate")
+    assert secret.inputs["metadata"] == {"name": "kong-certificate", "namespace": "kong-istio"}
+    assert secret.inputs["type"] == "kubernetes.io/tls"
+    assert secret.inputs["stringData"] == {"tls.crt": CERTIFICATE, "tls.key": TLS_KEY}
+    assert "stringData" in secret.secret_inputs
+    chart = values(recording, "kong-istio")
+    assert chart["secretVolumes"] == ["kong-certificate"]
+    assert chart["env"]["ssl_cert"] == "/etc/secrets/kong-certificate/tls.crt"
+    assert chart["env"]["ssl_cert_key"] == "/etc/secrets/kong-certificate/tls.key"
+    assert secret.label in before(recording, "Release/kong-istio")
+    others = [resource.inputs for resource in recording.resources.values() if resource is not secret]
+    assert "nobodys" not in text([others, recording.outputs])
+
+
+def test_another_certificate_makes_other_pods_and_a_key_leaves_no_trace() -> None:
+    one, other = served(), served(key=TLS_KEY.replace("nobodys", "another"))
+    assert {r.label: r.inputs for r in one.resources.values() if r.kind != "Secret"} == {
+        r.label: r.inputs for r in other.resources.values() if r.kind != "Secret"
+    }
+    changed = values(served(CERTIFICATE.replace("MIIB", "MIIC")), "kong-istio")["podAnnotations"]
+    assert changed != values(one, "kong-istio")["podAnnotations"]
+    assert "proxy.istio.io/config" in changed
+
+
+def test_a_password_of_grafana_takes_the_place_of_the_made_up_one(plain: Recording) -> None:
+    recording = recorded(observability={"grafana": {"adminPassword": PASSWORD}}, secrets=("observability",))
+    assert labels(plain) - labels(recording) == {"Command/grafana-admin-value"}
+    secret = get(recording, "Secret/grafana-admin")
+    assert secret.inputs["stringData"] == {"admin-user": "admin", "admin-password": PASSWORD}
+    assert "stringData" in secret.secret_inputs
+    assert secret.label in before(recording, "Release/grafana")
+    others = [resource.inputs for resource in recording.resources.values() if resource is not secret]
+    assert PASSWORD not in text([others, recording.outputs])
+    another = recorded(observability={"grafana": {"adminPassword": "another"}}, secrets=("observability",))
+    assert inputs(another, "Command/checks") == inputs(recording, "Command/checks")
+
+
+# Settings -> the command that waits, its options, what waits for it, and what of the stack need not be there.
+WAITS: dict[str, tuple[dict[str, Any], str, list[str], str, str]] = {
+    "certificate": (
+        {"kong": {"tlsSecret": "front-door"}},
+        "kong-tls-secret-ready",
+        ["--namespace", "kong-istio", "--name", "front-door", "--kind", "tls", "--timeout", "300"],
+        "Release/kong-istio",
+        "Release/istiod",
+    ),
+    "login": (
+        {"observability": {"grafana": {"adminSecret": "login"}}, "security": {"secretTimeoutSeconds": 9}},
+        "grafana-secret-ready",
+        ["--namespace", "istio-system", "--name", "login", "--kind", "login", "--timeout", "9"],
+        "Release/grafana",
+        "Release/istiod",
+    ),
+    "password of redis": (
+        {"rateLimit": NAMED_SECRET},
+        "bookinfo-route-redis-secret-ready",
+        [
+            *("--namespace", "bookinfo", "--name", "redis-login", "--kind", "json", "--key", "pass"),
+            *("--timeout", "300"),
+        ],
+        "KongPlugin/bookinfo-route-rate-limit",
+        "Command/kong-ready",
+    ),
+    "registry": (
+        {"images": {"pullSecrets": ["mirror"]}},
+        "istio-system-pull-mirror",
+        ["--namespace", "istio-system", "--name", "mirror", "--kind", "registry", "--timeout", "300"],
+        "Release/prometheus",
+        "Release/istiod",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_a_secret_that_settings_name_is_waited_for_as_soon_as_there_is_its_namespace(name: str) -> None:
+    config, command, options, later, needless = WAITS[name]
+    recording = recorded(**config)
+    arguments = shlex.split(inputs(recording, f"Command/{command}")["create"])
+    assert arguments == ["venv/bin/python", "-m", "cluster.secret_ready", "--context", CONTEXT, *options]
+    namespace = options[1]
+    earlier = before(recording, f"Command/{command}")
+    assert f"Namespace/{namespace}" in earlier
+    assert needless not in earlier
+    assert f"Command/{command}" in before(recording, later)
+
+
+def test_every_pod_waits_for_what_it_pulls_with() -> None:
+    istio = {"cni": True, "ingressGateway": True, "egressGateway": True}
+    recording = recorded(istio=istio, images={"pullSecrets": ["mirror", "other"]})
+    for resource in of_kind(recording, "Release", *POD_MAKERS & {r.kind for r in recording.resources.values()}):
+        if resource.name != "istio-base":
+            namespace = resource.inputs.get("namespace") or resource.inputs["metadata"]["namespace"]
+            waits = {f"Command/{namespace}-pull-{name}" for name in ("mirror", "other")}
+            assert waits <= before(recording, resource.label), resource.label
+
+
+def test_a_stack_that_names_no_secret_waits_for_none(plain: Recording) -> None:
+    assert not [
+        command.name for command in of_kind(plain, "Command") if "secret_ready" in command.inputs.get("create", "")
+    ]
+
+
 def test_keys_are_long_enough_and_different_each_time(plain: Recording) -> None:
     for name in ("grafana-admin-value", "kiali-signing-key-value"):
         command = inputs(plain, f"Command/{name}")["create"].replace("venv/bin/python", shlex.quote(sys.executable))

@@ -16,7 +16,7 @@ import yaml
 from pulumi.runtime import config as stack_config
 
 import settings
-from settings import RateLimit, Redis, Settings, SettingsError
+from settings import RateLimit, Redis, Settings, SettingsError, Tls
 from settings.reader import camel
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -26,6 +26,9 @@ DECLARED: dict[str, Any] = {
     if ":" not in key
 }
 PASSWORD = "hunter2-of-redis"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB+certificate/of=\n-----END CERTIFICATE-----\n"
+TLS_KEY = "-----BEGIN PRIVATE KEY-----\nMIGH+hunter2/of+tls=\n-----END PRIVATE KEY-----\n"
+SECRETS = ("kong", "rateLimit", "observability")
 
 APP: dict[str, Any] = {
     "name": "shop",
@@ -68,7 +71,8 @@ FULL: dict[str, Any] = {
         "resources": {"limits": {"memory": "1Gi"}},
         "controllerResources": {"requests": {"cpu": 0.1}},
         "sourceRanges": [],
-        "tlsSecret": "front-door",
+        "tlsSecret": "",
+        "tls": {"certificate": CERTIFICATE, "key": TLS_KEY},
         "clientAddress": {"source": "forwardedFor", "trustedRanges": ["198.51.100.0/24"]},
         "routing": "guide",
         "clientHost": "none",
@@ -135,14 +139,21 @@ FULL: dict[str, Any] = {
         "grafana": {
             "enabled": False,
             "anonymous": True,
-            "adminSecret": "login",
+            "adminSecret": "",
+            "adminPassword": PASSWORD,
             "dashboards": "dashboards",
             "values": {"g": 2},
         },
         "kiali": {"enabled": False, "auth": "anonymous", "viewOnly": False, "values": {"h": 3}},
         "readyTimeoutSeconds": 13,
     },
-    "security": {"podSecurity": False, "onlyKongCalls": False, "networkPolicies": True, "protectNamespaces": True},
+    "security": {
+        "podSecurity": False,
+        "onlyKongCalls": False,
+        "networkPolicies": True,
+        "protectNamespaces": True,
+        "secretTimeoutSeconds": 60,
+    },
     "charts": {"kong": "charts/kong", "base": "https://mirror.example/istio"},
     "images": {
         "registry": "mirror.example:5000/images",
@@ -200,6 +211,10 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     for step in steps:
         place = place[step]
     place[last] = value
+    # A Secret is made or named.
+    for named, own in (("tlsSecret", "tls"), ("adminSecret", "adminPassword")):
+        if last == named:
+            del place[own]
     return config
 
 
@@ -264,13 +279,14 @@ def test_the_defaults_work_in_this_checkout() -> None:
 
 
 def test_every_field_is_taken(root: Path) -> None:
-    assert plain(settings.parse(FULL, ("rateLimit",), root)) == FULL
+    assert plain(settings.parse(FULL, SECRETS, root)) == FULL
 
 
 def test_the_full_configuration_names_every_field() -> None:
     expected = {path for path, _ in paths(plain(Settings()))} | {"rateLimit.redis"}
     expected |= {f"rateLimit.{camel(field.name)}" for field in dataclasses.fields(RateLimit)}
     expected |= {f"rateLimit.redis.{camel(field.name)}" for field in dataclasses.fields(Redis)}
+    expected |= {f"kong.tls.{camel(field.name)}" for field in dataclasses.fields(Tls)} | {"kong.tls"}
     lists = {"kong.clientAddress.trustedRanges[0]", "images.pullSecrets[0]"}
     # A password and the name of a Secret that holds one exclude each other.
     assert {path for path, _ in paths(FULL)} == (expected | lists) - {"rateLimit.redis.passwordSecret"}
@@ -281,7 +297,7 @@ def test_the_full_configuration_names_every_field() -> None:
 )
 def test_a_key_changes_its_own_setting_and_no_other(key: str, root: Path) -> None:
     value = {"replicas": 1, "serviceType": "NodePort"} if key == "kong" else FULL[key]
-    found = settings.parse({key: value}, (), root)
+    found = settings.parse({key: value}, SECRETS, root)
     different = {
         camel(field.name)
         for field in dataclasses.fields(Settings)
@@ -447,6 +463,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "istio.replicas": (1, 100),
     "istio.readyTimeoutSeconds": (1, 3600),
     "kong.readyTimeoutSeconds": (1, 3600),
+    "security.secretTimeoutSeconds": (1, 3600),
     "kong.addressTimeoutSeconds": (1, 3600),
     "kong.replicas": (1, 100),
     "kong.nodePort": (0, 65535),
@@ -483,7 +500,7 @@ def test_a_number_at_its_bound_is_not_out_of_range(path: str, end: int, root: Pa
     if window in WINDOWS:
         config["rateLimit"] = {key: entry for key, entry in config["rateLimit"].items() if key not in WINDOWS}
         config["rateLimit"][window] = value
-    assert settings.parse(config, ("rateLimit",), root)
+    assert settings.parse(config, SECRETS, root)
 
 
 @pytest.mark.parametrize("path", CHOICES)
@@ -547,7 +564,7 @@ def test_text_that_does_not_fit_is_refused(path: str, value: str, meaning: str, 
     ],
 )
 def test_text_that_fits_is_taken(path: str, value: str, root: Path) -> None:
-    assert settings.parse(changed(path, value), ("rateLimit",), root)
+    assert settings.parse(changed(path, value), SECRETS, root)
 
 
 # --- rate limits -----------------------------------------------------------------------------------------------------
@@ -821,6 +838,84 @@ def test_no_sentence_shows_a_password(limit: Any, text: str, root: Path) -> None
 
 def test_a_password_of_digits_is_not_shown_either(root: Path) -> None:
     assert "4711" not in refused({"rateLimit": {"redis": {"password": 4711}}}, root)
+
+
+# --- other secrets ----------------------------------------------------------------------------------------------------
+
+TLS = {"certificate": CERTIFICATE, "key": TLS_KEY}
+OWN_SECRETS: list[tuple[str, Any, str]] = [
+    ("kong.tls", TLS, "kong.tls.key"),
+    ("observability.grafana.adminPassword", PASSWORD, "observability.grafana.adminPassword"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "secret"), OWN_SECRETS)
+def test_a_secret_in_plain_text_is_refused_wherever_it_stands(path: str, value: Any, secret: str, root: Path) -> None:
+    assert refused(at(path, value), root, secrets=()) == (
+        f"{secret} is in plain text: take it out of the stack file and store it with "
+        f"`pulumi config set --secret --path 'kong-istio:{secret}'`."
+    )
+    found = settings.parse(at(path, value), (path.partition(".")[0],), root)
+    assert PASSWORD not in repr(found)
+    assert TLS_KEY not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("key", "own", "named"),
+    [
+        ("kong", {"tls": TLS}, {"tlsSecret": "front-door"}),
+        ("observability.grafana", {"adminPassword": PASSWORD}, {"adminSecret": "login"}),
+    ],
+)
+def test_a_secret_is_made_or_named(key: str, own: dict[str, Any], named: dict[str, Any], root: Path) -> None:
+    assert refused(at(key, {**own, **named}), root, secrets=SECRETS) == (
+        f"{key} has {next(iter(own))} and {next(iter(named))}: keep {next(iter(own))} to have the stack make the Secret, "
+        f"or {next(iter(named))} for one that exists."
+    )
+
+
+AS_CERTIFICATE = "it must be a certificate as PEM, from -----BEGIN CERTIFICATE----- on."
+AS_KEY = "it must be a key without a passphrase as PEM, from -----BEGIN PRIVATE KEY----- on."
+LEGACY_ENCRYPTED = TLS_KEY.replace("MIGH", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0A\n\nMIGH")
+
+
+@pytest.mark.parametrize(
+    ("tls", "text"),
+    [
+        ({"key": TLS_KEY}, "kong.tls.certificate is missing"),
+        ({"certificate": CERTIFICATE}, "kong.tls.key is missing"),
+        ({"certificate": TLS_KEY, "key": CERTIFICATE}, f"kong.tls.certificate is [secret]: {AS_CERTIFICATE}"),
+        ({**TLS, "certificate": "tls.crt"}, f"kong.tls.certificate is [secret]: {AS_CERTIFICATE}"),
+        ({**TLS, "certificate": CERTIFICATE[:-10]}, f"kong.tls.certificate is [secret]: {AS_CERTIFICATE}"),
+        ({**TLS, "key": PASSWORD}, f"kong.tls.key is [secret]: {AS_KEY}"),
+        ({**TLS, "key": CERTIFICATE}, f"kong.tls.key is [secret]: {AS_KEY}"),
+        ({**TLS, "key": TLS_KEY.replace("PRIVATE", "ENCRYPTED PRIVATE")}, f"kong.tls.key is [secret]: {AS_KEY}"),
+        ({**TLS, "key": LEGACY_ENCRYPTED}, f"kong.tls.key is [secret]: {AS_KEY}"),
+        ({**TLS, "key": 4711}, "kong.tls.key is [secret]: it must be text."),
+        (TLS_KEY, "kong.tls is [secret]: it must be an object with the keys certificate, key."),
+    ],
+)
+def test_what_kong_cannot_serve_is_refused_and_never_shown(tls: Any, text: str, root: Path) -> None:
+    said = refused(at("kong.tls", tls), root, secrets=SECRETS)
+    assert said.startswith(text)
+    assert "hunter2" not in said
+
+
+EC_PARAMETERS = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+
+
+@pytest.mark.parametrize(
+    "tls",
+    [
+        {**TLS, "certificate": f"subject=CN=one\n{CERTIFICATE}{CERTIFICATE}"},
+        {**TLS, "certificate": CERTIFICATE.strip().replace("\n", "\r\n")},
+        {**TLS, "key": TLS_KEY.replace("PRIVATE", "RSA PRIVATE")},
+        {**TLS, "key": EC_PARAMETERS + TLS_KEY.replace("PRIVATE", "EC PRIVATE").strip()},
+    ],
+)
+def test_a_certificate_and_its_key_may_be(tls: dict[str, str], root: Path) -> None:
+    found = settings.parse(at("kong.tls", tls), SECRETS, root)
+    assert plain(found.kong.tls) == tls
 
 
 # --- what cannot go together ---------------------------------------------------------------------------------------------------
@@ -1162,7 +1257,7 @@ def refused_load(root: Path) -> str:
 
 @pytest.mark.usefixtures("engine")
 def test_load_reads_what_the_engine_hands_over(root: Path) -> None:
-    hand_over(FULL, ["rateLimit"])
+    hand_over(FULL, SECRETS)
     assert plain(settings.load(root)) == FULL
 
 
