@@ -81,7 +81,7 @@ def _command(
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page")
     parser.add_argument("--reports", type=Path, metavar="FOLDER", help="write all three")
     parser.add_argument(
-        "--counts", action="store_true", help="print only the counts, as JSON; all else to standard error"
+        "--counts", action="store_true", help="print only counts and what failed, as JSON; all else to standard error"
     )
     parser.add_argument("--warn", action="store_true", help="end with 0 where a check failed")
     parser.add_argument("--digest", help=argparse.SUPPRESS)
@@ -213,9 +213,10 @@ def _tell(options: argparse.Namespace, run: Run) -> None:
         return
     for result in run.having(Outcome.FAILED):
         printed.show_failure(result, to)
-    failed = ", ".join(result.check.name for result in run.having(Outcome.FAILED))
-    to.print(f"Checks: {run.summary}{f' (failed: {failed})' if failed else ''}.", soft_wrap=True)
-    print(json.dumps(run.counts))
+    failed = [result.check.name for result in run.having(Outcome.FAILED)]
+    names = ", ".join(failed)
+    to.print(f"Checks: {run.summary}{f' (failed: {names})' if failed else ''}.", soft_wrap=True)
+    print(json.dumps({**run.counts, "failedChecks": failed}))
 
 
 def _interrupt_once() -> None:

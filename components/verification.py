@@ -36,7 +36,7 @@ class Verification(pulumi.ComponentResource):
 
     Creates: Command `checks` (`python -m checks run`), run when it is new and whenever the settings, or what they bring
     into the cluster, changed.
-    Attributes: `counts`, how many checks `passed`, `failed` and were `notChecked`.
+    Attributes: `counts`, how many checks `passed`, `failed` and were `notChecked`, and the names of `failedChecks`.
     Raises in `up`: the checks that failed, where `checks.failUp` says so; elsewhere they are a warning.
     """
 
@@ -51,14 +51,15 @@ class Verification(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{LIMIT_SECONDS}s", update=f"{LIMIT_SECONDS}s"),
             ),
         )
-        self.counts: pulumi.Output[dict[str, int]] = command.stdout.apply(json.loads)
+        self.counts: pulumi.Output[dict[str, Any]] = command.stdout.apply(json.loads)
         self.counts.apply(self._warn)
         self.register_outputs({"counts": self.counts})
 
-    def _warn(self, counts: Mapping[str, int]) -> None:
+    def _warn(self, counts: Mapping[str, Any]) -> None:
         if counts["failed"]:
             pulumi.log.warn(
-                f"{counts['failed']} of the checks failed when they last ran: `venv/bin/python -m checks` tells which.",
+                f"{counts['failed']} of the checks failed when they last ran ({', '.join(counts['failedChecks'])}): "
+                "`venv/bin/python -m checks` looks again, and tells what was expected and what was found.",
                 self,
             )
 

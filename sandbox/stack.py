@@ -192,11 +192,13 @@ def _summarize(facts: Facts, steps: Steps, outputs: dict[str, Any], *, rehearsed
     _print_steps(steps)
 
 
-def _print_checks(counts: dict[str, int] | None) -> None:
+def _print_checks(counts: dict[str, Any] | None) -> None:
     if not counts:
         return
     print("\nChecks")
     print(f"  {counts['passed']} passed, {counts['failed']} failed, {counts['notChecked']} not checked")
+    for name in counts["failedChecks"]:
+        print(f"  FAILED: {name}")
     if _REPORT.is_file():
         print(f"  {_REPORT.relative_to(CHECKOUT.root)}    the page with what was seen")
     print("  venv/bin/python -m checks    looks again")

@@ -127,7 +127,7 @@ MEANINGS: dict[str, str] = {
     "security.protectNamespaces": "The preview of a destroy, or of a change that removes or replaces a namespace, fails: set it to false in an `up` of its own first. Without a preview, all but the namespaces would go.",
     "security.secretTimeoutSeconds": "How long an `up` waits for each Secret that settings name, in seconds.",
     "checks.enabled": "Check the stack once it is up.",
-    "checks.failUp": "A check that fails fails the `up`; else it is a warning.",
+    "checks.failUp": "A check that fails fails the `up`, which then has no outputs; else it is a warning, and stands in the output `checks`.",
     "checks.load": "Also those that send load or create something; not for stacks that serve users.",
     "checks.requests": "How many make up the traffic.",
     "checks.reports": "A folder for a page, JUnit XML and JSON; empty for none.",

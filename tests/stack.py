@@ -110,6 +110,7 @@ class Stack:
         reason = re.search(r"^Rehearsing: (.+)$", self.said, re.MULTILINE)
         self.rehearsed = reason[1] if reason else ""
         self.outputs = self._outputs()
+        assert self.outputs["checks"]["failedChecks"] == [], self.said
 
     def up_unless_it_is(self) -> None:
         """Bring the stack up if a test that failed has left it half destroyed."""

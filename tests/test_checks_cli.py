@@ -208,7 +208,7 @@ def test_the_graph_gets_the_counts_and_nothing_else(
     ours(check("1", "page", fails), check("2", "path"))
     assert run("--counts", "--digest", "0123") == 1
     said = capsys.readouterr()
-    assert json.loads(said.out) == {"passed": 1, "failed": 1, "notChecked": 0}
+    assert json.loads(said.out) == {"passed": 1, "failed": 1, "notChecked": 0, "failedChecks": ["page"]}
     assert said.err.splitlines()[-1] == "Checks: 1 passed, 1 failed, 0 not checked (failed: page)."
     for word in ("200", "404", "no route", "kubectl get ingress"):
         assert word in said.err

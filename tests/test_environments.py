@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from charts import documents, pick
 from stack import Answer, Object, Stack, make_project, said, wait_for
 
 import settings
+from rehearsal.project import placeholder_for
 from sandbox.paths import CHECKOUT, CONTEXT
 from sandbox.stack_file import merged, with_facts
 from settings import RateLimit, Settings
@@ -91,6 +93,7 @@ def test_a_stack_file_holds_no_secret(name: str) -> None:
     text = (CHECKOUT.root / f"Pulumi.{name}.yaml").read_text()
     found = parsed(shipped(name))
     assert not (found.rate_limit.redis and found.rate_limit.redis.password)
+    assert not (found.kong.tls or found.observability.grafana.admin_password)
     # What Pulumi encrypts with, and what it encrypted, belong to somebody's own stack.
     assert not re.search(r"encryptionsalt|encryptedkey|secure:", text)
 
@@ -195,13 +198,52 @@ def bring_up(stack: Stack, name: str, config: Object) -> None:
     """Bring a stack up by Pulumi's engine, or rehearse it where there is none."""
     stack.kubectl("apply", "--filename=-", stdin=json.dumps(VOLUME))
     file = config_file(stack, name, config)
-    if stack.rehearsed:
-        answer = stack.project.python("-m", "rehearsal", "--config-file", str(file))
-    else:
+    if not stack.rehearsed:
         create(stack, name, stack.environment)
-        answer = pulumi(stack, name, "up", "--yes", "--skip-preview")
+    with others_make(stack, config):
+        if stack.rehearsed:
+            answer = stack.project.python("-m", "rehearsal", "--config-file", str(file))
+        else:
+            answer = pulumi(stack, name, "up", "--yes", "--skip-preview")
     stack.said = said(answer)
     assert answer.returncode == 0, f"the stack {name} did not come up:\n{stack.said}"
+    assert not re.search(r"[1-9]\d* of the checks failed", stack.said), stack.said
+
+
+# How long somebody takes to make a Secret, once its namespace is there.
+SECONDS_LATER = 10
+
+
+@contextmanager
+def others_make(stack: Stack, config: Object) -> Iterator[None]:
+    """Make the Secrets that settings name, by kubectl, while an `up` runs."""
+    found = settings.parse({**config, "sandbox": False}, ("kong", "rateLimit", "observability"), stack.paths.root)
+    kong, grafana, redis = found.kong.tls_secret, found.observability.grafana.admin_secret, found.rate_limit.redis
+    reference = redis and redis.password_secret
+    named: dict[tuple[str, str], dict[str, str]] = {
+        ("kong-istio", kong): {"tls.crt": "certificate", "tls.key": "key"},
+        ("istio-system", grafana): {"admin-user": "admin", "admin-password": "password"},
+        ("bookinfo", reference.name if reference else ""): {reference.key if reference else "": '"password"'},
+    }
+    ended = threading.Event()
+
+    def make(namespace: str, name: str, data: dict[str, str]) -> None:
+        while stack.try_kubectl("get", "namespace", namespace).returncode and not ended.wait(1):
+            pass
+        if not ended.wait(SECONDS_LATER):
+            metadata = {"name": name, "namespace": namespace}
+            item = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
+            stack.kubectl("apply", "--filename=-", stdin=json.dumps(item))
+
+    threads = [threading.Thread(target=make, args=(*place, data)) for place, data in named.items() if place[1]]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
 
 
 def config_file(stack: Stack, name: str, config: Object) -> Path:
@@ -325,6 +367,19 @@ def test_a_shipped_stack_makes_no_secret_in_place_of_one_that_it_is_given(enviro
         assert (plugin["config"]["redis"]["host"], plugin["config"]["redis"]["port"]) == (redis.host, redis.port)
 
 
+@pytest.mark.engine
+def test_an_up_says_which_secret_it_waits_for_and_how_it_is_made(environment: Environment) -> None:
+    if environment.stack.rehearsed or environment.name not in LIKE_PRODUCTION:
+        pytest.skip(environment.stack.rehearsed or "it names no Secret")
+    for place, make in {
+        "kong-istio/kong-tls": "kubectl create secret tls kong-tls --namespace kong-istio",
+        "istio-system/grafana-login": "kubectl create secret generic grafana-login --namespace istio-system",
+        "bookinfo/redis-login": "kubectl create secret generic redis-login --namespace bookinfo",
+    }.items():
+        assert f"The Secret {place} is not there; waiting for it, up to 300 s." in environment.stack.said
+        assert make in environment.stack.said
+
+
 @pytest.mark.sandbox
 def test_a_shipped_stack_keeps_metrics_as_long_and_where_it_is_set(environment: Environment) -> None:
     stack, chosen = environment.stack, environment.settings.observability.prometheus
@@ -400,21 +455,25 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Bring up a stack with a password of redis and a Secret among the application's manifests."""
     if not shutil.which("pulumi"):
         pytest.skip("there is no Pulumi CLI, and so no state")
-    redis, login = (f"canary-{secrets.token_hex(12)}" for _ in range(2))
+    redis, login, grafana = (f"canary-{secrets.token_hex(12)}" for _ in range(3))
+    # In a line of its own, as base64 in PEM is.
+    key = f"Canary{secrets.token_hex(24)}"
     with sandbox_in(tmp_path_factory.mktemp(CANARY_STACK)) as stack:
         if stack.rehearsed:
             pytest.skip(stack.rehearsed)
-        bring_up_with(stack, redis, login)
-        canaries = {"the password of redis": redis, "the application's login": login}
-        for what, name, field in (
-            ("Grafana's password", "grafana-admin", "admin-password"),
-            ("Kiali's key", "kiali-signing-key", "key"),
-        ):
-            canaries[what] = base64.b64decode(stack.get("secret", name, "istio-system")["data"][field]).decode()
+        bring_up_with(stack, redis, login, grafana, key)
+        canaries = {
+            "the password of redis": redis,
+            "the application's login": login,
+            "Grafana's password": grafana,
+            "Kong's TLS key": key,
+        }
+        kiali = stack.get("secret", "kiali-signing-key", "istio-system")["data"]["key"]
+        canaries["Kiali's key"] = base64.b64decode(kiali).decode()
         yield Watched(stack, canaries)
 
 
-def bring_up_with(stack: Stack, redis: str, login: str) -> None:
+def bring_up_with(stack: Stack, redis: str, login: str, grafana: str, key: str) -> None:
     manifests = stack.paths.sandbox / "manifests"
     shutil.copytree(stack.paths.root / "manifests", manifests)
     (manifests / "login.yaml").write_text(OWN_SECRET % login)
@@ -424,11 +483,18 @@ def bring_up_with(stack: Stack, redis: str, login: str) -> None:
         "applications": [{**application, "manifests": ".sandbox/manifests"}],
         "rateLimit": {"minute": 30, "policy": "redis", "redis": {"host": "redis.example.com"}},
     }
+    config["kong"] = {**config["kong"], "tls": {"certificate": placeholder_for("certificate")}}
     config_file(stack, CANARY_STACK, config)
     create(stack, CANARY_STACK, stack.environment)
-    place = ("--secret", "--path", f"{PREFIX}rateLimit.redis.password")
-    answer = pulumi(stack, CANARY_STACK, "config", "set", *place, stdin=redis)
-    assert answer.returncode == 0, said(answer)
+    pem = f"-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n"
+    for where, value in {
+        "rateLimit.redis.password": redis,
+        "observability.grafana.adminPassword": grafana,
+        "kong.tls.key": pem,
+    }.items():
+        place = ("--secret", "--path", f"{PREFIX}{where}")
+        answer = pulumi(stack, CANARY_STACK, "config", "set", *place, stdin=value)
+        assert answer.returncode == 0, said(answer)
     answer = pulumi(stack, CANARY_STACK, "up", "--yes", "--skip-preview", "--diff")
     stack.said = said(answer)
     assert answer.returncode == 0, f"the stack did not come up:\n{stack.said}"

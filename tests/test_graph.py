@@ -170,7 +170,7 @@ def applied(kubeconfig: Path, kubectl: str) -> Recording:
     said: dict[str, dict[str, Any]] = {
         "precheck": {"kubernetes": "v1.35.1"},
         "kong-ready": {"address": "192.0.2.9", "url": "http://192.0.2.9", "kong": "3.9.1", "controller": "3.5.0"},
-        "checks": {"passed": 4, "failed": 0, "notChecked": 13},
+        "checks": {"passed": 4, "failed": 0, "notChecked": 13, "failedChecks": []},
     }
 
     def answer(resource: Resource) -> tuple[str, dict[str, Any]]:

@@ -160,6 +160,12 @@ def test_load_is_off_unless_the_stack_says_otherwise(plain: Recording) -> None:
         assert yaml.safe_load((ROOT / f"Pulumi.{name}.yaml").read_text())["config"]["kong-istio:checks"]["load"] is True
 
 
+@pytest.mark.parametrize("file", sorted(ROOT.glob("Pulumi.*.yaml")), ids=lambda file: str(file.stem))
+def test_no_shipped_stack_loses_an_up_to_a_check(file: Path) -> None:
+    shipped = yaml.safe_load(file.read_text())["config"].get("kong-istio:checks", {})
+    assert "--warn" in arguments(recorded(checks=shipped))
+
+
 def test_nodes_of_the_sandbox_are_known_to_be_simulated() -> None:
     assert describe(parse({"sandbox": True}, (), ROOT)).simulated
     assert not describe(parse({}, (), ROOT)).simulated
@@ -250,7 +256,7 @@ def test_no_secret_of_an_application_is_in_the_digest(tmp_path: Path) -> None:
 # --- What the stack says of them --------------------------------------------------------------------------------------
 
 
-def applied(counts: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Recording, list[str]]:
+def applied(counts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Recording, list[str]]:
     """Record an `up` whose checks come to these counts; return it with the program's warnings."""
     warnings: list[str] = []
     monkeypatch.setattr(pulumi.log, "warn", lambda message, *_, **__: warnings.append(message))
@@ -282,7 +288,7 @@ def applied(counts: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_outputs_are_the_counts_and_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = {"passed": 5, "failed": 0, "notChecked": 2}
+    counts = {"passed": 5, "failed": 0, "notChecked": 2, "failedChecks": []}
     recording, warnings = applied(counts, tmp_path, monkeypatch)
     assert recording.outputs["checks"] == counts
     assert from_json(recording.outputs["checksTarget"]) == target(recording)
@@ -290,8 +296,11 @@ def test_the_outputs_are_the_counts_and_the_target(tmp_path: Path, monkeypatch: 
 
 
 def test_a_failure_that_does_not_fail_the_up_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, warnings = applied({"passed": 5, "failed": 2, "notChecked": 0}, tmp_path, monkeypatch)
-    assert [text for text in warnings if text.startswith("2 of the checks failed")]
+    counts = {"passed": 5, "failed": 2, "notChecked": 0, "failedChecks": ["page", "no route"]}
+    recording, warnings = applied(counts, tmp_path, monkeypatch)
+    (said,) = [text for text in warnings if text.startswith("2 of the checks failed")]
+    assert "(page, no route)" in said
+    assert recording.outputs["checks"] == counts
 
 
 def test_a_stack_without_checks_can_still_be_checked_by_hand() -> None:

@@ -160,6 +160,27 @@ def test_staging_and_prod_wait_for_what_comes_before_and_for_their_gate() -> Non
         assert jobs[name]["env"]["STACK"] == name
 
 
+def test_every_up_is_followed_by_checks_that_fail_the_job_and_by_their_reports() -> None:
+    jobs = [job for file in WORKFLOWS for job in read(file)["jobs"].values()]
+    ups = 0
+    for job in jobs:
+        lines = [step.get("run", "") for step in job.get("steps", [])]
+        found = [index for index, line in enumerate(lines) if "pulumi up" in line]
+        ups += len(found)
+        for index in found:
+            # A check that fails is a warning of the `up` before.
+            following = shlex.split(lines[index + 1])
+            assert following[1:4] == ["-m", "checks", "run"]
+            assert "--stack" in following
+            assert following[-2:] == ["--reports", "reports"]
+            assert "--warn" not in following
+            assert "continue-on-error" not in job["steps"][index + 1]
+            (upload,) = [step for step in job["steps"] if "upload-artifact" in step.get("uses", "")]
+            assert upload["with"]["path"] == "reports"
+            assert upload["if"] == "${{ !cancelled() }}"
+    assert ups == 3
+
+
 def test_every_job_ends(each: dict[str, Any]) -> None:
     for name, job in each["jobs"].items():
         assert "uses" in job or int(job["timeout-minutes"]) <= 60, name
