@@ -1160,6 +1160,13 @@ def test_kong_serves_a_certificate_of_the_stack() -> None:
     assert "nobodys" not in text([others, recording.outputs])
 
 
+def test_a_preview_that_may_not_decrypt_takes_an_encrypted_key() -> None:
+    hidden = {"secure": "v1:abc:def"}
+    config = Project(ROOT).configure({"kong": {"tls": {"certificate": hidden, "key": hidden}}})
+    recording = run(config, lambda resource: (resource.name, resource.inputs), preview=True)
+    assert "stringData" in get(recording, "Secret/kong-certificate").secret_inputs
+
+
 def test_another_certificate_makes_other_pods_and_a_key_leaves_no_trace() -> None:
     one, other = served(), served(key=TLS_KEY.replace("nobodys", "another"))
     assert {r.label: r.inputs for r in one.resources.values() if r.kind != "Secret"} == {

@@ -21,7 +21,7 @@ from components.verification import LIMIT_SECONDS
 from rehearsal import Recording, Resource, record
 from rehearsal.program import run
 from rehearsal.project import ROOT, Project
-from sandbox import stack_file
+from sandbox import stack, stack_file
 from sandbox.facts import PORTS, Facts
 from settings import parse
 
@@ -321,6 +321,13 @@ def test_the_sandbox_says_where_istiod_answers() -> None:
     config = stack_file.with_facts(stack_file.committed(), facts())["config"]["kong-istio:checks"]
     assert config["istiodAddress"] == f"127.0.0.1:{facts().ports['istiod-grpc']}"
     assert config["load"] is True
+
+
+def test_make_up_names_what_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    stack._print_checks({"passed": 5, "failed": 2, "notChecked": 1, "failedChecks": ["page", "no route"]})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:4] == ["Checks", "  5 passed, 2 failed, 1 not checked", "  FAILED: page"]
+    assert lines[4] == "  FAILED: no route"
 
 
 def test_without_istiod_there_is_no_address_of_it() -> None:
