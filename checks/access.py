@@ -13,7 +13,7 @@ from checks.target import Target
 from cluster import http
 from cluster.gateway_ready import NAMESPACE as KONG_NAMESPACE
 from cluster.gateway_ready import SERVICE, bracketed, outside
-from cluster.kubectl import Kubectl, KubectlError
+from cluster.kubectl import Kubectl, KubectlError, NoKubectlError
 
 T = TypeVar("T")
 
@@ -39,6 +39,7 @@ def ask(target: Target, question: Callable[[Kubectl], T]) -> T:
             str(error).rstrip("."),
             cause="the cluster does not answer, or this user may not ask that",
             look=target.command("auth", "can-i", "--list"),
+            certain=isinstance(error, NoKubectlError) or "(Forbidden)" in str(error),
         ) from None
 
 

@@ -13,6 +13,7 @@ from cluster.mesh_ready import NAMESPACE, WEBHOOK, is_trusted
 VALIDATORS = ("istio-validator-istio-system", "istiod-default-validator")
 
 _SECONDS = 30
+_REMOVED = "Istio is not installed, or was removed"
 
 
 def look(target: Target) -> str:
@@ -42,8 +43,9 @@ def judge_istiod(deployment: dict[str, Any] | None, target: Target) -> str:
     raise Failed(
         f"the Deployment {NAMESPACE}/istiod to be available",
         "a Deployment that is not" if deployment else "no such Deployment",
-        cause="its pod does not start or is not ready" if deployment else "Istio is not installed, or was removed",
+        cause="its pod does not start or is not ready" if deployment else _REMOVED,
         look=target.command("--namespace", NAMESPACE, "describe", "deployment,pods", "--selector=app=istiod"),
+        certain=not deployment,
     )
 
 
@@ -56,8 +58,11 @@ def judge_injector(configuration: dict[str, Any] | None, target: Target) -> str:
         f"none in {', '.join(_untrusted(configuration)) or 'it: it has no webhooks'}"
         if configuration
         else "no such webhook",
-        cause="istiod writes it there once it is ready: it is not, or may not, or something took the CA out",
+        cause="istiod writes it there once it is ready: it is not, or may not, or something took the CA out"
+        if configuration
+        else _REMOVED,
         look=target.command("--namespace", NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
+        certain=not configuration,
     )
 
 
@@ -72,8 +77,11 @@ def judge_validator(name: str, configuration: dict[str, Any] | None, target: Tar
     raise Failed(
         f"a CA and the failure policy Fail in every webhook of {name}",
         " and ".join(flaws) or ("no webhooks in it" if configuration else "no such webhook"),
-        cause="istiod sets both once it has seen its own validation refuse a bad object: it has not yet, or cannot",
+        cause="istiod sets both once it has seen its own validation refuse a bad object: it has not yet, or cannot"
+        if configuration
+        else _REMOVED,
         look=target.command("get", "validatingwebhookconfiguration", name, "--output=yaml"),
+        certain=not configuration,
     )
 
 

@@ -107,6 +107,7 @@ def _no_way_out(target: Target, names: list[str]) -> str:
                 f"Ingress {ingress['metadata']['name']} leads to {', '.join(led_to)}",
                 cause="somebody, or the values of a chart, opened it to the world",
                 look=target.command("--namespace", DASHBOARDS_NAMESPACE, "describe", "ingress"),
+                certain=True,
             )
     return f"{', '.join(names)}: ClusterIP, and no Ingress leads to any"
 
@@ -119,8 +120,11 @@ def _check_service(target: Target, name: str, service: dict[str, Any] | None) ->
         raise Failed(
             f"Service {name} of type ClusterIP, without external addresses",
             f"{kind}{f', externalIPs {opened}' if opened else ''}",
-            cause=f"observability.{name}.values change the Service, or it was changed by hand",
+            cause=f"observability.{name}.values change the Service, or it was changed by hand"
+            if service
+            else f"{name} was removed",
             look=target.command("--namespace", DASHBOARDS_NAMESPACE, "get", "services", "--output=wide"),
+            certain=True,
         )
 
 

@@ -45,4 +45,5 @@ def _routed(chosen: Settings, application: Application) -> RoutedApplication:
         limits={window: requests for window in WINDOWS if (requests := getattr(limit, window)) is not None},
         limit_headers_hidden=bool(limit.hide_client_headers),
         error_code=limit.error_code or _TOO_MANY_REQUESTS,
+        policy=limit.policy,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -18,8 +19,15 @@ from cluster.http import Answer, NoAnswer
 _PATIENCE = 65
 _WAKING_SECONDS = 30
 _BOOKINFO_PAGE = "/productpage"
+# What a sidecar writes where a policy refuses a request.
+_FORBIDDEN = "RBAC: access denied"
+
+NOT_KONG = "something else than Kong answers at this address, or kong.values turn its headers off (env.headers)"
 
 T = TypeVar("T")
+
+# Held while requests are counted against a limit: no other check may send any meanwhile.
+counting = threading.Lock()
 
 
 def is_bookinfo(application: RoutedApplication) -> bool:
@@ -98,16 +106,46 @@ def cause_of(answer: Answer, application: RoutedApplication) -> str:
     """Return why an application's page is likely to be answered otherwise than by 200."""
     if is_limited(answer, application):
         return "others use up the limit at this moment, or it does not lift"
-    if answer.status == 404 and made_by_kong(answer):
-        return "Kong knows no such route: the Ingress is missing, or has not reached Kong"
     if answer.status in (502, 503, 504):
+        return f"Kong does not reach {application.name}: its pods are not ready, or Kong bypasses the mesh while it is STRICT"
+    if made_by_kong(answer):
+        return _cause_in_kong(answer, application)
+    if not made_by_upstream(answer):
+        return NOT_KONG
+    if answer.status == 403 and _FORBIDDEN in answer.text:
         return (
-            "Kong does not reach the application: its pods are not ready, or Kong calls them past the mesh while it "
-            "is STRICT"
+            "an AuthorizationPolicy refuses Kong: its requests bypass the mesh, so that it is nobody there, or the policy "
+            "names another service account"
         )
-    if not made_by_kong(answer) and not made_by_upstream(answer):
-        return "something else than Kong answers at this address"
+    if answer.status == 429:
+        return f"{application.name} itself, or its sidecar, limits requests"
+    if answer.status < 500:
+        return f"{application.name} itself answers so: it has no such page, or wants a login for it"
     return f"{application.name} itself answers so: one of its pods is broken, or comes and goes"
+
+
+def _cause_in_kong(answer: Answer, application: RoutedApplication) -> str:
+    if answer.status == 404:
+        return "Kong knows no such route: the Ingress is missing, or has not reached Kong"
+    if answer.status >= 500 and application.policy == "redis":
+        return "Kong does not reach redis (rateLimit.redis), and rateLimit.faultTolerant is false; or Kong itself is broken"
+    return "Kong itself refuses the request, by a plugin or for a fault of its own"
+
+
+def cause_of_silence(application: RoutedApplication) -> str:
+    """Return why an answer through a limited route is likely to say nothing of its limit."""
+    if application.policy == "redis":
+        # https://developer.konghq.com/plugins/rate-limiting/: `fault_tolerant`
+        return (
+            "Kong does not reach redis (rateLimit.redis): it then lets every request through, and says nothing of the limit; "
+            "else the plugin is not on the route, or hides its headers"
+        )
+    return "the plugin is not on the route, Kong has not taken it, or it hides its headers (hide_client_headers)"
+
+
+def says_nothing_of_limit(answer: Answer) -> bool:
+    """Return whether an answer has none of the rate limit's headers."""
+    return not any(name.lower().startswith(("ratelimit-", "x-ratelimit-")) for name, _ in answer.headers)
 
 
 def no_answer(target: Target, way: Way, reason: NoAnswer) -> Failed:
@@ -200,8 +238,7 @@ def eventually_through(target: Target, look: Callable[[Way], T], seconds: float,
 
 def pause(seconds: float) -> None:
     """Wait for a limit; an interrupted run ends that with `NotChecked`."""
-    if model.stopping.wait(seconds):
-        raise NotChecked("interrupted")
+    model.pause(seconds, "the limit's window has to end")
 
 
 def to_next_minute() -> int:

@@ -70,6 +70,7 @@ def judge_inside(pods: list[Object], target: Target, labelled: Collection[str]) 
                 f"none in {', '.join(bare)}" if bare else "no pods",
                 cause=unlabelled if namespace not in labelled else late if bare else absent,
                 look=_describe(target, namespace),
+                certain=namespace not in labelled,
             )
         counts.append(f"{len(own)} in {namespace}")
     return f"all pods have a sidecar ({', '.join(counts)})"

@@ -14,9 +14,13 @@ from checks.target import Target
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.5
+_TELL_SECONDS = 1.0
 
 # Set when the run is interrupted: whatever polls in a thread ends, and clears up after itself.
 stopping = threading.Event()
+
+# Who tells of what a check waits for, in the thread that runs it.
+_progress = threading.local()
 
 
 class Outcome(StrEnum):
@@ -31,11 +35,12 @@ class Failed(Exception):  # noqa: N818 -- an outcome, not an error
     """What a check raises when what must be true is not.
 
     `expected` and `seen` are for people; `cause` is the likely one, `look` a command to look further.
+    `certain`: waiting cannot heal it, so `eventually` does not.
     """
 
-    def __init__(self, expected: str, seen: str, *, cause: str, look: str) -> None:
+    def __init__(self, expected: str, seen: str, *, cause: str, look: str, certain: bool = False) -> None:
         super().__init__(f"expected {expected}, saw {seen}")
-        self.expected, self.seen, self.cause, self.look = expected, seen, cause, look
+        self.expected, self.seen, self.cause, self.look, self.certain = expected, seen, cause, look, certain
 
 
 class NotChecked(Exception):  # noqa: N818 -- an outcome, not an error
@@ -104,14 +109,30 @@ def perform(check: Check, target: Target) -> Result:
 def eventually(look: Callable[[], T], seconds: float, pause: float = _POLL_SECONDS) -> T:
     """Return what `look` returns once it raises `Failed` no more; after that many seconds its last failure stands.
 
-    An interrupted run is `NotChecked`.
+    A failure that is certain stands at once. An interrupted run is `NotChecked`.
     """
     end = time.monotonic() + seconds
     while True:
         try:
             return look()
-        except Failed:
-            if time.monotonic() + pause >= end:
+        except Failed as failure:
+            if failure.certain or time.monotonic() + pause >= end:
                 raise
         if stopping.wait(pause):
             raise NotChecked("interrupted")
+
+
+def tell_waits(tell: Callable[[str], None]) -> None:
+    """Have somebody told what a check in this thread waits for: a few words with the seconds left, none when it is over."""
+    _progress.tell = tell
+
+
+def pause(seconds: float, reason: str) -> None:
+    """Wait for what only time brings; an interrupted run ends that with `NotChecked`."""
+    tell: Callable[[str], None] = getattr(_progress, "tell", lambda _: None)
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        tell(f"{reason}, {left:.0f} s left")
+        if stopping.wait(min(left, _TELL_SECONDS)):
+            raise NotChecked("interrupted")
+    tell("")

@@ -16,6 +16,7 @@ _TITLE = "<title>Simple Bookstore App</title>"
 _BROKEN = "Error fetching product"
 _STRANGER = {"Host": "no-such-host.invalid"}
 _NO_ROUTE = "/kong-istio-checks/no-such-route"
+_TAKEN = "another Ingress of the class kong takes every path"
 
 # A first answer may have to wait for load balancers and images; after it, only for Kong's next configuration.
 _FIRST_ANSWER_SECONDS = 120
@@ -49,6 +50,7 @@ def _page(target: Target, way: Way, application: RoutedApplication) -> str:
             f"a page without it: {answer.excerpt}",
             cause="something else than productpage answers, or a release of it with another title",
             look=gateway.routes(target, application),
+            certain=True,
         )
     if _BROKEN in answer.text:
         raise Failed(
@@ -103,7 +105,7 @@ def _own_answers_differ(target: Target) -> str:
             raise Failed(
                 "an answer of Kong's own: server: kong/<version>, and no x-kong-upstream-latency",
                 gateway.describe(answer),
-                cause="something in front of Kong answers in its place, or kong.values turn its headers off (env.headers)",
+                cause=_TAKEN if gateway.made_by_upstream(answer) else gateway.NOT_KONG,
                 look=gateway.logs(target),
             )
         return f"{answer.status} with server: {answer.header('server')}, and no x-kong-upstream-latency"
@@ -134,7 +136,7 @@ def _unknown_is_refused(target: Target) -> str:
             raise Failed(
                 f"404 made by Kong for {_NO_ROUTE}, which has no route",
                 gateway.describe(answer),
-                cause="another Ingress of the class kong takes every path",
+                cause=_TAKEN if gateway.made_by_upstream(answer) else gateway.NOT_KONG,
                 look=target.command("get", "ingress", "--all-namespaces"),
             )
         return f"{_NO_ROUTE}: {gateway.describe(answer)}"
@@ -156,14 +158,13 @@ def _limit_is_said(target: Target) -> str:
     def look(application: RoutedApplication) -> str:
         if not application.limits:
             raise NotChecked("its route has no limit")
-        return gateway.eventually_through(
-            target, lambda way: _limit_headers(target, way, application), _SETTLED_SECONDS
-        )
+        return gateway.eventually_through(target, lambda way: limit_said(target, way, application), _SETTLED_SECONDS)
 
     return gateway.for_each(target, look)
 
 
-def _limit_headers(target: Target, way: Way, application: RoutedApplication) -> str:
+def limit_said(target: Target, way: Way, application: RoutedApplication) -> str:
+    """Return what an answer through Kong says of its limit, if that is the one of the settings."""
     answer = gateway.passed_on(target, way, application)
     said = {window: answer.header(f"x-ratelimit-limit-{window}") for window in WINDOWS}
     said = {window: value for window, value in said.items() if value}
@@ -172,11 +173,15 @@ def _limit_headers(target: Target, way: Way, application: RoutedApplication) -> 
     if application.limit_headers_hidden:
         wanted = {}
     if said != wanted or tightest not in (wanted.values() or [""]):
+        silent = gateway.says_nothing_of_limit(answer)
+        changed = "the plugin on the route is not the one of the settings, or Kong has not taken it"
         raise Failed(
             f"the limit of the settings in the headers: {_windows(wanted)}",
             f"{_windows(said)}, RateLimit-Limit: {tightest or 'none'}",
-            cause="the plugin on the route is not the one of the settings, or Kong has not taken it",
-            look=target.command("--namespace", application.namespace, "get", "kongplugins", "--output=yaml"),
+            cause=gateway.cause_of_silence(application) if silent else changed,
+            look=gateway.logs(target)
+            if silent and application.policy == "redis"
+            else target.command("--namespace", application.namespace, "get", "kongplugins", "--output=yaml"),
         )
     if not wanted:
         return "no headers about the limit, as hideClientHeaders says"

@@ -38,8 +38,8 @@ _PARTS: tuple[tuple[Part, tuple[Check, ...]], ...] = (
 CHECKS: tuple[Check, ...] = tuple(check for _, checks in _PARTS for check in checks)
 PARTS: dict[str, Part] = {check.name: part for part, checks in _PARTS for check in checks}
 
-# They look for what the traffic leaves behind.
-AFTER_TRAFFIC = frozenset(check.name for check in (*metrics.CHECKS, *graph.CHECKS))
+# They look for what the traffic leaves behind, while the limit that the traffic has all but used up is filled and lifts.
+AFTER_TRAFFIC = frozenset(check.name for check in (*limit.CHECKS, *metrics.CHECKS, *graph.CHECKS))
 
 
 class UnknownCheckError(Exception):

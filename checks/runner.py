@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 
 from checks import model
 from checks.model import Check, Outcome, Result
@@ -36,7 +38,7 @@ def run(
 ) -> tuple[Result, ...]:
     """Run the checks and return their results in the same order.
 
-    The checks named in `last` look after all others. Without `at_once` they all wait for each other.
+    The checks named in `last` come after all others, all at once. Without `at_once` they all wait for each other.
     """
     results: dict[str, Result] = {}
 
@@ -45,7 +47,7 @@ def run(
         progress.done(result)
 
     def alone(check: Check) -> bool:
-        return check.load or not at_once
+        return not at_once or (check.load and check.name not in last)
 
     looking = [check for check in checks if not alone(check)]
     try:
@@ -53,7 +55,7 @@ def run(
         for check in checks:
             if alone(check):
                 progress.clear()
-                done(perform(check, target))
+                done(_perform_alone(check, target, progress))
         _look_at_once([check for check in looking if check.name in last], target, progress, done, grace)
     finally:
         progress.clear()
@@ -84,6 +86,17 @@ def perform(check: Check, target: Target) -> Result:
     )
 
 
+def _perform_alone(check: Check, target: Target, progress: Progress) -> Result:
+    """Run one check in this thread, which tells what it waits for as nobody else can."""
+    model.tell_waits(lambda wait: progress.waiting([_waiting(check, wait)]))
+    return perform(check, target)
+
+
+def _waiting(check: Check, wait: str) -> Check:
+    """Return a check as the progress names it while it waits."""
+    return replace(check, name=f"{check.name} ({wait})") if wait else check
+
+
 def _look_at_once(
     checks: Sequence[Check], target: Target, progress: Progress, done: Callable[[Result], None], grace: float
 ) -> None:
@@ -94,7 +107,7 @@ def _look_at_once(
         while looks.open:
             for result in looks.new():
                 done(result)
-            progress.waiting(looks.open)
+            progress.waiting(looks.named_by_wait())
 
 
 class _Looks:
@@ -105,6 +118,7 @@ class _Looks:
         self._results: queue.Queue[Result] = queue.Queue()
         self._waiting: queue.Queue[Check] = queue.Queue()
         self._started: dict[str, float] = {}
+        self._waits: dict[str, str] = {}
         self.open = list(checks)
         for check in checks:
             self._waiting.put(check)
@@ -122,6 +136,10 @@ class _Looks:
             if result.check in self.open:
                 self.open.remove(result.check)
                 yield result
+
+    def named_by_wait(self) -> list[Check]:
+        """Return what is open, each named with what it waits for."""
+        return [_waiting(check, self._waits.get(check.name, "")) for check in self.open]
 
     @contextmanager
     def ended_when_interrupted(self) -> Iterator[None]:
@@ -146,6 +164,7 @@ class _Looks:
             except queue.Empty:
                 return
             self._started[check.name] = time.monotonic()
+            model.tell_waits(partial(self._waits.__setitem__, check.name))
             self._results.put(perform(check, self._target))
 
     def _is_too_long(self, check: Check) -> bool:

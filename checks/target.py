@@ -15,7 +15,10 @@ from cluster.kubectl import Kubectl
 
 @dataclass(frozen=True, kw_only=True)
 class RoutedApplication:
-    """An application behind Kong. `limits` holds what its route allows, window (second … year) -> requests."""
+    """An application behind Kong.
+
+    `limits` holds what its route allows, window (second … year) -> requests; `policy` is where Kong counts them.
+    """
 
     name: str
     namespace: str
@@ -26,6 +29,7 @@ class RoutedApplication:
     limits: dict[str, int] = field(default_factory=dict)
     limit_headers_hidden: bool = False
     error_code: int = 429
+    policy: str = "local"
 
 
 @dataclass(frozen=True, kw_only=True)

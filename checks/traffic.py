@@ -18,14 +18,27 @@ from display.console import requests_bar
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "month": 2_592_000, "year": 31_536_000}
 _LONGEST_WAIT = 65
 _REFUSALS_IN_A_ROW = 3
-# One between any two scrapes.
 # Two scrapes, and what a dashboard makes of them.
 SHOWN_SECONDS = 180
+# A rate needs two scrapes, 15 s apart; older traffic is out of sight before the check gives up.
+LONG = 120
+# The shortest look back that holds two scrapes, and when what it shows was sent after Kong had settled.
+FRESH = 30
+_SETTLED_AFTER_SECONDS = 45
 _SHOWN_PAUSE = 5
+# One between any two scrapes.
 _TRICKLE_SECONDS = 15.0
 
 # Called with how many requests are done, and what is waited for.
 Progress = Callable[[int, str], None]
+
+# Says what a dashboard at a URL shows of an application's traffic of the last seconds, or fails: `certain` for traffic that
+# it shows and that must not be.
+Look = Callable[[RoutedApplication, str, int], str]
+
+
+class NothingShown(Failed):
+    """No traffic is to be seen, good or bad."""
 
 
 def run(target: Target, requests: int, stream: TextIO | None = None) -> str:
@@ -48,40 +61,80 @@ def run(target: Target, requests: int, stream: TextIO | None = None) -> str:
 class Trickle:
     """Now and then a request, so that there is something to see; it takes no more than a quarter of any limit.
 
-    What becomes of a request is for other checks to say.
+    What becomes of a request is for other checks to say; `answer` is the last one.
     """
 
     def __init__(self, application: RoutedApplication) -> None:
         self._application = application
         self._pause = max(_TRICKLE_SECONDS, 4 * _even_pause(application))
         self._next = time.monotonic()
+        self.answer: Answer | None = None
 
     def __call__(self, way: Way) -> None:
         """Send a request if the last one is long enough ago."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + self._pause
-        with suppress(NoAnswer):
-            gateway.send(way, self._application)
+        # A burst that counts what the limit lets through must not be disturbed.
+        if not gateway.counting.acquire(blocking=False):
+            return
+        try:
+            with suppress(NoAnswer):
+                self.answer = gateway.send(way, self._application)
+        finally:
+            gateway.counting.release()
 
 
-def shown(target: Target, dashboard: str, look: Callable[[RoutedApplication, str], str]) -> str:
+def shown(target: Target, dashboard: str, look: Look) -> str:
     """Return what a dashboard, looked at by its address, shows of each application's traffic.
 
     What is to be seen must be fresh, and a counter that appears and never moves has no increase: a trickle keeps it moving.
+    Traffic of the last two minutes may be from before a change; what only it shows is given time to go out of sight.
     """
 
     def look_at(application: RoutedApplication) -> str:
-        trickle = Trickle(application)
+        trickle, settled = Trickle(application), time.monotonic() + _SETTLED_AFTER_SECONDS
 
         def once(way: Way) -> str:
             trickle(way)
             with access.dashboard(target, dashboard) as url:
-                return look(application, url)
+                try:
+                    return _newest(application, url, look, settled=time.monotonic() >= settled)
+                except NothingShown as nothing:
+                    raise _explained(nothing, target, trickle.answer, application) from None
 
         return gateway.eventually_through(target, once, SHOWN_SECONDS, _SHOWN_PAUSE)
 
     return gateway.for_each(target, look_at)
+
+
+def _newest(application: RoutedApplication, url: str, look: Look, *, settled: bool) -> str:
+    """Return what is shown; traffic that must not be is certain only where all of it is fresh."""
+    try:
+        return look(application, url, LONG)
+    except Failed as failure:
+        if not settled or not failure.certain:
+            failure.certain = False
+            raise
+        try:
+            return look(application, url, FRESH)
+        except NothingShown:
+            failure.certain = False
+            raise failure from None
+
+
+def _explained(
+    nothing: NothingShown, target: Target, answer: Answer | None, application: RoutedApplication
+) -> NothingShown:
+    """Return why nothing is shown, which may be that Kong passes nothing on."""
+    if answer is None or gateway.made_by_upstream(answer) or gateway.is_limited(answer, application):
+        return nothing
+    return NothingShown(
+        nothing.expected,
+        f"{nothing.seen}; its last request was answered {gateway.describe(answer)}",
+        cause=gateway.cause_of(answer, application),
+        look=gateway.routes(target, application),
+    )
 
 
 def _send_all(target: Target, way: Way, application: RoutedApplication, requests: int, progress: Progress) -> str:

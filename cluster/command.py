@@ -15,7 +15,8 @@ from cluster.kubectl import Kubectl, KubectlError, NoKubectlError
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.2
-_HICCUP_SECONDS = 5
+# One question may take kubectl 30 s, and one that failed says nothing of the next.
+_HICCUP_SECONDS = 45
 
 
 class CommandError(Exception):

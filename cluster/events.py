@@ -19,4 +19,20 @@ def when(event: dict[str, Any]) -> datetime:
     """Return when an event was seen last; the API has three places for that."""
     series = event.get("series") or {}
     stamp = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
+    return moment(stamp)
+
+
+def moment(stamp: str | None) -> datetime:
+    """Return the second that a timestamp of the API names."""
     return datetime.fromisoformat(stamp).replace(microsecond=0) if stamp else NEVER
+
+
+def last_change(item: dict[str, Any]) -> datetime:
+    """Return when somebody changed an object, which a status is not."""
+    metadata = item["metadata"]
+    times = [entry["time"] for entry in metadata.get("managedFields") or [] if _is_change(entry)]
+    return max(map(moment, times or [metadata.get("creationTimestamp")]))
+
+
+def _is_change(entry: dict[str, Any]) -> bool:
+    return bool(entry.get("time")) and entry.get("subresource") != "status"

@@ -248,10 +248,7 @@ class Wait:
     def _changed(self, kind: str, name: str) -> datetime:
         """Return when an object was last changed by anybody but who reports its status."""
         found = self.kubectl.get(kind, name, f"--namespace={self.route.namespace}", "--show-managed-fields")
-        metadata = (found or {}).get("metadata") or {}
-        stamps = [entry.get("time") for entry in metadata.get("managedFields") or [] if not entry.get("subresource")]
-        times = [datetime.fromisoformat(stamp) for stamp in (*stamps, metadata.get("creationTimestamp")) if stamp]
-        return max(times, default=events.NEVER)
+        return events.last_change(found) if found else events.NEVER
 
     def _refusal(self) -> str:
         """Return what Kong or its controller refuses of the route's objects; empty for nothing."""

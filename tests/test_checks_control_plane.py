@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import cluster.portforward
 from checks import control_plane, injection, kong, portforward
 from checks.model import Check, Failed, Outcome, Result, perform
 from checks.target import RoutedApplication, Target
+from cluster import events
 from sandbox.paths import CONTEXT
 
 BOOKINFO = RoutedApplication(
@@ -194,54 +196,101 @@ def test_an_address_is_asked_for_where_there_is_one_to_give() -> None:
         kong.judge_address(None, Target(context="", service_type="NodePort"), BOOKINFO)
 
 
-@pytest.mark.parametrize("status", ["True", "False", "Unknown", ""])
-@pytest.mark.parametrize("simulated", [True, False])
-def test_only_the_controller_can_say_programmed(status: str, simulated: bool) -> None:
-    conditions = [{"type": "Programmed", "status": status, "message": "why"}] if status else []
-    plugin, target = {**PLUGIN, "status": {"conditions": conditions}}, Target(context="", simulated=simulated)
-    if status == "True":
-        assert "Programmed" in kong.judge_programmed(plugin, target, BOOKINFO)
-    elif simulated and status != "False":
-        assert "not shown" in kong.judge_programmed(plugin, target, BOOKINFO)
-    else:
-        with pytest.raises(Failed, match="Programmed=True"):
-            kong.judge_programmed(plugin, target, BOOKINFO)
+OWN = kong.identities(BOOKINFO, [PLUGIN])
+CHANGED = datetime(2026, 1, 1, 10, 0, 5, tzinfo=UTC)
+NOW = datetime(2026, 1, 1, 10, 0, 20, tzinfo=UTC)
+POD = ("Pod", "kong-istio", "kong-istio-kong-0")
 
 
-def event(reason: str, stamp: str, place: str = "lastTimestamp") -> Object:
-    seen = {"series": {"lastObservedTime": stamp}} if place == "series" else {place: stamp}
-    return {"reason": reason, "message": "no such plugin", "involvedObject": {"kind": "Ingress", "name": "x"}, **seen}
+def event(reason: str, stamp: str, about: tuple[str, str, str] = ("Ingress", "bookinfo", "productpage")) -> Object:
+    kind, namespace, name = about
+    involved = {"kind": kind, "namespace": namespace, "name": name}
+    return {"reason": reason, "message": "no such plugin", "involvedObject": involved, "lastTimestamp": stamp}
 
 
-SUCCESS = event("KongConfigurationSucceeded", "2026-01-01T10:00:05Z")
+def succeeded(stamp: str, pod: str = POD[2]) -> Object:
+    return event("KongConfigurationSucceeded", stamp, ("Pod", "kong-istio", pod))
+
+
+APPLY, TRANSLATION = "KongConfigurationApplyFailed", "KongConfigurationTranslationFailed"
 
 
 @pytest.mark.parametrize(
-    ("stamp", "place", "refused"),
+    ("failure", "success", "lasts"),
     [
-        ("2026-01-01T10:00:04Z", "lastTimestamp", False),
-        ("2026-01-01T10:00:05Z", "lastTimestamp", True),
-        ("2026-01-01T10:00:06Z", "lastTimestamp", True),
-        ("2026-01-01T10:00:06.123456Z", "eventTime", True),
-        ("2026-01-01T10:00:06.123456Z", "series", True),
+        (event(APPLY, "2026-01-01T10:00:10Z"), "2026-01-01T10:00:07Z", True),
+        (event(APPLY, "2026-01-01T10:00:10Z"), "2026-01-01T10:00:13Z", False),
+        (event(TRANSLATION, "2026-01-01T10:00:10Z"), "2026-01-01T10:00:13Z", True),
+        (event(APPLY, "2026-01-01T10:00:04Z"), "2026-01-01T10:00:01Z", False),
+        (event(APPLY, "2026-01-01T10:00:10Z", ("KongPlugin", "bookinfo", "rate-limit")), "2026-01-01T10:00:07Z", True),
+        (event(APPLY, "2026-01-01T10:00:10Z", ("KongPlugin", "shop", "rate-limit")), "2026-01-01T10:00:07Z", False),
+        (event(APPLY, "2026-01-01T10:00:10Z", POD), "2026-01-01T10:00:07Z", False),
     ],
+    ids=["refused", "healed", "left out of what is taken over", "before the change", "plugin", "another's", "pod"],
 )
-@pytest.mark.parametrize("reason", ["KongConfigurationApplyFailed", "KongConfigurationTranslationFailed"])
-def test_a_configuration_refused_since_the_last_success_fails(
-    reason: str, stamp: str, place: str, refused: bool
-) -> None:
-    events = [event(reason, stamp, place), SUCCESS, event("Scheduled", "2026-01-01T11:00:00Z")]
-    if refused:
+def test_a_refusal_of_an_own_object_since_its_change_fails(failure: Object, success: str, lasts: bool) -> None:
+    refused = kong.refusals([failure, succeeded(success)], OWN, CHANGED, NOW)
+    assert bool(refused.own) is lasts
+    if lasts:
         with pytest.raises(Failed, match="no such plugin"):
-            kong.judge_events(events, TARGET, BOOKINFO)
+            kong.judge_refusals(refused, CHANGED, TARGET, BOOKINFO)
     else:
-        assert kong.judge_events(events, TARGET, BOOKINFO)
+        assert kong.judge_refusals(refused, CHANGED, TARGET, BOOKINFO)
 
 
-def test_events_are_optional_but_a_failure_alone_counts() -> None:
-    assert kong.judge_events([], TARGET, BOOKINFO)
-    with pytest.raises(Failed):
-        kong.judge_events([event("KongConfigurationApplyFailed", "2026-01-01T10:00:00Z")], TARGET, BOOKINFO)
+def test_somebody_elses_refused_object_is_said_and_no_failure() -> None:
+    failure = event(APPLY, "2026-01-01T10:00:10Z", ("Ingress", "shop", "front"))
+    seen = kong.judge_refusals(kong.refusals([failure], OWN, CHANGED, NOW), CHANGED, TARGET, BOOKINFO)
+    assert "of others: Ingress shop/front" in seen
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "lasts"), [(3, 20, True), (3, 40, False), (30, 40, True), (30, 400, False)]
+)
+def test_a_refusal_that_is_told_no_more_is_over(count: int, seconds: int, lasts: bool) -> None:
+    failure = {**event(TRANSLATION, "2026-01-01T10:00:10Z"), "count": count}
+    now = datetime(2026, 1, 1, 10, 0, 10, tzinfo=UTC) + timedelta(seconds=seconds)
+    assert bool(kong.refusals([failure], OWN, CHANGED, now).own) is lasts
+
+
+@pytest.mark.parametrize(("first", "certain"), [("2026-01-01T10:00:06Z", True), ("2026-01-01T09:00:00Z", False)])
+def test_a_refusal_told_at_five_syncs_since_the_change_is_not_waited_for(first: str, certain: bool) -> None:
+    failure = {**event(TRANSLATION, "2026-01-01T10:00:18Z"), "count": 5, "firstTimestamp": first}
+    with pytest.raises(Failed) as failed:
+        kong.judge_refusals(kong.refusals([failure], OWN, CHANGED, NOW), CHANGED, TARGET, BOOKINFO)
+    assert failed.value.certain is certain
+
+
+@pytest.mark.parametrize(
+    ("stamps", "told"),
+    [
+        ({"a": "2026-01-01T10:00:06Z"}, True),
+        ({"a": "2026-01-01T10:00:05Z"}, False),
+        ({"a": "2026-01-01T10:00:06Z", "b": "2026-01-01T10:00:09Z"}, True),
+        ({"a": "2026-01-01T10:00:06Z", "b": "2026-01-01T10:00:01Z"}, False),
+        ({}, False),
+    ],
+    ids=["later", "in the same second", "both", "one replica alone", "no pod"],
+)
+def test_every_replica_has_to_tell_of_a_success_since_the_change(stamps: dict[str, str], told: bool) -> None:
+    events = [succeeded(stamp, pod) for pod, stamp in stamps.items()]
+    assert bool(kong.taken_over(events, stamps, CHANGED)) is told
+
+
+def test_a_status_is_no_change_of_an_object() -> None:
+    fields = [
+        {"manager": "pulumi", "time": "2026-01-01T10:00:05Z"},
+        {"manager": "kong", "subresource": "status", "time": "2026-01-01T12:00:00Z"},
+    ]
+    metadata = {"creationTimestamp": "2026-01-01T09:00:00Z"}
+    assert events.last_change({"metadata": {**metadata, "managedFields": fields}}) == CHANGED
+    assert events.last_change({"metadata": metadata}) == datetime(2026, 1, 1, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("place", ["lastTimestamp", "eventTime", "series"])
+def test_an_event_was_seen_last_where_the_api_says_so(place: str) -> None:
+    stamp = "2026-01-01T10:00:05.123456Z"
+    assert events.when({"series": {"lastObservedTime": stamp}} if place == "series" else {place: stamp}) == CHANGED
 
 
 # --- port-forwards --------------------------------------------------------------------------------------------

@@ -82,6 +82,7 @@ def judge_way(way: Way, route: Route, target: Target) -> str:
         look=target.command(
             "--namespace", application.namespace, "get", "services,ingresses", "--output=yaml", application.service
         ),
+        certain=target.routing == "mesh" and (not route.by_service or route.keeps_host),
     )
 
 
@@ -97,7 +98,7 @@ def _host_seen(way: Way, route: Route) -> str:
 def _cause(way: Way, route: Route, client_host: str, *, through_mesh: bool) -> str:
     home = f"{route.application.namespace}/{route.application.service}"
     if not route.by_service:
-        return f'the Service {home} has no annotation {SERVICE_UPSTREAM}: "true", so Kong calls its pods past the mesh'
+        return f'the Service {home} has no annotation {SERVICE_UPSTREAM}: "true", so Kong calls its pods and bypasses the mesh'
     if client_host == "serviceEntry":
         if not route.keeps_host:
             return f'the Ingress {home} has the annotation {PRESERVE_HOST}: "false", so Kong sends the Service\'s name'
@@ -205,6 +206,7 @@ def _route(target: Target, application: RoutedApplication) -> Route:
             missing,
             cause="the route or the application was changed since the last `pulumi up`",
             look=target.command("--namespace", application.namespace, "get", "ingresses,services"),
+            certain=True,
         )
     pod = _pod(target, application.namespace, service["spec"].get("selector") or {}, f"the Service {name}")
     return Route(application, ingress, service, pod)

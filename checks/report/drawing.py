@@ -157,7 +157,7 @@ def _traffic(seen: dict[Part, _Seen], target: Target, kong: _Box, services: Sequ
 def _edge_name(target: Target) -> str:
     if not target.injection:
         return "plain text, no sidecars"
-    return "mutual TLS" if target.routing == "mesh" else "plain text, past the mesh"
+    return "mutual TLS" if target.routing == "mesh" else "plain text, bypasses the mesh"
 
 
 def _described(application: RoutedApplication) -> tuple[str, ...]:

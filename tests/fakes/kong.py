@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 from .clock import Clock
 from .mesh import Mesh
-from .server import FakeServer, Reply, Request, as_json
+from .server import FakeServer, Reply, Request
 
 HOST = "bookinfo.test"
 _WINDOWS = {"second": 1, "minute": 60, "hour": 3600}
 _TAKES_SECONDS = 0.02
+_DATE = "Wed, 25 Nov 2026 23:20:21 GMT"
+_ID = "1382047a7eeefe13613aea0d901d1c5d"
 _PAGE = """<meta charset="utf-8">
 <title>{title}</title>
 <h1>The Comedy of Errors</h1>
@@ -28,21 +30,25 @@ class Upstream:
     details: str = '<h4 class="text-3xl font-semibold">Book Details</h4>'
     server: str = "envoy"
     status: int = 200
+    body: str = ""
     stops_at: int = 0
     served: int = 0
 
     def answer(self) -> Reply:
         self.served += 1
-        headers = {"server": self.server, "x-envoy-upstream-service-time": "12"}
+        headers = {"server": self.server, "x-envoy-upstream-service-time": "12", "date": _DATE, "vary": "Cookie"}
         if self.stops_at and self.served > self.stops_at:
             return Reply(429, "slow down", {**headers, "Retry-After": "30"})
-        page = _PAGE.format(title=self.title, details=self.details)
+        page = self.body or _PAGE.format(title=self.title, details=self.details)
         return Reply(self.status, page, {**headers, "Content-Type": "text/html; charset=utf-8"})
 
 
 @dataclass
 class RateLimit:
-    """The plugin. `counts`: by how much a request counts; `late`: so many of the last requests are not counted yet."""
+    """The plugin. `counts`: by how much a request counts; `late`: so many of the last requests are not counted yet.
+
+    `stores`: it reaches its redis; where not, it is fault tolerant, lets all through and says nothing.
+    """
 
     clock: Clock
     limits: Mapping[str, int]
@@ -53,6 +59,7 @@ class RateLimit:
     enforced: bool = True
     counts: int = 1
     lifts: bool = True
+    stores: bool = True
     late: int = 1
     used: dict[tuple[str, int], int] = field(default_factory=dict)
     pending: list[dict[str, int]] = field(default_factory=list)
@@ -61,6 +68,8 @@ class RateLimit:
         """Count a request; return the headers about the limit, and whether it is refused."""
         # Kong's own clock has whole seconds here.
         now = int(self.clock.time())
+        if not self.stores:
+            return {}, False
         begun = {name: now // _WINDOWS[name] if self.lifts else 0 for name in self.limits}
         left = {name: limit - self.used.get((name, begun[name]), 0) for name, limit in self.limits.items()}
         refused = self.enforced and any(number <= 0 for number in left.values())
@@ -112,7 +121,7 @@ class Kong(FakeServer):
             return self.upstream.answer()
         if request.method == "TRACE":
             # nginx passes no TRACE on, and Kong makes a page of its own for its errors.
-            return self._own(405, "Method not allowed")
+            return self._own(405, "Method not allowed", connection="close")
         if not self.routed or (self.host and request.headers.get("Host") != self.host):
             return self._passed_on() if self.catch_all else self._own(404, "no Route matched with those values")
         headers, refused = self.limit.pass_through()
@@ -132,11 +141,15 @@ class Kong(FakeServer):
 
     def _through(self, reply: Reply) -> Reply:
         if self.via:
-            reply.headers["via"] = self.via
-        reply.headers |= {"x-kong-upstream-latency": "14", "x-kong-proxy-latency": "1", "x-kong-request-id": "1f2e"}
+            reply.headers["Via"] = self.via
+        reply.headers |= {"Connection": "keep-alive", "X-Kong-Upstream-Latency": "14", "X-Kong-Proxy-Latency": "1"}
+        reply.headers["X-Kong-Request-Id"] = _ID
         return reply
 
-    def _own(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> Reply:
-        reply = as_json(status, {"message": message, "request_id": "1f2e"})
-        reply.headers |= {"server": self.own_server, "x-kong-response-latency": "0", **(headers or {})}
-        return reply
+    def _own(
+        self, status: int, message: str, headers: Mapping[str, str] | None = None, *, connection: str = "keep-alive"
+    ) -> Reply:
+        body = f'{{\n  "message":"{message}",\n  "request_id":"{_ID}"\n}}'
+        own = {"Date": _DATE, "Content-Type": "application/json; charset=utf-8", "Connection": connection}
+        own |= {**(headers or {}), "X-Kong-Response-Latency": "0", "Server": self.own_server, "X-Kong-Request-Id": _ID}
+        return Reply(status, body, own)

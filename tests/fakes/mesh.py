@@ -13,17 +13,34 @@ from .server import cut
 
 Labels = dict[str, str]
 
-_KONG = {"source_workload": "kong-istio-kong", "source_workload_namespace": "kong-istio"}
-_UNKNOWN = {"source_workload": "unknown", "source_workload_namespace": "unknown"}
-_PRODUCTPAGE = {
+_KONG_PRINCIPAL = "spiffe://cluster.local/ns/kong-istio/sa/kong-istio-kong"
+_PRODUCTPAGE_PRINCIPAL = "spiffe://cluster.local/ns/bookinfo/sa/bookinfo-productpage"
+_KONG = {
+    "source_app": "kong-istio-kong",
+    "source_canonical_revision": "3.9",
+    "source_canonical_service": "kong",
+    "source_cluster": "Kubernetes",
+    "source_version": "3.9",
+    "source_workload": "kong-istio-kong",
+    "source_workload_namespace": "kong-istio",
+}
+_UNKNOWN = dict.fromkeys(_KONG, "unknown")
+_PODS = {
+    "destination_app": "productpage",
+    "destination_canonical_revision": "v1",
+    "destination_canonical_service": "productpage",
+    "destination_cluster": "Kubernetes",
+    "destination_version": "v1",
     "destination_workload": "productpage-v1",
     "destination_workload_namespace": "bookinfo",
+}
+_SERVICE = {
+    "destination_service": "productpage.bookinfo.svc.cluster.local",
     "destination_service_name": "productpage",
     "destination_service_namespace": "bookinfo",
 }
 _PASSTHROUGH = {
-    "destination_workload": "unknown",
-    "destination_workload_namespace": "unknown",
+    "destination_service": "unknown",
     "destination_service_name": "PassthroughCluster",
     "destination_service_namespace": "unknown",
 }
@@ -45,18 +62,27 @@ class Mesh:
 
     def carry(self, status: int) -> None:
         """Carry one request of Kong's to productpage; both sidecars report it."""
-        target = _PASSTHROUGH if self.past_it else _PRODUCTPAGE
-        source = _UNKNOWN if self.past_it or self.source_lost else _KONG
-        security = "none" if self.plain or self.past_it or self.source_lost else "mutual_tls"
-        now, code = self.clock.time(), {"response_code": str(status)}
-        # A source's report never knows the policy.
-        sent = {"reporter": "source", "connection_security_policy": "unknown", **_KONG, **target, **code}
+        encrypted = not (self.plain or self.past_it or self.source_lost)
+        principals = {
+            "source_principal": _KONG_PRINCIPAL if encrypted else "unknown",
+            "destination_principal": _PRODUCTPAGE_PRINCIPAL if encrypted else "unknown",
+        }
+        code = {"response_code": str(status), "response_flags": "-", "request_protocol": "http"}
+        common, now = {**principals, **_PODS, **code}, self.clock.time()
+        # A source's report never knows the policy; who calls tells so itself, in plain text too.
+        sent = {
+            "reporter": "source",
+            "connection_security_policy": "unknown",
+            **_KONG,
+            **(_PASSTHROUGH if self.past_it else _SERVICE),
+            **common,
+        }
         received = {
             "reporter": "destination",
-            "connection_security_policy": security,
-            **source,
-            **_PRODUCTPAGE,
-            **code,
+            "connection_security_policy": "mutual_tls" if encrypted else "none",
+            **(_UNKNOWN if self.source_lost else _KONG),
+            **_SERVICE,
+            **common,
         }
         self.seen += [(now, sent), (now, received)]
 

@@ -10,9 +10,10 @@ from .mesh import Labels, Mesh
 from .server import FakeServer, Reply, Request, as_json
 
 _SCRAPE_SECONDS = 15
-_INCREASE = re.compile(r"sum by \((?P<by>[\w,]+)\) \(increase\(istio_requests_total\{(?P<where>.*)\}\[2m\]\)\) > 0")
+_INCREASE = re.compile(
+    r"sum by \((?P<by>[\w,]+)\) \(increase\(istio_requests_total\{(?P<where>.*)\}\[(?P<seconds>\d+)s\]\)\) > 0"
+)
 _COUNT = "count(istio_requests_total)"
-_RANGE_SECONDS = 120
 
 
 class Prometheus(FakeServer):
@@ -31,19 +32,19 @@ class Prometheus(FakeServer):
         query = request.query.get("query", "")
         asked = _INCREASE.fullmatch(query)
         if asked:
-            return self._vector(list(self._increases(asked["by"].split(","), asked["where"])))
+            return self._vector(list(self._increases(asked["by"].split(","), asked["where"], int(asked["seconds"]))))
         if query == _COUNT:
             series = {str(labels) for labels, _ in self._series()} if self.scrapes else set()
             return self._vector([({}, len(series))] if series else [])
         return as_json(400, {"status": "error", "errorType": "bad_data", "error": 'invalid parameter "query"'})
 
-    def _increases(self, by: list[str], where: str) -> Iterator[tuple[Labels, float]]:
+    def _increases(self, by: list[str], where: str, seconds: int) -> Iterator[tuple[Labels, float]]:
         wanted = dict(re.findall(r'(\w+)="([^"]*)"', where))
         sums: dict[tuple[str, ...], float] = {}
         for labels, times in self._series():
             if wanted.items() <= labels.items():
                 group = tuple(labels[name] for name in by)
-                sums[group] = sums.get(group, 0) + self._increase(times)
+                sums[group] = sums.get(group, 0) + self._increase(times, seconds)
         for group, value in sums.items():
             if value > 0:
                 yield dict(zip(by, group, strict=True)), value
@@ -54,13 +55,13 @@ class Prometheus(FakeServer):
             found.setdefault(str(labels), (labels, []))[1].append(time)
         yield from found.values()
 
-    def _increase(self, times: list[float]) -> float:
+    def _increase(self, times: list[float], seconds: int) -> float:
         """Return the last sample less the first: a counter that appears with 5 has not increased by 5."""
         if not self.scrapes:
             return 0
         now = self.clock.time()
         last = int(now // _SCRAPE_SECONDS)
-        first = int((now - _RANGE_SECONDS) // _SCRAPE_SECONDS) + 1
+        first = int((now - seconds) // _SCRAPE_SECONDS) + 1
         counts = (sum(1 for time in times if time <= scrape * _SCRAPE_SECONDS) for scrape in range(first, last + 1))
         samples = [count for count in counts if count]
         return samples[-1] - samples[0] if samples else 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from checks import dashboards, graph, limit, metrics, page, strict, traffic
+from checks import dashboards, graph, kong, limit, metrics, page, strict, traffic
 from checks.model import Check, Outcome, Result, perform
 
 from .world import MUTANTS, Mutant, World
 
 CHECKS: tuple[Check, ...] = (
+    *kong.CHECKS,
     *page.CHECKS,
     *limit.CHECKS,
     *traffic.CHECKS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from unittest import mock
 
 from checks.target import RoutedApplication, Target
@@ -102,6 +102,37 @@ def _ingress_to_grafana(world: World) -> None:
     world.cluster.put("ingresses", "istio-system", {"metadata": {"name": "oops"}, "spec": {"rules": [rule]}})
 
 
+def _redis_out_of_reach(world: World) -> None:
+    world.limit.stores = False
+    world.application = replace(world.application, policy="redis")
+
+
+def _refused(kind: str, namespace: str, name: str) -> Callable[[World], None]:
+    def spoil(world: World) -> None:
+        world.cluster.refuse(kind, namespace, name)
+
+    return spoil
+
+
+def _others_route_refused(world: World) -> None:
+    """Kong takes a configuration as a whole: a new limit is not in force while another route is wrong."""
+    world.limit.announced = {"minute": 60}
+    world.cluster.refuse("Ingress", "shop", "front")
+
+
+def _no_annotation(world: World) -> None:
+    world.cluster.objects["ingresses", "bookinfo"]["productpage"]["metadata"]["annotations"].pop("konghq.com/plugins")
+
+
+def _plugin_changed(world: World) -> None:
+    plugins = world.cluster.objects["kongplugins.configuration.konghq.com", "bookinfo"]
+    plugins["rate-limit"]["config"]["minute"] = 3000
+
+
+def _no_ingress(world: World) -> None:
+    world.cluster.objects.pop(("ingresses", "bookinfo"))
+
+
 def _garbled(world: World) -> None:
     for server in (world.prometheus, world.kiali, world.grafana):
         server.garbled = True
@@ -116,24 +147,31 @@ def _mutant(name: str, spoil: Callable[[World], None], noticed_by: str = "") -> 
     return Mutant(name, spoil, frozenset(noticed_by.split()))
 
 
-_NOTHING_ANSWERS = "5 6 6b 7 8 9 10 11 12 13 14 15 15b"
+_NOTHING_ANSWERS = "4 5 6 6b 7 8 9 10 11 12 13 14 15 15b"
 
 MUTANTS = (
     _mutant("none", _in("clock")),
     _mutant("slow start", _all(asleep=2)),
     _mutant("connection reset", _all(reset=True), _NOTHING_ANSWERS),
     _mutant("body is not JSON", _garbled, "11 12 15 15b"),
-    _mutant("no route", _in("kong", routed=False), "5 6 8 9 10 11 12 13 14"),
-    _mutant("no Kong in front", _in("kong", bypassed=True), "5 6 6b 7 8 9 10 11 12 13 14"),
+    _mutant("no route", _in("kong", routed=False), "4 5 6 8 9 10 11 12 13 14"),
+    _mutant("no Kong in front", _in("kong", bypassed=True), "4 5 6 6b 7 8 9 10 11 12 13 14"),
     _mutant("application broken", _in("kong.upstream", status=500), "5 9 10 13 14"),
+    _mutant("refused by a policy", _in("kong.upstream", status=403, body="RBAC: access denied"), "5 10 13 14"),
+    _mutant("own route refused", _refused("Ingress", "bookinfo", "productpage"), "4"),
+    _mutant("somebody else's route refused", _others_route_refused, "4 8"),
+    _mutant("no annotation for the plugin", _no_annotation, "4"),
+    _mutant("KongPlugin changed", _plugin_changed, "4"),
+    _mutant("Ingress removed", _no_ingress, "4"),
     _mutant("another page", _in("kong.upstream", title="Welcome"), "5"),
     _mutant("no details", _in("kong.upstream", details="Error fetching product details"), "5"),
     _mutant("no via header", _in("kong", via=""), "6"),
     _mutant("no sidecar answers", _in("kong.upstream", server="gunicorn"), "6"),
     _mutant("Kong hides its name", _in("kong", own_server="gateway"), "6b 7 9"),
     _mutant("another route takes all", _in("kong", catch_all=True), "6b 7"),
-    _mutant("other limit announced", _in("limit", announced={"minute": 60}), "8"),
-    _mutant("limit headers missing", _in("limit", hidden=True), "8 9"),
+    _mutant("other limit announced", _in("limit", announced={"minute": 60}), "4 8"),
+    _mutant("limit headers missing", _in("limit", hidden=True), "4 8 9"),
+    _mutant("redis out of reach", _redis_out_of_reach, "4 8 9"),
     _mutant("limit ignored", _in("limit", enforced=False), "9"),
     _mutant("limit counted wrong", _in("limit", counts=2), "9"),
     _mutant("limit does not lift", _in("limit", lifts=False), "9"),
@@ -143,6 +181,7 @@ MUTANTS = (
     _mutant("source unknown", _in("mesh", source_lost=True), "11 12"),
     _mutant("plain text", _in("mesh", plain=True), "11 12 13 14"),
     _mutant("sidecars not scraped", _in("prometheus", scrapes=False), "11"),
+    _mutant("Kiali does not reach Prometheus", _in("kiali", blind=True), "12"),
     _mutant("Grafana's database broken", _in("grafana", database="failing"), "15"),
     _mutant("Kiali open without a token", _in("kiali", open=True), "15b"),
     _mutant("Grafana open without a login", _in("grafana", role="Viewer"), "15b"),
