@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import signal
@@ -267,6 +268,44 @@ def test_load_is_sent_after_the_others_and_one_after_another(quiet: Progress) ->
     runner.run(checks, dataclasses.replace(TARGET, load=True), quiet, last=["metrics"])
     steps = ("dashboards", "limit", "traffic", "metrics")
     assert order == [f"{name} {step}" for name in steps for step in ("begins", "ends")]
+
+
+def test_load_that_comes_last_waits_beside_those_that_look(quiet: Progress) -> None:
+    together = threading.Barrier(2, timeout=5)
+    checks = [
+        check("9", "limit", lambda _: str(together.wait()), load=True),
+        check("11", "metrics", lambda _: str(together.wait())),
+    ]
+    results = runner.run(checks, dataclasses.replace(TARGET, load=True), quiet, last=["limit", "metrics"])
+    assert [result.outcome for result in results] == [Outcome.PASSED] * 2
+
+
+@pytest.mark.parametrize("load", [True, False], ids=["alone", "beside others"])
+def test_a_wait_for_a_window_is_told_with_the_seconds_left(load: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def waits(_: Target) -> str:
+        model.pause(0.3, "the window has to end")
+        return ""
+
+    monkeypatch.setattr(model, "_TELL_SECONDS", 0.15)
+    terminal = Terminal()
+    runner.run([check("9", "limit", waits, load=load)], dataclasses.replace(TARGET, load=True), Progress(terminal))
+    assert "limit (the window has to end, 0 s left)" in terminal.getvalue()
+
+
+def test_a_failure_that_is_certain_is_not_waited_for() -> None:
+    looks: list[bool] = []
+
+    def look() -> str:
+        looks.append(len(looks) == 1)
+        raise Failed("200", "404", cause="no route", look="kubectl get ingress", certain=looks[-1])
+
+    with pytest.raises(Failed):
+        eventually(look, 60, 0.01)
+    assert looks == [False, True]
 
 
 def test_what_creates_something_runs_where_an_interrupt_arrives(quiet: Progress) -> None:

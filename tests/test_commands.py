@@ -319,6 +319,30 @@ def test_a_namespace_that_the_stack_makes_is_refused_at_first(kubectl: FakeKubec
     )
 
 
+# --- polling ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("failures", "lasting"), [(1, False), (3, False), (9, True)])
+def test_only_a_failure_of_the_api_server_that_lasts_ends_a_wait(
+    failures: int, lasting: bool, kubectl: FakeKubectl
+) -> None:
+    left = [failures]
+
+    def look() -> str:
+        if left[0]:
+            left[0] -= 1
+            kubectl.seconds += 10  # what one request may take
+            raise KubectlError("net/http: TLS handshake timeout")
+        return "found"
+
+    if lasting:
+        with pytest.raises(KubectlError, match="handshake"):
+            command.poll(look, 300)
+        assert kubectl.seconds < 60
+    else:
+        assert command.poll(look, 300) == "found"
+
+
 # --- deployments -----------------------------------------------------------------------------------------------------
 
 IMAGES = {"proxy": "kong:3.9.1", "ingress-controller": "docker.io/kong/kubernetes-ingress-controller:3.5.13"}

@@ -353,3 +353,24 @@ def test_every_check_shows_a_part_of_the_stack() -> None:
 def test_a_target_travels_as_json() -> None:
     one = Target(context="x", applications=(RoutedApplication(name="a", namespace="b", service="c", port=1),))
     assert from_json(to_json(one)) == one
+
+
+def test_a_target_that_an_earlier_version_stored_still_loads() -> None:
+    stored = json.loads(
+        to_json(
+            Target(
+                applications=(
+                    RoutedApplication(name="shop", namespace="shop", service="front", port=80, policy="redis"),
+                )
+            )
+        )
+    )
+    assert stored["applications"][0].pop("policy") == "redis"
+    assert from_json(json.dumps(stored)).applications[0].policy == "local"
+
+
+def test_the_target_knows_where_kong_counts() -> None:
+    redis = {"host": "redis.example.com"}
+    limit = {"minute": 30, "policy": "redis", "redis": redis}
+    found = describe(parse({"applications": [BOOKINFO], "rateLimit": limit}, (), ROOT))
+    assert {application.policy for application in found.applications} == {"redis"}
