@@ -178,7 +178,7 @@ def limit_said(target: Target, way: Way, application: RoutedApplication) -> str:
         raise Failed(
             f"the limit of the settings in the headers: {_windows(wanted)}",
             f"{_windows(said)}, RateLimit-Limit: {tightest or 'none'}",
-            cause=gateway.cause_of_silence(application) if silent else changed,
+            cause=_cause_of_silence(answer, application) if silent else changed,
             look=gateway.logs(target)
             if silent and application.policy == "redis"
             else target.command("--namespace", application.namespace, "get", "kongplugins", "--output=yaml"),
@@ -187,6 +187,10 @@ def limit_said(target: Target, way: Way, application: RoutedApplication) -> str:
         return "no headers about the limit, as hideClientHeaders says"
     left = gateway.remaining(answer)
     return f"RateLimit-Limit: {tightest}, {_windows(said)}, {'?' if left is None else left} left"
+
+
+def _cause_of_silence(answer: Answer, application: RoutedApplication) -> str:
+    return gateway.cause_of_silence(application) if gateway.made_by_upstream(answer) else gateway.NOT_KONG
 
 
 def _windows(limits: dict[str, str]) -> str:

@@ -114,6 +114,8 @@ def test_the_table_has_a_row_for_each_mutant_and_a_column_for_each_check(tmp_pat
         ("no route", "4", "Kong knows no such route"),
         ("no route", "11", "Kong knows no such route"),
         ("no route", "12", "Kong knows no such route"),
+        ("no Kong in front", "4", "something else than Kong answers"),
+        ("no Kong in front", "8", "something else than Kong answers"),
         ("no Kong in front", "9", "something else than Kong answers"),
         ("no Kong in front", "12", "something else than Kong answers"),
         ("another route takes all", "6b", "another Ingress of the class kong"),
