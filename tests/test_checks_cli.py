@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import os
 import signal
@@ -281,19 +280,18 @@ def test_load_that_comes_last_waits_beside_those_that_look(quiet: Progress) -> N
 
 
 @pytest.mark.parametrize("load", [True, False], ids=["alone", "beside others"])
-def test_a_wait_for_a_window_is_told_with_the_seconds_left(load: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
+def test_a_wait_for_a_window_is_told_with_the_seconds_left(
+    load: bool, quiet: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def waits(_: Target) -> str:
         model.pause(0.3, "the window has to end")
         return ""
 
     monkeypatch.setattr(model, "_TELL_SECONDS", 0.15)
-    terminal = Terminal()
-    runner.run([check("9", "limit", waits, load=load)], dataclasses.replace(TARGET, load=True), Progress(terminal))
-    assert "limit (the window has to end, 0 s left)" in terminal.getvalue()
+    told: list[str] = []
+    monkeypatch.setattr(quiet, "waiting", lambda checks: told.extend(check.name for check in checks))
+    runner.run([check("9", "limit", waits, load=load)], dataclasses.replace(TARGET, load=True), quiet)
+    assert "limit (the window has to end, 0 s left)" in told
 
 
 def test_a_failure_that_is_certain_is_not_waited_for() -> None:
