@@ -19,11 +19,13 @@ from fakes.prometheus import Prometheus
 from fakes.server import FakeServer, Reply, Request, as_json
 from fakes.world import World
 
-from checks import gateway, graph, http, injection, kong, metrics, page
+from checks import gateway, graph, injection, kong, metrics, page
 from checks.access import Way
-from checks.http import Answer
 from checks.model import Check, Failed, Outcome, Result, perform
 from checks.target import RoutedApplication, Target
+from cluster import http
+from cluster.events import last_change, when
+from cluster.http import Answer
 
 Object = dict[str, Any]
 SETS = ("mesh", "guide")
@@ -301,10 +303,10 @@ def test_the_recorded_objects_and_events_are_those_of_a_kong_that_is_programmed(
     assert kong.judge_address(ingress, TARGET, BOOKINFO)
     assert "30 per minute" in kong.judge_limit(ingress, plugins, TARGET, BOOKINFO)
     own = [ingress, *plugins]
-    changed = max(map(kong.last_change, own))
-    refused = kong.refusals(events, kong.identities(BOOKINFO, own), changed, kong.when(events[0]))
+    changed = max(map(last_change, own))
+    refused = kong.refusals(events, kong.identities(BOOKINFO, own), changed, when(events[0]))
     assert kong.judge_refusals(refused, changed, TARGET, BOOKINFO)
-    assert kong.taken_over(events, kong.controllers(pods), changed) == kong.when(events[0])
+    assert kong.taken_over(events, kong.controllers(pods), changed) == when(events[0])
 
 
 @pytest.mark.parametrize("name", SETS)
