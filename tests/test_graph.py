@@ -403,7 +403,7 @@ def test_applications_do_not_wait_for_each_other(two: Recording) -> None:
     for one, other in (("bookinfo", "shop"), ("shop", "bookinfo")):
         others = {r.label for r in two.resources.values() if r.name.startswith(other)}
         mine = {r.label for r in two.resources.values() if r.name.startswith(one)}
-        assert len(mine) == len(others) == len(APPLICATION) + 5
+        assert len(mine) == len(others) == len(APPLICATION) + 6
         assert not any(before(two, label) & others for label in mine)
 
 
