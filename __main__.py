@@ -69,7 +69,7 @@ def below(*needed: pulumi.Resource) -> pulumi.ResourceOptions:
 made = [mesh_ready.NAMESPACE, gateway_ready.NAMESPACE, *(app.namespace for app in chosen.applications)]
 precheck = Precheck("precheck", PrecheckArgs(access=cluster, namespaces=made), below())
 # Made first, so that it is destroyed last and clears away what the others leave.
-leftovers = Leftovers("leftovers", LeftoversArgs(access=cluster, keep=chosen.keep_definitions), below(precheck))
+leftovers = Leftovers("leftovers", LeftoversArgs(access=cluster, keep=chosen.keep_crds), below(precheck))
 mesh = IstioMesh(
     "mesh",
     IstioMeshArgs(

@@ -126,7 +126,7 @@ def _gone(options: argparse.Namespace) -> int:
     # The outputs went with the stack, the settings are still there.
     chosen = stack.settings()
     _enter(stack)
-    checks = gone.checks(keep_definitions=chosen.keep_definitions)
+    checks = gone.checks(keep_definitions=chosen.keep_crds)
     return _perform(options, f"the stack {stack.name}", describe(chosen), checks)
 
 

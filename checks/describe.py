@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from checks.target import RoutedApplication, Target
-from settings import Application, Settings
-from settings.model import WINDOWS
+from settings import WINDOWS, Application, Settings
 
 _TOO_MANY_REQUESTS = 429
 

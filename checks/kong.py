@@ -19,7 +19,7 @@ from checks.model import Check, Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
 from cluster.events import FAILURES, NEVER, SUCCESS, last_change, moment, when
 from cluster.gateway_ready import NAMESPACE, balancer_address
-from settings.model import WINDOWS
+from settings import WINDOWS
 
 Object = dict[str, Any]
 Identity = tuple[str, str, str]

@@ -11,7 +11,7 @@ from checks.access import Way
 from checks.model import Check, Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
 from cluster.http import Answer, NoAnswer
-from settings.model import WINDOWS
+from settings import WINDOWS
 
 _MOST_REQUESTS = 300
 _WINDOW_SECONDS = {"second": 1, "minute": 60}

@@ -10,7 +10,7 @@ from checks.model import Check, Failed, NotChecked
 from checks.target import RoutedApplication, Target
 from cluster import http
 from cluster.http import Answer, NoAnswer
-from settings.model import WINDOWS
+from settings import WINDOWS
 
 _TITLE = "<title>Simple Bookstore App</title>"
 _BROKEN = "Error fetching product"

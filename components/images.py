@@ -15,7 +15,7 @@ from typing import Any
 from components.charts import merged
 from components.manifests import Manifest
 from settings import Images, SettingsError
-from settings.reader import show
+from settings.sentences import show
 from workloads import INJECTED, TEMPLATES, Image, template
 
 PILOT = "registry.istio.io/release/pilot"

@@ -14,8 +14,7 @@ from components import client_host, commands
 from components.manifests import Manifest
 from components.objects import SKIP_AWAIT, KubernetesObject, secret
 from components.secrets import NamedSecrets
-from settings import Kong, RateLimit, Redis, Route
-from settings.model import WINDOWS
+from settings import WINDOWS, Kong, RateLimit, Redis, Route
 
 PLUGIN = "rate-limit"
 REDIS_SECRET = "rate-limit-redis"  # noqa: S105 -- the Secret's name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from components import commands
 from components.charts import ChartSource
 from components.manifests import Manifest
 from components.route import plugin_config
-from settings import Checks, RateLimit, Security, Settings
+from settings import Checks, Settings
 from versions import KONG_CONTROLLER, KONG_GATEWAY
 
 # More than all checks together may take (a test adds them up), with traffic that waits for its limit.
@@ -78,23 +77,13 @@ def rests_on(
     chosen: Settings, charts: Mapping[str, ChartSource], objects: Mapping[str, Sequence[Manifest]]
 ) -> list[Any]:
     """Return what decides what the checks see, without secrets and paths: its digest stands in the state."""
-    grafana = dataclasses.replace(chosen.observability.grafana, dashboards="", admin_password="")
-    tls = chosen.kong.tls and dataclasses.replace(chosen.kong.tls, key="")
-    settings = dataclasses.replace(
-        chosen,
-        kubeconfig="",
-        kube_context="",
-        keep_definitions=False,
-        kong=dataclasses.replace(chosen.kong, tls=tls),
-        security=dataclasses.replace(chosen.security, secret_timeout_seconds=Security().secret_timeout_seconds),
-        charts={},
-        checks=Checks(),
-        observability=dataclasses.replace(chosen.observability, grafana=grafana),
-        # A password may be in these two; what matters of them is in `routes`.
-        applications=(),
-        rate_limit=RateLimit(),
-    )
-    routes = [[app.name, app.route, plugin_config(chosen.limit_of(app))] for app in chosen.applications]
+    left_out: dict[str, Any] = dict.fromkeys(("kubeconfig", "kube_context", "keep_crds", "charts", "checks"), True)
+    # A password may be in the applications and in the rate limit; what matters of them is in `routes`.
+    left_out |= {"applications": True, "rate_limit": True, "security": {"secret_timeout_seconds"}}
+    # Of a certificate, what it says counts; the key has to go with it.
+    left_out |= {"kong": {"tls": {"key"}}, "observability": {"grafana": {"dashboards", "admin_password"}}}
+    settings = chosen.model_dump(exclude=left_out)
+    routes = [[app.name, app.route.model_dump(), plugin_config(chosen.limit_of(app))] for app in chosen.applications]
     manifests = {name: [_without_secrets(item) for item in items] for name, items in objects.items()}
     return [settings, routes, charts, manifests, KONG_GATEWAY, KONG_CONTROLLER]
 

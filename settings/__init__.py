@@ -5,20 +5,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pulumi.runtime import config as stack_config
+from pydantic import ValidationError
 
-from settings.checks import check
-from settings.model import (
+from settings.cross_checks import check
+from settings.kinds import Secret, Section
+from settings.sections import (
+    WINDOWS,
     Application,
     Checks,
     ClientAddress,
+    Grafana,
     Images,
     Istio,
     Kiali,
@@ -32,14 +34,16 @@ from settings.model import (
     Settings,
     Tls,
 )
-from settings.reader import SettingsError, camel, check_known, read
+from settings.sentences import SettingsError, key_name, sentence, unknown
 
 __all__ = [
     "KEYS",
     "PROJECT",
+    "WINDOWS",
     "Application",
     "Checks",
     "ClientAddress",
+    "Grafana",
     "Images",
     "Istio",
     "Kiali",
@@ -61,7 +65,7 @@ __all__ = [
 PROJECT = "kong-istio"
 
 # The keys that `Pulumi.yaml` declares, and the fields of `Settings` that hold them.
-KEYS = {camel(field.name): field.name for field in dataclasses.fields(Settings)}
+KEYS = {field.alias or name: name for name, field in Settings.model_fields.items()}
 
 
 def load(root: Path) -> Settings:
@@ -82,7 +86,11 @@ def parse(config: Mapping[str, Any], secrets: Collection[str], root: Path) -> Se
 
     `secrets` names the keys that the stack keeps encrypted. Raises `SettingsError`.
     """
-    settings = read(Settings, config, "")
+    try:
+        settings = Settings.model_validate(dict(config), by_alias=True, by_name=False)
+    except ValidationError as error:
+        # Pydantic's error holds the values.
+        raise SettingsError(sentence(Settings, error.errors())) from None
     check(settings, root)
     _check_secrets(settings, secrets)
     return settings
@@ -103,8 +111,9 @@ def charts_in_use(settings: Settings) -> list[str]:
 
 def _decode(key: str, text: str) -> Any:
     """Return the value behind what the engine hands over: text as it is, all else as JSON."""
-    check_known([key], KEYS, "")
-    kind = typing.get_type_hints(Settings)[KEYS[key]]
+    if key not in KEYS:
+        raise SettingsError(unknown(key, KEYS))
+    kind = Settings.model_fields[KEYS[key]].annotation
     if kind is str:
         return text
     try:
@@ -120,19 +129,23 @@ def _decode(key: str, text: str) -> Any:
 
 
 def _check_secrets(settings: Settings, secrets: Collection[str]) -> None:
-    redis, tls = settings.rate_limit.redis, settings.kong.tls
-    places = [
-        ("kong", "kong.tls.key", tls and tls.key),
-        ("rateLimit", "rateLimit.redis.password", redis and redis.password),
-        ("observability", "observability.grafana.adminPassword", settings.observability.grafana.admin_password),
-    ]
-    for index, application in enumerate(settings.applications):
-        if "password" in (application.rate_limit.get("redis") or {}):
-            own = settings.limit_of(application).redis
-            places.append(("applications", f"applications[{index}].rateLimit.redis.password", own and own.password))
-    for key, where, secret in places:
-        if secret and key not in secrets:
+    for location in _passwords(settings):
+        if location[0] not in secrets:
+            where = key_name(location)
             raise SettingsError(
                 f"{where} is in plain text: take it out of the stack file and store it with "
                 f"`pulumi config set --secret --path '{PROJECT}:{where}'`."
             )
+
+
+def _passwords(value: Any, *location: str | int) -> Iterator[tuple[str | int, ...]]:
+    """Yield where something stands that has to be encrypted."""
+    if isinstance(value, tuple):
+        for index, entry in enumerate(value):
+            yield from _passwords(entry, *location, index)
+    elif isinstance(value, Section):
+        for name, field in type(value).model_fields.items():
+            inner, where = getattr(value, name), (*location, field.alias or name)
+            if inner and any(isinstance(entry, Secret) for entry in field.metadata):
+                yield where
+            yield from _passwords(inner, *where)

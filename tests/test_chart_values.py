@@ -26,8 +26,7 @@ from components.observability import grafana_values, kiali_values, prometheus_va
 from sandbox import tools
 from sandbox.charts import stamped_copy
 from sandbox.paths import CHECKOUT
-from settings import ClientAddress, Images, Istio, Kiali, Kong, Observability, Prometheus
-from settings.model import Grafana
+from settings import ClientAddress, Grafana, Images, Istio, Kiali, Kong, Observability, Prometheus
 from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY, KUBERNETES_TESTED, TOOLS
 
 ROOT = CHECKOUT.root

@@ -482,7 +482,7 @@ def test_a_stack_whose_up_failed_is_known_by_its_settings(
     config = {
         "kong-istio:kubeContext": {"value": "kind-two", "secret": False},
         "kong-istio:kong": {"value": "…", "objectValue": {"serviceType": "NodePort"}, "secret": False},
-        "kong-istio:keepDefinitions": {"value": "true", "secret": False},
+        "kong-istio:keepCrds": {"value": "true", "secret": False},
         "kong-istio:rateLimit": {"secret": True},
         "pulumi:disable-default-providers": {"value": "[]", "secret": False},
     }
@@ -656,7 +656,7 @@ def test_definitions_that_were_to_stay_may_be_there(
     keep: str, code: int, programs: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind, item, _ = LEFT["definitions gone"]
-    config = {"kong-istio:kubeContext": {"value": "kind"}, "kong-istio:keepDefinitions": {"value": keep}}
+    config = {"kong-istio:kubeContext": {"value": "kind"}, "kong-istio:keepCrds": {"value": keep}}
     programs("pulumi", pulumi("dev", config=config))
     programs("kubectl", KUBECTL.format(held={kind: [item]}))
     monkeypatch.setattr(cli, "_enter", lambda _: None)

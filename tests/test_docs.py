@@ -14,7 +14,7 @@ import yaml
 
 from components.images import OF_CHARTS, canonical, pulled
 from sandbox.paths import CHECKOUT
-from settings import KEYS, table
+from settings import KEYS, generate
 
 ROOT = CHECKOUT.root
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -29,15 +29,20 @@ def named(pages: list[Path]) -> list[Any]:
 
 
 def test_the_table_of_settings_is_current() -> None:
-    assert table.PAGE.read_text() == table.page(), "run `venv/bin/python -m settings.table`"
+    assert generate.PAGE.read_text() == generate.page(), "run `venv/bin/python -m settings.generate`"
 
 
-def test_every_field_has_a_meaning_and_no_meaning_is_left_over() -> None:
-    assert sorted(table.fields()) == sorted(table.MEANINGS)
+def test_the_declarations_are_current() -> None:
+    assert generate.PROJECT_FILE.read_text() == generate.project_file(), "run `venv/bin/python -m settings.generate`"
+
+
+def test_every_field_has_a_meaning() -> None:
+    assert [key for key, (_, _, meaning) in rows().items() if not re.fullmatch(r"\S.*\.", meaning)] == []
+    assert sorted(generate.fields()) == sorted(rows())
 
 
 def rows() -> dict[str, list[str]]:
-    found = (re.split(r"(?<!\\)\|", line)[1:-1] for line in table.page().splitlines() if line.startswith("| `"))
+    found = (re.split(r"(?<!\\)\|", line)[1:-1] for line in generate.page().splitlines() if line.startswith("| `"))
     return {cells[0].strip(" `"): [cell.strip() for cell in cells[1:]] for cells in found}
 
 
@@ -70,7 +75,7 @@ def test_a_row_says_type_bounds_and_default(key: str, kind: str, default: str) -
 
 def test_every_key_that_is_declared_is_in_the_table() -> None:
     declared = {key for key in yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"] if ":" not in key}
-    assert set(re.findall(r"^\| \*\*`(\w+)`\*\*", table.page(), re.MULTILINE)) == declared == KEYS.keys()
+    assert set(re.findall(r"^\| \*\*`(\w+)`\*\*", generate.page(), re.MULTILINE)) == declared == KEYS.keys()
 
 
 # --- What pages speak of ---------------------------------------------------------------------------------------------
@@ -104,9 +109,9 @@ def test_commands_are_there(page: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("page", named([page for page in PAGES if page != table.PAGE]))
+@pytest.mark.parametrize("page", named([page for page in PAGES if page != generate.PAGE]))
 def test_settings_are_called_by_their_names(page: Path) -> None:
-    known = {re.sub(r"\[\]", "", key) for key in table.fields()}
+    known = {re.sub(r"\[\]", "", key) for key in generate.fields()}
     parts = {key[: dot.start()] for key in known for dot in re.finditer(r"\.", key)} | known
     used = re.findall(rf"[`:'](({'|'.join(KEYS)})\.[A-Za-z.]+)", page.read_text())
     assert {key for key, _ in used} - parts == set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import gzip
 import ipaddress
 import json
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from charts import documents, pick
+from pydantic import BaseModel
 from stack import Answer, Object, Stack, make_project, said, wait_for
 
 import settings
@@ -27,7 +27,6 @@ from rehearsal.project import placeholder_for
 from sandbox.paths import CHECKOUT, CONTEXT
 from sandbox.stack_file import merged, with_facts
 from settings import RateLimit, Settings
-from settings.reader import camel
 
 SHIPPED = ("dev", "prod", "sandbox", "staging")
 LIKE_PRODUCTION = ("prod", "staging")
@@ -55,10 +54,8 @@ def leaves(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
         yield where, value
 
 
-def plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {camel(field.name): plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    return [plain(inner) for inner in value] if isinstance(value, tuple) else value
+def plain(value: BaseModel) -> dict[str, Any]:
+    return value.model_dump(mode="json", by_alias=True)
 
 
 def test_these_stacks_are_shipped() -> None:
@@ -478,7 +475,7 @@ def bring_up_with(stack: Stack, redis: str, login: str, grafana: str, key: str) 
     manifests = stack.paths.sandbox / "manifests"
     shutil.copytree(stack.paths.root / "manifests", manifests)
     (manifests / "login.yaml").write_text(OWN_SECRET % login)
-    (application,) = plain(Settings().applications)
+    (application,) = plain(Settings())["applications"]
     config = {
         **in_the_sandbox(shipped("sandbox"), stack),
         "applications": [{**application, "manifests": ".sandbox/manifests"}],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shlex
@@ -25,7 +24,7 @@ from rehearsal import Recording, Resource, record
 from rehearsal.program import run
 from rehearsal.project import ROOT, Project
 from settings import RateLimit, Redis
-from settings.reader import camel
+from settings.sentences import keys
 from versions import CHARTS
 
 CONTEXT = "somewhere"
@@ -534,9 +533,9 @@ def plugin_config(limit: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_field_of_the_plugin_is_tested() -> None:
-    assert FIELDS.keys() == {camel(field.name) for field in dataclasses.fields(RateLimit)}
+    assert FIELDS.keys() == set(keys(RateLimit))
     secret = {"password", "passwordSecret"}
-    assert REDIS_FIELDS.keys() | secret == {camel(field.name) for field in dataclasses.fields(Redis)}
+    assert REDIS_FIELDS.keys() | secret == set(keys(Redis))
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -767,7 +766,7 @@ def test_a_token_is_asked_for_only_where_one_is_wanted(auth: str) -> None:
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_definitions_stay_where_that_is_wanted(keep: bool) -> None:
-    command = inputs(recorded(keepDefinitions=keep), "Command/leftovers")
+    command = inputs(recorded(keepCrds=keep), "Command/leftovers")
     assert command.keys() & {"create", "update"} == set()
     assert ("--keep-definitions" in shlex.split(command["delete"])) is keep
 
@@ -990,7 +989,7 @@ def test_the_route_is_asked_for_as_the_settings_say(plain: Recording, two: Recor
 
 
 COPIED = ["Pulumi.yaml", "__main__.py", "outputs.py", "versions.py", "workloads.py"]
-COPIED_FOLDERS = ["checks", "cluster", "components", "manifests", "rehearsal", "sandbox", "settings"]
+COPIED_FOLDERS = ["checks", "cluster", "components", "display", "manifests", "rehearsal", "sandbox", "settings"]
 IN_A_COPY = """
 import json, sys
 from rehearsal import record

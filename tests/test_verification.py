@@ -213,7 +213,7 @@ def test_they_run_again_when_the_manifests_change(tmp_path: Path) -> None:
 
 SAME: dict[str, dict[str, Any]] = {
     "nothing": {},
-    "what a destroy leaves": {"keepDefinitions": True},
+    "what a destroy leaves": {"keepCrds": True},
     "a default, said": {"rateLimit": {"minute": 30, "policy": "local"}},
     "the file of the manifests": {
         "applications": [{**BOOKINFO, "manifests": str(ROOT / "manifests" / "bookinfo.yaml")}]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
-from settings.model import WINDOWS, Application, Kong, RateLimit, Settings
-from settings.reader import SettingsError, check_known, show
+from settings.kinds import Network, network, scheme
+from settings.sections import WINDOWS, Application, Kong, RateLimit, Settings
+from settings.sentences import SettingsError, show
 from versions import CHARTS
 
 _RESERVED_NAMESPACES = (
@@ -28,8 +27,6 @@ _RESERVED_NAMESPACES = (
     "kube-node-lease",
 )
 
-_QUANTITY = r"\d+(\.\d+)?(m|k|[KMGTPE]i|[MGTPE])?"
-
 
 def check(settings: Settings, root: Path) -> None:
     """Raise `SettingsError` for the first combination that cannot work. Paths are relative to `root`."""
@@ -43,7 +40,6 @@ def check(settings: Settings, root: Path) -> None:
     _check_node_port(settings)
     _check_source_ranges(settings.kong)
     _check_client_address(settings.kong)
-    _check_all_resources(settings)
     _check_observability(settings, root)
     _check_charts(settings, root)
     _check_applications(settings, root)
@@ -91,7 +87,7 @@ def _check_sync_rate(limit: RateLimit, where: str) -> None:
         raise SettingsError(f"rateLimit.syncRate of {where} goes with the policy redis: leave it out, or set that.")
     if rate < 0.02:
         raise SettingsError(
-            f"rateLimit.syncRate of {where} is {rate}: Kong takes -1 (count in redis at once) or 0.02 s and more."
+            f"rateLimit.syncRate of {where} is {rate:g}: Kong takes -1 (count in redis at once) or 0.02 s and more."
         )
 
 
@@ -177,8 +173,6 @@ def _check_source_ranges(kong: Kong) -> None:
             f"kong.sourceRanges is set while kong.serviceType is {kong.service_type}: only a load balancer looks at it; "
             "set the type to LoadBalancer, or leave the ranges out."
         )
-    for index, text in enumerate(kong.source_ranges):
-        _network(text, f"kong.sourceRanges[{index}]")
 
 
 def _check_client_address(kong: Kong) -> None:
@@ -200,27 +194,14 @@ def _check_client_address(kong: Kong) -> None:
             f"{key}.trustedRanges is set while {key}.source is {source}: nobody has to be believed there; leave the "
             "ranges out, or set the source to proxyProtocol or forwardedFor."
         )
-    if _is_everywhere([_network(text, f"{key}.trustedRanges[{index}]") for index, text in enumerate(ranges)]):
+    if _is_everywhere([found for text in ranges if (found := network(text))]):
         raise SettingsError(
             f"{key}.trustedRanges holds every address there is: anyone could then pass for anyone; list only the "
             "addresses that your load balancer calls from."
         )
 
 
-def _network(text: str, key: str) -> IPv4Network | IPv6Network:
-    """Return a range of addresses; Kubernetes takes neither a single address nor a netmask for one."""
-    try:
-        if re.search(r"/\d+$", text):
-            return ip_network(text)
-    except ValueError:
-        pass
-    raise SettingsError(
-        f"{key} is {show(text)}: it must be the first address of a range and its length, such as 203.0.113.0/24 or "
-        "2001:db8::/32."
-    )
-
-
-def _is_everywhere(networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+def _is_everywhere(networks: Sequence[Network]) -> bool:
     """Return whether ranges leave out no address of IPv4, or none of IPv6; two halves do not either."""
     four = collapse_addresses(network for network in networks if isinstance(network, IPv4Network))
     six = collapse_addresses(network for network in networks if isinstance(network, IPv6Network))
@@ -246,26 +227,6 @@ def _check_client_host(settings: Settings) -> None:
                 "envoyFilter."
             )
         seen[host] = index
-
-
-def _check_all_resources(settings: Settings) -> None:
-    _check_resources(settings.istio.resources, "istio.resources")
-    _check_resources(settings.kong.resources, "kong.resources")
-    _check_resources(settings.kong.controller_resources, "kong.controllerResources")
-    _check_resources(settings.observability.prometheus.resources, "observability.prometheus.resources")
-
-
-def _check_resources(resources: Mapping[str, Any], key: str) -> None:
-    """Raise for what the API server would refuse only once the pods are to be made."""
-    check_known(resources, ("requests", "limits"), key)
-    for name, amounts in resources.items():
-        if not isinstance(amounts, Mapping):
-            raise SettingsError(
-                f"{key}.{name} is {show(amounts)}: it must be an object such as cpu: 500m, memory: 1Gi."
-            )
-        for what, amount in amounts.items():
-            if isinstance(amount, bool) or not re.fullmatch(_QUANTITY, str(amount)):
-                raise SettingsError(f"{key}.{name}.{what} is {show(amount)}: it must be an amount such as 500m or 1Gi.")
 
 
 def _check_observability(settings: Settings, root: Path) -> None:
@@ -294,23 +255,9 @@ def _check_observability(settings: Settings, root: Path) -> None:
 
 
 def _check_charts(settings: Settings, root: Path) -> None:
-    check_known(settings.charts, CHARTS, "charts")
     for name, source in settings.charts.items():
-        scheme = _scheme(source)
-        if scheme is None:
-            raise SettingsError(f"charts.{name} is {show(source)}: it must be a repository URL, oci://… or a folder.")
-        if scheme not in ("http", "https", "oci"):
+        if scheme(source) not in ("http", "https", "oci"):
             _check_chart_folder(name, root / Path(source).expanduser(), source)
-
-
-def _scheme(source: Any) -> str | None:
-    """Return the scheme of a URL, empty for a path; None for what is neither."""
-    if not isinstance(source, str) or not source:
-        return None
-    try:
-        return urlsplit(source).scheme
-    except ValueError:
-        return None
 
 
 def _check_chart_folder(name: str, path: Path, source: str) -> None:

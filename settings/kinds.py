@@ -1,0 +1,175 @@
+"""The kinds of values that settings have: text of a certain form, numbers within bounds, objects and lists.
+
+A kind's `title` is what error sentences and the page of settings call it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetPydanticSchema
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from versions import CHARTS
+
+T = TypeVar("T")
+
+Network = IPv4Network | IPv6Network
+
+
+class Section(BaseModel):
+    """Fields that belong together: camelCase in configuration, snake_case in Python, nothing converted."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        alias_generator=to_camel,
+        validate_by_alias=False,
+        validate_by_name=True,
+        regex_engine="python-re",
+        hide_input_in_errors=True,
+    )
+
+
+class Hidden:
+    """Marks a field whose value no error sentence may show: somebody may write a password in its place."""
+
+
+class Secret(Hidden):
+    """Marks a field that a stack has to keep encrypted; plain text is refused."""
+
+
+def _text(pattern: str, title: str) -> Any:
+    """Return the field of a text that matches `pattern` wholly."""
+    return Field(pattern=rf"^(?:{pattern})\Z", title=title)
+
+
+def _must_be(meaning: str, holds: Callable[[Any], bool]) -> Callable[[Any], Any]:
+    """Return a validator that refuses what does not hold; `meaning` ends the sentence."""
+
+    def validate(value: Any) -> Any:
+        if not holds(value):
+            raise PydanticCustomError("must_be", meaning)
+        return value
+
+    return validate
+
+
+def _checked_as(kind: Any) -> GetPydanticSchema:
+    """Return what has a plain dict checked more closely than its static type says."""
+    return GetPydanticSchema(lambda _, handler: handler(kind))
+
+
+def network(text: str) -> Network | None:
+    """Return a range of addresses, if the text is one; Kubernetes takes neither a single address nor a netmask."""
+    try:
+        return ip_network(text) if re.search(r"/\d+$", text) else None
+    except ValueError:
+        return None
+
+
+def scheme(source: Any) -> str | None:
+    """Return the scheme of a URL, empty for a path; None for what is neither."""
+    if not isinstance(source, str) or not source:
+        return None
+    try:
+        return urlsplit(source).scheme
+    except ValueError:
+        return None
+
+
+def _is_amount(value: Any) -> bool:
+    return not isinstance(value, bool) and bool(re.fullmatch(r"\d+(\.\d+)?(m|k|[KMGTPE]i|[MGTPE])?", str(value)))
+
+
+# --- text --------------------------------------------------------------------------------------------------------
+
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_DOTTED = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
+_HOST_PART = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_PORTS = r"([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
+_URL_PATH = _text(r"/\S*", "a path that starts with /")
+
+Label = Annotated[str, _text(_LABEL, "a name of at most 63 small letters, digits and hyphens")]
+OptionalLabel = Annotated[str, _text(f"|{_LABEL}", "a name of at most 63 small letters, digits and hyphens, or empty")]
+Name = Annotated[str, _text(_DOTTED, "a name of small letters, digits, dots and hyphens")]
+OptionalName = Annotated[str, _text(f"|{_DOTTED}", "a name of small letters, digits, dots and hyphens, or empty")]
+DataKey = Annotated[str, _text(r"[-._a-zA-Z0-9]{1,253}", "a name of letters, digits, dots, hyphens and underscores")]
+UrlPath = Annotated[str, _URL_PATH]
+OptionalUrlPath = Annotated[str | None, _URL_PATH]
+HostName = Annotated[str, _text(rf"|(\*\.)?{_HOST_PART}(\.{_HOST_PART})*", "a host name, or empty")]
+HostAndPort = Annotated[str, _text(rf"|[^\s:/]+:{_PORTS}", "a host and a port, or empty")]
+Duration = Annotated[str, _text(r"\d+(ms|[smhdwy])", "a time such as 15d or 12h")]
+Size = Annotated[str, _text(r"|\d+(\.\d+)?[KMGTPE]i?", "a size such as 20Gi, or empty")]
+Registry = Annotated[
+    str, _text(r"|(?!\w+://)[a-z0-9][a-z0-9.:/_-]*[a-z0-9]", "a registry's host and path without https://")
+]
+Password = Annotated[str, Field(repr=False), Secret()]
+# Neither may be shown, as somebody may take one for the other.
+Certificate = Annotated[
+    str,
+    _text(
+        r"[\s\S]*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*",
+        "a certificate as PEM, from -----BEGIN CERTIFICATE----- on",
+    ),
+    Hidden(),
+]
+# Nothing but base64 within: an encrypted key says so there, and nginx has nobody to ask for its passphrase.
+PrivateKey = Annotated[
+    str,
+    _text(
+        r"[\s\S]*-----BEGIN (RSA |EC )?PRIVATE KEY-----[A-Za-z0-9+/=\s]+-----END (RSA |EC )?PRIVATE KEY-----\s*",
+        "a key without a passphrase as PEM, from -----BEGIN PRIVATE KEY----- on",
+    ),
+    Field(repr=False),
+    Secret(),
+]
+AddressRange = Annotated[
+    str,
+    AfterValidator(
+        _must_be(
+            "the first address of a range and its length, such as 203.0.113.0/24 or 2001:db8::/32",
+            lambda text: network(text) is not None,
+        )
+    ),
+]
+
+# --- numbers -----------------------------------------------------------------------------------------------------
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+PortOrZero = Annotated[int, Field(ge=0, le=65535)]
+Replicas = Annotated[int, Field(ge=1, le=100)]
+Seconds = Annotated[int, Field(ge=1, le=3600)]
+Requests = Annotated[int | None, Field(ge=1, le=1_000_000_000)]
+
+# --- lists and objects -------------------------------------------------------------------------------------------
+
+# Configuration has lists; frozen settings have tuples.
+ListOf = Annotated[tuple[T, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+
+ChartValues = dict[str, Any]
+
+_Amounts = Annotated[
+    dict[str, Annotated[Any, AfterValidator(_must_be("an amount such as 500m or 1Gi", _is_amount))]],
+    BeforeValidator(
+        _must_be("an object such as cpu: 500m, memory: 1Gi", lambda amounts: isinstance(amounts, dict)),
+    ),
+]
+Resources = Annotated[dict[str, Any], _checked_as(dict[Literal["requests", "limits"], _Amounts])]
+
+_Location = Annotated[
+    str, BeforeValidator(_must_be("a repository URL, oci://… or a folder", lambda source: scheme(source) is not None))
+]
+
+
+def _one_of(names: Sequence[str]) -> Any:
+    return Literal[tuple(names)]
+
+
+ChartLocations = Annotated[dict[str, str], _checked_as(dict[_one_of(list(CHARTS)), _Location])]  # type: ignore[misc]

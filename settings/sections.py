@@ -1,0 +1,458 @@
+"""Every setting: its key (in camelCase), its type and bounds, its default, and what it means.
+
+One class for each key with fields. This is where a new field goes, and the only place: `docs/settings.md` and the
+declarations in `Pulumi.yaml` are written from here by `python -m settings.generate`. What a field may hold, `kinds` has;
+what cannot go together, `cross_checks`. A field of the kind `Password` is refused in plain text.
+
+The engine puts a whole object in place of a default, so the fields that a stack leaves out come from here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, FieldSerializationInfo, field_serializer
+
+from settings.kinds import (
+    AddressRange,
+    Certificate,
+    ChartLocations,
+    ChartValues,
+    DataKey,
+    Duration,
+    Hidden,
+    HostAndPort,
+    HostName,
+    Label,
+    ListOf,
+    Name,
+    OptionalLabel,
+    OptionalName,
+    OptionalUrlPath,
+    Password,
+    Port,
+    PortOrZero,
+    PrivateKey,
+    Registry,
+    Replicas,
+    Requests,
+    Resources,
+    Seconds,
+    Section,
+    Size,
+    UrlPath,
+)
+
+S = TypeVar("S", bound=Section)
+
+# The windows of a rate limit, in ascending order.
+WINDOWS = ("second", "minute", "hour", "day", "month", "year")
+
+# Keys of former releases, with their names of today.
+RENAMED = {"keepDefinitions": "keepCrds"}
+
+
+def _resources(whose: str) -> str:
+    return f"`requests` and `limits`, as Kubernetes has them, of {whose}; empty for the chart's own."
+
+
+def _values(chart: str) -> str:
+    return f"Further values of the chart {chart}, laid over the stack's own."
+
+
+def _ready(what: str) -> str:
+    return f"How long {what} may take to be ready, in seconds."
+
+
+class Istio(Section):
+    """The mesh."""
+
+    profile: str = Field(default="demo", description="One of the istiod chart's profiles, or empty.")
+    mtls: Literal["PERMISSIVE", "STRICT"] = Field(
+        default="PERMISSIVE",
+        description="For the whole mesh: whether plain text is taken (`PERMISSIVE`) or refused (`STRICT`).",
+    )
+    injection: bool = Field(
+        default=True,
+        description="`false` where nothing injects sidecars: only a cluster without istiod's webhook.",
+    )
+    replicas: Replicas = Field(
+        default=1, description="Of istiod. Several are spread, and a disruption budget keeps one."
+    )
+    resources: Resources = Field(default={}, description=_resources("istiod"))
+    cni: bool = Field(
+        default=False,
+        description="Set up traffic redirection by a node agent, so that pods of the mesh need no privileges.",
+    )
+    ingress_gateway: bool = Field(
+        default=False, description="Istio's own ingress gateway, as istioctl's demo profile has it."
+    )
+    egress_gateway: bool = Field(
+        default=False, description="Istio's own egress gateway, as istioctl's demo profile has it."
+    )
+    ready_timeout_seconds: Seconds = Field(default=300, description=_ready("istiod"))
+    base_values: ChartValues = Field(default={}, description=_values("base"))
+    istiod_values: ChartValues = Field(default={}, description=_values("istiod"))
+    cni_values: ChartValues = Field(default={}, description=_values("cni"))
+    gateway_values: ChartValues = Field(default={}, description=_values("gateway, for both gateways"))
+
+
+class ClientAddress(Section):
+    """How Kong learns who calls: `connection` (whoever connects), or through a load balancer in one of three ways."""
+
+    source: Literal["connection", "localTraffic", "proxyProtocol", "forwardedFor"] = Field(
+        default="connection",
+        description=(
+            "How Kong learns who calls: from the `connection`; `localTraffic`: the load balancer keeps addresses; "
+            "`proxyProtocol` or `forwardedFor`: somebody in the trusted ranges says so."
+        ),
+    )
+    trusted_ranges: ListOf[AddressRange] = Field(
+        default=(), description="Whose word counts, for the last two of these."
+    )
+
+
+class Tls(Section):
+    """A certificate with its key, which the stack makes a Secret of."""
+
+    certificate: Certificate = Field(
+        description="In place of it, the certificate that the stack makes such a Secret of, as PEM, with its chain."
+    )
+    key: PrivateKey = Field(description="Its key, as PEM. A secret of the stack: plain text is refused.")
+
+
+class Kong(Section):
+    """The gateway."""
+
+    service_type: Literal["LoadBalancer", "NodePort", "ClusterIP"] = Field(
+        default="LoadBalancer", description="How Kong's proxy is reached."
+    )
+    node_port: PortOrZero = Field(
+        default=0, description="A fixed port, 30000 to 32767, for `NodePort`; 0 to have one given."
+    )
+    replicas: Replicas = Field(
+        default=1,
+        description=(
+            "Of Kong. Several are spread, and a disruption budget keeps one; the limit then has to count in redis."
+        ),
+    )
+    resources: Resources = Field(default={}, description=_resources("the proxy"))
+    controller_resources: Resources = Field(default={}, description=_resources("the controller"))
+    source_ranges: ListOf[AddressRange] = Field(
+        default=(), description="Who may reach the load balancer, such as `203.0.113.0/24`; empty for everyone."
+    )
+    # The chart names a volume after it, which may not have a dot.
+    tls_secret: OptionalLabel = Field(
+        default="",
+        description="A Secret in kong-istio with `tls.crt` and `tls.key`, which the proxy serves; an `up` waits for it.",
+    )
+    tls: Annotated[Tls | None, Hidden()] = None
+    client_address: ClientAddress = ClientAddress()
+    routing: Literal["mesh", "guide"] = Field(
+        default="mesh",
+        description=(
+            "`mesh`: Kong calls Services, and its sidecar encrypts; `guide`: it calls pods, which bypasses the mesh."
+        ),
+    )
+    client_host: Literal["envoyFilter", "serviceEntry", "none"] = Field(
+        default="envoyFilter",
+        description=(
+            "What brings the client's Host to applications through the mesh: an `envoyFilter` (every host), a "
+            "`serviceEntry` (only `route.host`), or `none`: they see the Service's name. [More](client-host.md)."
+        ),
+    )
+    admission_webhook: bool = Field(default=True, description="Kong checks its resources before they are stored.")
+    ready_timeout_seconds: Seconds = Field(
+        default=300, description="How long Kong may take to be ready, and then each route to be served, in seconds."
+    )
+    address_timeout_seconds: Seconds = Field(
+        default=120, description="How long a load balancer may take to have an address, in seconds."
+    )
+    values: ChartValues = Field(default={}, description=_values("kong"))
+
+
+class SecretKey(Section):
+    """A key in an existing Secret. What it holds must be JSON where Kong's controller reads it: a quoted string."""
+
+    name: Name = Field(description="In place of it, a Secret in the application's namespace, which an `up` waits for.")
+    key: DataKey = Field(
+        default="password",
+        description="The key in it. It holds JSON: the password with double quotes around it.",
+    )
+
+
+class Redis(Section):
+    """The store of the rate limit's counters, for the policy `redis`."""
+
+    host: str = Field(default="", description="An existing redis; the stack deploys none.")
+    port: Port = Field(default=6379, description="Its port.")
+    username: str = Field(default="", description="Empty for redis' default user.")
+    password: Password = Field(default="", description="A secret of the stack: plain text is refused.")
+    password_secret: Annotated[SecretKey | None, Hidden()] = None
+    database: int = Field(default=0, ge=0, le=65535, description="Number of the database.")
+    timeout: int = Field(default=2000, ge=1, le=2_147_483_646, description="In milliseconds.")
+    ssl: bool = Field(default=False, description="Speak TLS with it.")
+    ssl_verify: bool = Field(default=False, description="Check its certificate.")
+    server_name: str = Field(default="", description="The name that the certificate is for.")
+
+
+class RateLimit(Section):
+    """Kong's rate-limiting plugin on every application's route. A field that is not said has Kong's own default."""
+
+    second: Requests = Field(default=None, description="Requests in a second.")
+    minute: Requests = Field(
+        default=None, description="Requests in a minute; 30 while the stack says nothing of `rateLimit`."
+    )
+    hour: Requests = Field(default=None, description="Requests in an hour.")
+    day: Requests = Field(default=None, description="Requests in a day.")
+    month: Requests = Field(default=None, description="Requests in a month.")
+    year: Requests = Field(default=None, description="Requests in a year.")
+    limit_by: Literal["consumer", "credential", "ip", "service", "header", "path"] | None = Field(
+        default=None,
+        description="What is counted for itself; Kong's default is the consumer, and without one the address.",
+    )
+    header_name: str | None = Field(default=None, description="The header, for `header`.")
+    path: OptionalUrlPath = Field(default=None, description="The path, for `path`.")
+    policy: Literal["local", "redis", "cluster"] = Field(
+        default="local",
+        description=(
+            "Where is counted: in each Kong (`local`) or in `redis`. `cluster` is refused: it needs a database."
+        ),
+    )
+    redis: Annotated[Redis | None, Hidden()] = None
+    sync_rate: float | None = Field(
+        default=None,
+        ge=-1,
+        le=3600,
+        allow_inf_nan=False,
+        description="Seconds between counting in redis; -1 to count there at once.",
+    )
+    fault_tolerant: bool | None = Field(default=None, description="Let requests pass while redis does not answer.")
+    hide_client_headers: bool | None = Field(default=None, description="Do not tell callers how much is left.")
+    error_code: int | None = Field(default=None, ge=100, le=599, description="What a refused call gets.")
+    error_message: str | None = Field(default=None, description="And what it reads.")
+
+
+class Route(Section):
+    """What Kong sends a path to."""
+
+    service: Label = Field(description="The Service that Kong sends the path to.")
+    port: Port = Field(description="Of that Service.")
+    path: UrlPath = Field(default="/", description="What Kong sends there.")
+    path_type: Literal["ImplementationSpecific", "Prefix", "Exact"] = Field(
+        default="ImplementationSpecific", description="How the path is compared."
+    )
+    host: HostName = Field(default="", description="For which host name; empty for all.")
+
+
+class Application(Section):
+    """What is deployed into the mesh and routed to through Kong; each application has a namespace of its own."""
+
+    name: Label = Field(description="In place of BookInfo, which is the default. Names its resources in the stack.")
+    namespace: Label = Field(description="Its own, made by the stack.")
+    manifests: str = Field(description="A file of YAML or JSON, a folder of them, or one with a kustomization.")
+    route: Route
+    resources: Resources = Field(
+        default={}, description="Requests and limits of each container that has none in the manifests."
+    )
+    rate_limit: RateLimit = Field(
+        default=RateLimit(),
+        description="Fields that differ from the key `rateLimit`; one with any window keeps only its own.",
+    )
+
+    @field_serializer("rate_limit")
+    def _what_differs(self, limit: RateLimit, info: FieldSerializationInfo) -> dict[str, Any]:
+        return limit.model_dump(by_alias=info.by_alias, exclude_unset=True)
+
+
+class Prometheus(Section):
+    """The metrics' store."""
+
+    enabled: bool = Field(default=True, description="Install Prometheus.")
+    retention: Duration = Field(default="15d", description="How long metrics are kept.")
+    volume: Size = Field(
+        default="", description="Its size, such as `20Gi`, to keep metrics over restarts; empty for none."
+    )
+    storage_class: OptionalName = Field(default="", description="Of that volume; empty for the cluster's default.")
+    resources: Resources = Field(default={}, description=_resources("Prometheus"))
+    values: ChartValues = Field(default={}, description=_values("prometheus"))
+
+
+class Grafana(Section):
+    """The dashboards."""
+
+    enabled: bool = Field(default=True, description="Install Grafana.")
+    anonymous: bool = Field(default=False, description="Everyone may view, without a login.")
+    admin_secret: OptionalName = Field(
+        default="",
+        description=(
+            "A Secret in istio-system with `admin-user` and `admin-password`, which an `up` waits for; empty to have one "
+            "made."
+        ),
+    )
+    admin_password: Password = Field(
+        default="",
+        description=(
+            "Of `admin`, in the Secret that is made; empty for a random one. A secret of the stack: plain text is refused."
+        ),
+    )
+    dashboards: str = Field(default="grafana.com", description="`grafana.com`, or a folder of JSON files.")
+    values: ChartValues = Field(default={}, description=_values("grafana"))
+
+
+class Kiali(Section):
+    """The graph."""
+
+    enabled: bool = Field(default=True, description="Install Kiali.")
+    auth: Literal["token", "anonymous"] = Field(default="token", description="Log in with a token, or not at all.")
+    view_only: bool = Field(default=True, description="Nobody changes anything through it.")
+    values: ChartValues = Field(default={}, description=_values("kiali-server"))
+
+
+class Observability(Section):
+    """Prometheus, Grafana and Kiali in istio-system, each with a switch."""
+
+    prometheus: Prometheus = Prometheus()
+    grafana: Grafana = Grafana()
+    kiali: Kiali = Kiali()
+    ready_timeout_seconds: Seconds = Field(default=600, description=_ready("each of the three"))
+
+
+class Security(Section):
+    """Who may do what, beyond mutual TLS."""
+
+    pod_security: bool = Field(
+        default=True,
+        description="Every namespace enforces the strictest Pod Security level that its pods pass, and warns at restricted.",
+    )
+    only_kong_calls: bool = Field(
+        default=False, description="An AuthorizationPolicy: nothing but Kong may call a routed Service."
+    )
+    network_policies: bool = Field(
+        default=False, description="Pods accept connections only from where they are needed."
+    )
+    protect_namespaces: bool = Field(
+        default=False,
+        description=(
+            "The preview of a destroy, or of a change that removes or replaces a namespace, fails: set it to false in an "
+            "`up` of its own first. Without a preview, all but the namespaces would go."
+        ),
+    )
+    secret_timeout_seconds: Seconds = Field(
+        default=300, description="How long an `up` waits for each Secret that settings name, in seconds."
+    )
+
+
+class Checks(Section):
+    """The checks of the stack once it is up."""
+
+    enabled: bool = Field(default=True, description="Check the stack once it is up.")
+    fail_up: bool = Field(
+        default=False,
+        description=(
+            "A check that fails fails the `up`, which then has no outputs; else it is a warning, and stands in the output "
+            "`checks`."
+        ),
+    )
+    load: bool = Field(
+        default=False,
+        description="Also those that send load or create something; not for stacks that serve users.",
+    )
+    requests: int = Field(default=25, ge=1, le=300, description="How many make up the traffic.")
+    reports: str = Field(default="", description="A folder for a page, JUnit XML and JSON; empty for none.")
+    istiod_address: HostAndPort = Field(
+        default="", description="Where istiod's plain-text discovery port answers; empty: by a port-forward."
+    )
+
+
+class Images(Section):
+    """Where images are pulled from."""
+
+    registry: Registry = Field(
+        default="",
+        description=(
+            "Host and path of a mirror that holds every image under its own path (`docker.io/library/kong` "
+            "becomes `<registry>/library/kong`); empty for none."
+        ),
+    )
+    pull_secrets: ListOf[str] = Field(
+        default=(),
+        description="Names of Secrets that open registries; an `up` waits for each in every namespace that pulls.",
+    )
+    references: dict[str, Any] = Field(
+        default={},
+        description="Image without tag: the whole reference to pull in place of it, with a tag or a digest.",
+    )
+
+
+BOOKINFO = Application(
+    name="bookinfo",
+    namespace="bookinfo",
+    manifests="manifests/bookinfo.yaml",
+    route=Route(service="productpage", port=9080),
+)
+
+
+class Settings(Section):
+    """All settings of one stack: one field for each key that `Pulumi.yaml` declares."""
+
+    kubeconfig: str = Field(
+        default="",
+        description=(
+            "Path of the kubeconfig file, absolute, from the home folder (~/…) or from this folder. Empty: what kubectl "
+            "would read ($KUBECONFIG, else ~/.kube/config)."
+        ),
+    )
+    kube_context: str = Field(
+        default="",
+        description=(
+            "Name of the kubeconfig context to deploy to. Never guessed: an `up` refuses while it is empty, whatever the "
+            "current context is."
+        ),
+    )
+    sandbox: bool = Field(
+        default=False, description="This stack takes no cluster but the sandbox's own (python -m sandbox up)."
+    )
+    keep_crds: bool = Field(
+        default=False,
+        description=(
+            "Leave Istio's and Kong's CRDs in the cluster when the stack is destroyed. Without it they go, save those "
+            "that somebody still has objects of."
+        ),
+    )
+    istio: Istio = Istio()
+    kong: Kong = Kong()
+    applications: ListOf[Application] = (BOOKINFO,)
+    rate_limit: RateLimit = RateLimit(minute=30)
+    observability: Observability = Observability()
+    security: Security = Security()
+    checks: Checks = Checks()
+    charts: ChartLocations = Field(
+        default={},
+        description=(
+            "Where a chart comes from, if not from its public repository: base, istiod, gateway, cni, kong, prometheus, "
+            "grafana, kiali-server, each a repository URL (https://…), an OCI reference (oci://…) or a folder or .tgz "
+            "file."
+        ),
+    )
+    images: Images = Images()
+
+    def limit_of(self, application: Application) -> RateLimit:
+        """Return the limit in force for an application: the stack's, with the application's own fields over it.
+
+        An application that names any window keeps only its own windows: "100 an hour" does not stay "30 a minute".
+        """
+        own = application.rate_limit
+        names_a_window = not own.model_fields_set.isdisjoint(WINDOWS)
+        base = self.rate_limit.model_copy(update=dict.fromkeys(WINDOWS)) if names_a_window else self.rate_limit
+        return _overridden(base, own)
+
+
+def _overridden(base: S, own: S) -> S:
+    """Return `base` with the fields that `own` was given in place of its own, section by section."""
+    changes: dict[str, Any] = {}
+    for name in own.model_fields_set:
+        before, value = getattr(base, name), getattr(own, name)
+        both = isinstance(before, Section) and isinstance(value, Section)
+        changes[name] = _overridden(before, value) if both else value
+    return base.model_copy(update=changes)
