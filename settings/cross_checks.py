@@ -257,23 +257,30 @@ def _check_observability(settings: Settings, root: Path) -> None:
 def _check_charts(settings: Settings, root: Path) -> None:
     for name, source in settings.charts.items():
         if scheme(source) not in ("http", "https", "oci"):
-            _check_chart_folder(name, root / Path(source).expanduser(), source)
+            _check_chart_folder(name, _existing(root, source), source)
 
 
-def _check_chart_folder(name: str, path: Path, source: str) -> None:
-    if path.is_file() and path.suffix == ".tgz":
+def _check_chart_folder(name: str, path: Path | None, source: str) -> None:
+    if path and path.is_file() and path.suffix == ".tgz":
         return
-    try:
-        described = yaml.safe_load((path / "Chart.yaml").read_text(encoding="utf-8"))["name"]
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+    described = _chart_in(path) if path else None
+    if described is None:
         raise SettingsError(
             f"charts.{name} is {show(source)}: there is no readable chart (a folder with a Chart.yaml, or a .tgz file); "
             f"put the chart {CHARTS[name].name} {CHARTS[name].version} there, or leave the key out."
-        ) from None
+        )
     if described != CHARTS[name].name:
         raise SettingsError(
             f"charts.{name} is {show(source)}: the chart there is {described}; give the folder of {CHARTS[name].name}."
         )
+
+
+def _chart_in(folder: Path) -> Any:
+    """Return the name of the chart in a folder; None where none can be read."""
+    try:
+        return yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))["name"]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return None
 
 
 def _check_applications(settings: Settings, root: Path) -> None:
@@ -284,7 +291,7 @@ def _check_applications(settings: Settings, root: Path) -> None:
             raise SettingsError(
                 f"{where}.namespace is {application.namespace}: that one is not the application's; give it its own."
             )
-        if not (root / Path(application.manifests).expanduser()).exists():
+        if not _existing(root, application.manifests):
             raise SettingsError(
                 f"{where}.manifests is {show(application.manifests)}: there is no such file or folder; "
                 "give the path of the application's YAML, from the project's folder."
@@ -296,6 +303,16 @@ def _check_applications(settings: Settings, root: Path) -> None:
                     f"applications[{first}].{key} and applications[{second}].{key} are both {show(left)}: "
                     "give each application its own."
                 )
+
+
+def _existing(root: Path, text: str) -> Path | None:
+    """Return the file or folder that a setting names, if there is one."""
+    try:
+        path = root / Path(text).expanduser()
+        return path if path.exists() else None
+    # A name that is too long, or holds what none may; somebody's home folder who is not there.
+    except (OSError, ValueError, RuntimeError):
+        return None
 
 
 def _shared(one: Application, other: Application) -> Iterator[tuple[str, Any, Any]]:

@@ -72,9 +72,9 @@ def declarations() -> dict[str, dict[str, Any]]:
     return {key: _declaration(field) for key, field in _by_key(Settings)}
 
 
-def fields() -> list[str]:
-    """Return the full name of every field within a key."""
-    return [name for key, field in _by_key(Settings) for name, _ in _below(key, field)]
+def fields() -> dict[str, FieldInfo]:
+    """Return every field within a key by its full name, such as `applications[].route.port`."""
+    return {name: inner for key, field in _by_key(Settings) for name, inner in _below(key, field)}
 
 
 def _declaration(field: FieldInfo) -> dict[str, Any]:

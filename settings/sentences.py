@@ -44,7 +44,7 @@ def sentence(model: type[Section], errors: Sequence[ErrorDetails]) -> str:
         return unknown(key_name(location[:-1]), re.findall("'([^']+)'", error["ctx"]["expected"]))
     if location[-1] == _OF_KEY or kind == "invalid_key":
         *outer, name = [step for step in location if step != _OF_KEY]
-        return f"{show(name)} in {key_name(outer) or 'the settings'} is no text: a key must be; put it in quotes."
+        return f"The key {show(name)} in {key_name(outer) or 'the settings'} is not text: put it in quotes."
     if kind == "extra_forbidden":
         return unknown(where, keys(section))
     if kind == "missing":
@@ -76,7 +76,7 @@ def key_name(location: Sequence[str | int]) -> str:
         if isinstance(step, int):
             name += f"[{step}]"
         else:
-            text = step if step.isprintable() else show(step)
+            text = step if step and step.isprintable() else show(step)
             name += f".{text}" if name else text
     return name
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pulumi
 import pytest
@@ -16,8 +16,8 @@ from pulumi.runtime import config as stack_config
 from pydantic import BaseModel, ValidationError
 
 import settings
-from settings import RateLimit, Redis, Settings, SettingsError, Tls
-from settings.sentences import keys
+from settings import RateLimit, Redis, Settings, SettingsError, Tls, generate
+from settings.sentences import bounds, keys
 
 PROJECT = Path(__file__).resolve().parent.parent
 DECLARED: dict[str, Any] = {
@@ -334,6 +334,17 @@ def test_settings_are_frozen(root: Path) -> None:
             "zzz is not a setting: the keys there are kubeconfig, kubeContext, sandbox, keepCrds, istio, kong, "
             "applications, rateLimit, observability, security, checks, charts, images.",
         ),
+        ({"keepDefinitions": True}, "keepDefinitions is now keepCrds: give it that name in the stack file."),
+        ({"kong": {"values": {8080: "x"}}}, "The key 8080 in kong.values is not text: put it in quotes."),
+        ({80: 1}, "The key 80 in the settings is not text: put it in quotes."),
+        (
+            {"images": {"": 2, "two\nlines": 1}},
+            'images."" is not a setting: the keys there are registry, pullSecrets, references.',
+        ),
+        (
+            {"images": {"two\nlines": 1}},
+            'images."two\\nlines" is not a setting: the keys there are registry, pullSecrets, references.',
+        ),
         ({"kong": {"replica": 2}}, "kong.replica is not a setting: did you mean replicas?"),
         ({"kong": {"service_type": "NodePort"}}, "kong.service_type is not a setting: did you mean serviceType?"),
         ({"istio": {"mTLS": "STRICT"}}, "istio.mTLS is not a setting: did you mean mtls?"),
@@ -378,16 +389,23 @@ def test_a_route_needs(name: str, root: Path) -> None:
 
 # --- values of another type ----------------------------------------------------------------------------------------------
 
+FIELDS = {name.replace("[]", "[0]"): field for name, field in generate.fields().items()}
+
+
+def choices(annotation: Any) -> list[str]:
+    """Return the values that a type lists, if it does."""
+    return [
+        choice
+        for inner in (annotation, *get_args(annotation))
+        if get_origin(inner) is Literal
+        for choice in get_args(inner)
+    ]
+
+
 CHOICES = {
-    "istio.mtls": "PERMISSIVE or STRICT",
-    "kong.serviceType": "LoadBalancer, NodePort or ClusterIP",
-    "kong.routing": "mesh or guide",
-    "kong.clientHost": "envoyFilter, serviceEntry or none",
-    "kong.clientAddress.source": "connection, localTraffic, proxyProtocol or forwardedFor",
-    "applications[0].route.pathType": "ImplementationSpecific, Prefix or Exact",
-    "rateLimit.limitBy": "consumer, credential, ip, service, header or path",
-    "rateLimit.policy": "local, redis or cluster",
-    "observability.kiali.auth": "token or anonymous",
+    name: f"{', '.join(found[:-1])} or {found[-1]}"
+    for name, field in FIELDS.items()
+    if (found := choices(field.annotation))
 }
 
 
@@ -421,6 +439,7 @@ def test_a_value_of_another_type_is_refused(path: str, value: Any, wanted: str, 
     assert f": it must be {wanted}" in text
 
 
+REGISTRY = "a registry's host and path without https://"
 IMAGES = "it must be an object with the keys registry, pullSecrets, references."
 
 
@@ -438,6 +457,8 @@ IMAGES = "it must be an object with the keys registry, pullSecrets, references."
         ("applications", {"name": "shop"}, "applications is an object: it must be a list."),
         ("images", "mirror", f'images is "mirror": {IMAGES}'),
         ("images", None, f"images is null: {IMAGES}"),
+        ("images.registry", "two\nlines", f'images.registry is "two\\nlines": it must be {REGISTRY}.'),
+        ("rateLimit.syncRate", float("nan"), "rateLimit.syncRate is nan: it must lie between -1 and 3600."),
         (
             "observability.prometheus.retention",
             "x" * 61,
@@ -452,23 +473,7 @@ def test_the_sentence_shows_the_value(path: str, value: Any, text: str, root: Pa
 # --- bounds, choices, patterns ----------------------------------------------------------------------------------------------
 
 WINDOWS = ("second", "minute", "hour", "day", "month", "year")
-BOUNDS: dict[str, tuple[int, int]] = {
-    "istio.replicas": (1, 100),
-    "istio.readyTimeoutSeconds": (1, 3600),
-    "kong.readyTimeoutSeconds": (1, 3600),
-    "security.secretTimeoutSeconds": (1, 3600),
-    "kong.addressTimeoutSeconds": (1, 3600),
-    "kong.replicas": (1, 100),
-    "kong.nodePort": (0, 65535),
-    "observability.readyTimeoutSeconds": (1, 3600),
-    "applications[0].route.port": (1, 65535),
-    **{f"rateLimit.{window}": (1, 1_000_000_000) for window in WINDOWS},
-    "rateLimit.syncRate": (-1, 3600),
-    "rateLimit.errorCode": (100, 599),
-    "rateLimit.redis.port": (1, 65535),
-    "rateLimit.redis.database": (0, 65535),
-    "rateLimit.redis.timeout": (1, 2_147_483_646),
-}
+BOUNDS = {name: ends for name, field in FIELDS.items() if (ends := bounds(field))}
 
 
 @pytest.mark.parametrize("path", BOUNDS)
@@ -504,7 +509,6 @@ def test_a_choice_that_is_none_is_refused(path: str, root: Path) -> None:
 NAME = "a name of at most 63 small letters, digits and hyphens"
 SECRET_NAME = "a name of small letters, digits, dots and hyphens"
 SIZE = "a size such as 20Gi, or empty"
-REGISTRY = "a registry's host and path without https://"
 
 
 @pytest.mark.parametrize(
@@ -908,7 +912,8 @@ EC_PARAMETERS = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PA
 )
 def test_a_certificate_and_its_key_may_be(tls: dict[str, str], root: Path) -> None:
     found = settings.parse(at("kong.tls", tls), SECRETS, root)
-    assert found.kong.tls and plain(found.kong.tls) == tls
+    assert found.kong.tls
+    assert plain(found.kong.tls) == tls
 
 
 # --- what cannot go together ---------------------------------------------------------------------------------------------------
