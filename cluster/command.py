@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cluster.kubectl import Kubectl, KubectlError, NoKubectlError
+from kube import Cluster, ClusterError
 
 T = TypeVar("T")
 
@@ -32,6 +33,11 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def connect(options: argparse.Namespace) -> Cluster:
+    """Return the cluster that the options name."""
+    return Cluster(options.kubeconfig, options.context)
+
+
 def kubectl(options: argparse.Namespace) -> Kubectl:
     """Return kubectl for the cluster that the options name."""
     if not options.kubeconfig:
@@ -44,7 +50,7 @@ def run(command: Callable[[], None]) -> None:
     """Run a command; an error ends the process with its sentence on standard error."""
     try:
         command()
-    except (CommandError, KubectlError) as error:
+    except (CommandError, ClusterError, KubectlError) as error:
         sys.exit(str(error))
 
 

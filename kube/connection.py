@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
     from websocket import WebSocket
 
+_CONNECTIONS = 32
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 30.0
 # As kubectl does, whatever the environment's proxy is: the proxy would look for the server on its own machine.
@@ -183,6 +184,8 @@ def _connect(kubeconfig: str, context: str) -> ApiClient:
 
     paths = kubeconfig or os.environ.get("KUBECONFIG") or os.fspath(Path.home() / ".kube" / "config")
     configuration = Configuration()
+    # Else the number of processors says it, and each request above is warned of.
+    configuration.connection_pool_maxsize = _CONNECTIONS
     with _logged() as said:
         try:
             load_kube_config(paths, context, configuration)
