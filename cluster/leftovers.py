@@ -6,27 +6,29 @@ A definition that somebody still has objects of is kept, and named: deleting it 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from cluster import command
-from cluster.kubectl import Kubectl
+from cluster.command import CommandError
+from kube import Cluster
 
 # istiod writes them into every namespace (istio: pilot/pkg/serviceregistry/kube/controller/namespacecontroller.go).
 CONFIG_MAPS = ("istio-ca-root-cert", "istio-ca-crl")
 _ISTIO_OWNER = ("istio-base", "istio-system")
 _KONG_GROUP = "configuration.konghq.com"
+_GONE_SECONDS = 30
 
 
 def main() -> None:
     """Clear up from the command line."""
     options = _options()
-    kubectl = command.kubectl(options)
+    cluster = command.connect(options)
     for name in CONFIG_MAPS:
-        _delete(kubectl, kubectl.list("configmaps", "--all-namespaces", f"--field-selector=metadata.name={name}"))
+        _delete(cluster, cluster.list("configmaps", fields=f"metadata.name={name}"))
     if not options.keep_definitions:
-        delete_definitions(kubectl)
+        delete_definitions(cluster)
 
 
 def _options() -> argparse.Namespace:
@@ -35,16 +37,18 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def delete_definitions(kubectl: Kubectl) -> None:
+def delete_definitions(cluster: Cluster) -> None:
     """Delete the definitions that the stack's charts made, save those in use."""
-    ours = [item for item in kubectl.list("customresourcedefinitions") if is_ours(item)]
-    if not ours:
-        return
-    kinds = ",".join(item["metadata"]["name"] for item in ours)
-    used = {(item["apiVersion"].partition("/")[0], item["kind"]) for item in kubectl.list(kinds, "--all-namespaces")}
-    free = [item for item in ours if (item["spec"]["group"], item["spec"]["names"]["kind"]) not in used]
-    _delete(kubectl, free)
-    for group, kind in sorted(used):
+    ours = [item for item in cluster.list("customresourcedefinitions") if is_ours(item)]
+    with ThreadPoolExecutor() as pool:
+        used = list(pool.map(lambda item: bool(cluster.list(item["metadata"]["name"])), ours))
+    _delete(cluster, [item for item, is_used in zip(ours, used, strict=True) if not is_used])
+    kept = {
+        (item["spec"]["group"], item["spec"]["names"]["kind"])
+        for item, is_used in zip(ours, used, strict=True)
+        if is_used
+    }
+    for group, kind in sorted(kept):
         print(f"Kept the definition of {kind} ({group}): there are still objects of it.", file=sys.stderr)
 
 
@@ -55,19 +59,17 @@ def is_ours(definition: dict[str, Any]) -> bool:
     return owner == _ISTIO_OWNER or definition["spec"]["group"] == _KONG_GROUP
 
 
-def _delete(kubectl: Kubectl, items: list[dict[str, Any]]) -> None:
-    if not items:
-        return
-    named = [
-        {
-            "apiVersion": item["apiVersion"],
-            "kind": item["kind"],
-            "metadata": {key: item["metadata"][key] for key in ("name", "namespace") if key in item["metadata"]},
-        }
-        for item in items
-    ]
-    document = json.dumps({"apiVersion": "v1", "kind": "List", "items": named})
-    kubectl.run("delete", "--filename=-", "--ignore-not-found", stdin=document)
+def _delete(cluster: Cluster, items: list[dict[str, Any]]) -> None:
+    def delete(item: dict[str, Any]) -> None:
+        metadata = item["metadata"]
+        if not cluster.delete(item["kind"], metadata["name"], metadata.get("namespace", ""), seconds=_GONE_SECONDS):
+            raise CommandError(
+                f"The {item['kind']} {metadata['name']} is not gone {_GONE_SECONDS} s after its deletion: look at what waits "
+                "in its metadata.finalizers."
+            )
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(delete, items))
 
 
 if __name__ == "__main__":
