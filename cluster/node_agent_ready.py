@@ -11,7 +11,7 @@ from typing import Any
 
 from cluster import command
 from cluster.command import CommandError
-from cluster.kubectl import Kubectl
+from kube import Cluster
 
 NAMESPACE = "istio-cni"
 # The chart gives it this name whatever its release is called.
@@ -21,7 +21,7 @@ NAME = "istio-cni-node"
 def main() -> None:
     """Wait from the command line."""
     options = _options()
-    print(json.dumps({"nodes": wait(command.kubectl(options), options.timeout)}))
+    print(json.dumps({"nodes": wait(command.connect(options), options.timeout)}))
 
 
 def _options() -> argparse.Namespace:
@@ -30,24 +30,19 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def wait(kubectl: Kubectl, seconds: float) -> int:
+def wait(cluster: Cluster, seconds: float) -> int:
     """Wait until the agent runs on every node that it is for; return how many those are. Raises `CommandError`."""
-    seen: dict[str, Any] = {}
-
-    def everywhere() -> int | None:
-        seen.update(kubectl.get("daemonset", NAME, f"--namespace={NAMESPACE}") or {})
-        return wanted(seen) if seen and is_everywhere(seen) else None
-
-    found = command.poll(everywhere, seconds)
-    if found is None:
-        available = (seen.get("status") or {}).get("numberAvailable", 0)
-        where = f"on {available} of {wanted(seen)} nodes" if seen else "nowhere: there is no such DaemonSet"
-        raise CommandError(
-            f"Istio's node agent {NAMESPACE}/{NAME} runs {where} after {seconds:.0f} s: look at "
-            f"`kubectl --namespace {NAMESPACE} describe daemonset {NAME}` and at its pods, or raise "
-            "istio.readyTimeoutSeconds."
-        )
-    return found
+    found = None
+    for found in cluster.follow("daemonsets", NAME, NAMESPACE, seconds):
+        if found and is_everywhere(found):
+            return wanted(found)
+    available = ((found or {}).get("status") or {}).get("numberAvailable", 0)
+    where = f"on {available} of {wanted(found)} nodes" if found else "nowhere: there is no such DaemonSet"
+    raise CommandError(
+        f"Istio's node agent {NAMESPACE}/{NAME} runs {where} after {seconds:.0f} s: look at "
+        f"`kubectl --namespace {NAMESPACE} describe daemonset {NAME}` and at its pods, or raise "
+        "istio.readyTimeoutSeconds."
+    )
 
 
 def is_everywhere(daemon_set: dict[str, Any]) -> bool:

@@ -13,9 +13,9 @@ import yaml
 
 from cluster import node_agent_ready
 from cluster.command import CommandError
-from cluster.kubectl import Kubectl
 from components import charts, manifests, pod_security, security
 from components.manifests import ManifestError
+from kube import Cluster
 from rehearsal import Recording, Resource, record
 from sandbox.paths import CHECKOUT
 from settings import SettingsError, parse
@@ -333,9 +333,9 @@ def test_the_node_agent_is_ready_when_it_runs_on_every_node(found: Object, ready
 def test_a_node_agent_that_does_not_come_is_told_of(
     found: Object | None, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Kubectl, "get", lambda *_: found)
+    monkeypatch.setattr(Cluster, "follow", lambda *_: iter([found]))
     with pytest.raises(CommandError) as error:
-        node_agent_ready.wait(Kubectl([]), 0)
+        node_agent_ready.wait(Cluster("", "one"), 0)
     assert str(error.value) == (
         f"Istio's node agent istio-cni/istio-cni-node runs {where} after 0 s: look at `kubectl --namespace istio-cni "
         "describe daemonset istio-cni-node` and at its pods, or raise istio.readyTimeoutSeconds."
