@@ -14,6 +14,7 @@ from cluster import http
 from cluster.gateway_ready import NAMESPACE as KONG_NAMESPACE
 from cluster.gateway_ready import SERVICE, bracketed, outside
 from cluster.kubectl import Kubectl, KubectlError, NoKubectlError
+from kube import ClusterError
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ def ask(target: Target, question: Callable[[Kubectl], T]) -> T:
     """Return what kubectl answers; its refusal is a failure of the check."""
     try:
         return question(target.kubectl())
-    except KubectlError as error:
+    except (KubectlError, ClusterError) as error:
         raise Failed(
             "an answer of the API server",
             str(error).rstrip("."),
@@ -49,7 +50,7 @@ def proxy(target: Target) -> Iterator[Way]:
     if target.proxy_url:
         yield Way(target.proxy_url.rstrip("/"), target.proxy_url)
         return
-    direct = ask(target, lambda kubectl: outside(kubectl, target.service_type))
+    direct = ask(target, lambda _: outside(target.cluster(), target.service_type))
     if direct and http.reachable(*direct):
         url = f"http://{bracketed(direct[0])}:{direct[1]}"
         yield Way(url, f"{url} ({target.service_type})")

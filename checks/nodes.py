@@ -11,4 +11,4 @@ from cluster import nodes
 def known(target: Target) -> Target:
     """Return the target, marked as simulated where every node of its cluster is."""
     # The checks themselves say what they could not look at.
-    return target if target.simulated else replace(target, simulated=nodes.simulated(target.kubectl()))
+    return target if target.simulated else replace(target, simulated=nodes.simulated(target.cluster()))

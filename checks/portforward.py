@@ -1,4 +1,4 @@
-"""Ways into the cluster, as the checks open them: one that cannot be opened is a failure of the check."""
+"""Port-forwards, as the checks open them: one that cannot be opened is a failure of the check."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from contextlib import ExitStack, contextmanager
 
 from checks.model import Failed
 from checks.target import Target
-from cluster import portforward
+from kube import ClusterError
 
 
 @contextmanager
 def open_port(target: Target, namespace: str, resource: str, port: int) -> Iterator[str]:
-    """Do as `cluster.portforward.open_port` does. Raises `Failed` where it cannot be opened."""
+    """Do as `Cluster.port_forward` does. Raises `Failed` where it cannot be opened."""
     with ExitStack() as stack:
         try:
-            url = stack.enter_context(portforward.open_port(target.kubectl(), namespace, resource, port))
-        except portforward.PortForwardError as problem:
+            url = stack.enter_context(target.cluster().port_forward(namespace, resource, port))
+        except ClusterError as problem:
             raise Failed(
                 f"a port-forward to {resource} in {namespace}",
-                str(problem),
-                cause="nothing runs there, or this user may not open a way to it",
-                look=target.command(*portforward.words(namespace, resource, port)),
+                str(problem).rstrip("."),
+                cause="nothing runs there, or this user may not open a port-forward to it",
+                look=target.command("--namespace", namespace, "port-forward", resource, f":{port}"),
             ) from None
         yield url

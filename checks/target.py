@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.kubectl import Kubectl
+from kube import Cluster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,10 @@ class Target:
         """Return kubectl for the stack's cluster."""
         path = str(Path(self.kubeconfig).expanduser()) if self.kubeconfig else ""
         return Kubectl([*(["--kubeconfig", path] if path else []), "--context", self.context])
+
+    def cluster(self) -> Cluster:
+        """Return the stack's cluster."""
+        return Cluster(self.kubeconfig, self.context)
 
     def command(self, *arguments: str) -> str:
         """Return a kubectl command for people to paste."""

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
-from cluster.kubectl import Kubectl, KubectlError, NoKubectlError
 from kube import Cluster, ClusterError
 
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.2
-# One question may take kubectl 30 s, and one that failed says nothing of the next.
-_HICCUP_SECONDS = 45
+# An API server that restarts, or whose load balancer does, is back by then.
+_LASTING_SECONDS = 60
 
 
 class CommandError(Exception):
@@ -38,19 +35,11 @@ def connect(options: argparse.Namespace) -> Cluster:
     return Cluster(options.kubeconfig, options.context)
 
 
-def kubectl(options: argparse.Namespace) -> Kubectl:
-    """Return kubectl for the cluster that the options name."""
-    if not options.kubeconfig:
-        return Kubectl(["--context", options.context])
-    path = os.fspath(Path(options.kubeconfig).expanduser())
-    return Kubectl(["--kubeconfig", path, "--context", options.context])
-
-
 def run(command: Callable[[], None]) -> None:
     """Run a command; an error ends the process with its sentence on standard error."""
     try:
         command()
-    except (CommandError, ClusterError, KubectlError) as error:
+    except (CommandError, ClusterError) as error:
         sys.exit(str(error))
 
 
@@ -66,10 +55,8 @@ def poll(look: Callable[[], T | None], seconds: float, *, pause: float = _POLL_S
         try:
             found = look()
             answered = time.monotonic()
-        except NoKubectlError:
-            raise
-        except KubectlError:
-            if over or time.monotonic() - answered >= _HICCUP_SECONDS:
+        except ClusterError as error:
+            if not error.passing or over or time.monotonic() - answered >= _LASTING_SECONDS:
                 raise
         else:
             if found is not None or over:

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster import command
 from cluster.command import CommandError
-from cluster.kubectl import Kubectl
+from kube import Cluster
 from workloads import Image
 
 
-def wait(kubectl: Kubectl, namespace: str, name: str, seconds: float) -> dict[str, str]:
+def wait(cluster: Cluster, namespace: str, name: str, seconds: float) -> dict[str, str]:
     """Wait until a Deployment is available; return its containers' images by name. Raises `CommandError`."""
-
-    def available() -> dict[str, Any] | None:
-        found = kubectl.get("deployment", name, f"--namespace={namespace}")
-        return found if found and is_available(found) else None
-
-    found = command.poll(available, seconds)
+    found = cluster.wait_until("deployments", name, namespace, is_available, seconds)
     if not found:
-        why = trouble(kubectl, namespace, name)
+        why = trouble(cluster, namespace, name)
         raise CommandError(
             f"The Deployment {namespace}/{name} is not available after {seconds:.0f} s{why}: look at "
             f"`kubectl --namespace {namespace} describe deployment {name}` and at its pods."
@@ -40,19 +34,19 @@ def is_available(deployment: dict[str, Any]) -> bool:
     return bool(rolled_out and min(counts) >= wanted)
 
 
-def pods(kubectl: Kubectl, deployment: dict[str, Any]) -> list[dict[str, Any]]:
+def pods(cluster: Cluster, deployment: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the pods that a Deployment selects."""
     labels = deployment["spec"]["selector"]["matchLabels"]
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    return kubectl.list("pods", f"--namespace={deployment['metadata']['namespace']}", f"--selector={selector}")
+    return cluster.list("pods", deployment["metadata"]["namespace"], labels=selector)
 
 
-def trouble(kubectl: Kubectl, namespace: str, name: str) -> str:
+def trouble(cluster: Cluster, namespace: str, name: str) -> str:
     """Return what keeps a Deployment from being available, as ` (…)`; empty where nothing is known."""
-    deployment = kubectl.get("deployment", name, f"--namespace={namespace}")
+    deployment = cluster.get("deployments", name, namespace)
     if not deployment:
         return " (there is no such Deployment)"
-    for pod in pods(kubectl, deployment):
+    for pod in pods(cluster, deployment):
         if why := _pod_trouble(pod):
             return f" ({' '.join(why.split())})"
     for condition in (deployment.get("status") or {}).get("conditions") or []:

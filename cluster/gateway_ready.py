@@ -8,7 +8,7 @@ from typing import Any
 
 from cluster import command, deployments
 from cluster.command import CommandError
-from cluster.kubectl import Kubectl
+from kube import Cluster
 
 NAMESPACE = "kong-istio"
 DEPLOYMENT = "kong-istio-kong"
@@ -19,9 +19,9 @@ PORT_NAME = "kong-proxy"
 def main() -> None:
     """Wait from the command line."""
     options = _options()
-    kubectl = command.kubectl(options)
-    images = deployments.wait(kubectl, NAMESPACE, DEPLOYMENT, options.timeout)
-    address, port = _address(kubectl, options.type, options.address_timeout)
+    cluster = command.connect(options)
+    images = deployments.wait(cluster, NAMESPACE, DEPLOYMENT, options.timeout)
+    address, port = _address(cluster, options.type, options.address_timeout)
     url = f"http://{bracketed(address)}{'' if port == 80 else f':{port}'}" if address else ""
     versions = {
         "kong": deployments.version_of(images.get("proxy", "")),
@@ -38,35 +38,33 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _address(kubectl: Kubectl, kind: str, seconds: int) -> tuple[str, int]:
+def _address(cluster: Cluster, kind: str, seconds: int) -> tuple[str, int]:
     if kind == "LoadBalancer":
-        return _balancer_address(kubectl, seconds)
-    service = kubectl.get("service", SERVICE, f"--namespace={NAMESPACE}")
+        return _balancer_address(cluster, seconds)
+    service = cluster.get("services", SERVICE, NAMESPACE)
     if kind == "NodePort" and service:
-        return node_address(kubectl.list("nodes")), _port(service, "nodePort")
+        return node_address(cluster.list("nodes")), _port(service, "nodePort")
     # A ClusterIP has no address outside the cluster, and needs none.
     return "", 0
 
 
-def _balancer_address(kubectl: Kubectl, seconds: int) -> tuple[str, int]:
-    def assigned() -> tuple[str, int] | None:
-        service = kubectl.get("service", SERVICE, f"--namespace={NAMESPACE}")
+def _balancer_address(cluster: Cluster, seconds: int) -> tuple[str, int]:
+    def is_assigned(service: dict[str, Any]) -> bool:
         _check_type(service)
-        address = service and balancer_address(service)
-        return (address, _port(service, "port")) if service and address else None
+        return bool(balancer_address(service))
 
-    found = command.poll(assigned, seconds)
-    if not found:
+    service = cluster.wait_until("services", SERVICE, NAMESPACE, is_assigned, seconds)
+    if not service:
         raise CommandError(
             f"The Service {NAMESPACE}/{SERVICE} has no load balancer address after {seconds} s, so this cluster seems to "
             "have nothing that gives one: install one (MetalLB, cloud-provider-kind, `minikube tunnel`), set "
             "kong.serviceType to NodePort or ClusterIP, or raise kong.addressTimeoutSeconds."
         )
-    return found
+    return balancer_address(service), _port(service, "port")
 
 
-def _check_type(service: dict[str, Any] | None) -> None:
-    kind = service["spec"].get("type", "LoadBalancer") if service else "LoadBalancer"
+def _check_type(service: dict[str, Any]) -> None:
+    kind = service["spec"].get("type", "LoadBalancer")
     if kind != "LoadBalancer":
         raise CommandError(
             f"The Service {NAMESPACE}/{SERVICE} is of type {kind} while kong.serviceType is LoadBalancer: kong.values says "
@@ -74,13 +72,13 @@ def _check_type(service: dict[str, Any] | None) -> None:
         )
 
 
-def outside(kubectl: Kubectl, kind: str) -> tuple[str, int] | None:
+def outside(cluster: Cluster, kind: str) -> tuple[str, int] | None:
     """Return host and port of Kong's proxy where its Service, of that type, has any outside the cluster."""
-    service = kubectl.get("service", SERVICE, f"--namespace={NAMESPACE}") if kind != "ClusterIP" else None
+    service = cluster.get("services", SERVICE, NAMESPACE) if kind != "ClusterIP" else None
     if not service:
         return None
     if kind == "NodePort":
-        host, port = node_address(kubectl.list("nodes")), _port(service, "nodePort")
+        host, port = node_address(cluster.list("nodes")), _port(service, "nodePort")
     else:
         host, port = balancer_address(service), _port(service, "port")
     return (host, port) if host and port else None

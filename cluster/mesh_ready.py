@@ -13,7 +13,7 @@ from typing import Any
 
 from cluster import command, deployments
 from cluster.command import CommandError
-from cluster.kubectl import Kubectl
+from kube import Cluster
 
 NAMESPACE = "istio-system"
 WEBHOOK = "istio-sidecar-injector"
@@ -22,12 +22,12 @@ WEBHOOK = "istio-sidecar-injector"
 def main() -> None:
     """Wait from the command line."""
     options = _options()
-    kubectl = command.kubectl(options)
+    cluster = command.connect(options)
     started = time.monotonic()
     if options.injection:
-        _wait_for_webhook(kubectl, options.timeout)
+        _wait_for_webhook(cluster, options.timeout)
     left = options.timeout - (time.monotonic() - started)
-    images = deployments.wait(kubectl, NAMESPACE, "istiod", max(left, 0))
+    images = deployments.wait(cluster, NAMESPACE, "istiod", max(left, 0))
     print(json.dumps({"istiod": deployments.version_of(images.get("discovery", ""))}))
 
 
@@ -40,13 +40,9 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _wait_for_webhook(kubectl: Kubectl, seconds: int) -> None:
-    def trusted() -> bool | None:
-        found = kubectl.get("mutatingwebhookconfiguration", WEBHOOK)
-        return True if found and is_trusted(found) else None
-
-    if not command.poll(trusted, seconds):
-        why = deployments.trouble(kubectl, NAMESPACE, "istiod")
+def _wait_for_webhook(cluster: Cluster, seconds: int) -> None:
+    if not cluster.wait_until("mutatingwebhookconfigurations", WEBHOOK, "", is_trusted, seconds):
+        why = deployments.trouble(cluster, NAMESPACE, "istiod")
         raise CommandError(
             f"istiod has not put its CA into the webhook {WEBHOOK} within {seconds} s{why}: no pod of the mesh could "
             f"start; look at `kubectl --namespace {NAMESPACE} logs deployment/istiod`, or raise istio.readyTimeoutSeconds."

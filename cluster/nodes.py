@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from cluster.kubectl import Kubectl, KubectlError
+from kube import Cluster, ClusterError
 
 # What kwok takes for its own nodes (https://kwok.sigs.k8s.io/docs/user/configuration/).
 _KWOK = "kwok.x-k8s.io/node"
 
 
-def simulated(kubectl: Kubectl) -> bool:
+def simulated(cluster: Cluster) -> bool:
     """Return whether every node of a cluster is simulated; False where that cannot be asked."""
     try:
-        nodes = kubectl.list("nodes")
-    except KubectlError:
+        nodes = cluster.list("nodes")
+    except ClusterError:
         return False
     return bool(nodes) and all(_is_simulated(node) for node in nodes)
 

@@ -10,13 +10,13 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from cluster import command
 from cluster.command import CommandError
-from cluster.kubectl import Kubectl
+from kube import Cluster
 from versions import KUBERNETES_MINIMUM, KUBERNETES_TESTED
 
 # Release name -> namespace: what the stack installs, and what its objects are annotated with by Helm.
@@ -55,18 +55,18 @@ _CREATES = (
 def main() -> None:
     """Run the precheck from the command line."""
     options = _options()
-    kubectl = command.kubectl(options)
-    version = _version(kubectl)
+    cluster = command.connect(options)
+    version = _version(cluster)
     with ThreadPoolExecutor() as pool:
         checks = [
-            pool.submit(check_permissions, kubectl),
-            pool.submit(check_webhooks, kubectl),
-            pool.submit(check_control_planes, kubectl),
-            pool.submit(check_definitions, kubectl),
+            pool.submit(check_permissions, cluster),
+            pool.submit(check_webhooks, cluster),
+            pool.submit(check_control_planes, cluster),
+            pool.submit(check_definitions, cluster),
         ]
         if options.first:
-            checks.append(pool.submit(check_releases, kubectl))
-            checks.append(pool.submit(check_namespaces, kubectl, options.namespace))
+            checks.append(pool.submit(check_releases, cluster))
+            checks.append(pool.submit(check_namespaces, cluster, options.namespace))
         for check in checks:
             check.result()
     print(json.dumps({"kubernetes": version}))
@@ -79,8 +79,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _version(kubectl: Kubectl) -> str:
-    answer = kubectl.get_raw("/version")
+def _version(cluster: Cluster) -> str:
+    answer = cluster.raw("/version")
     warning = check_version(str(answer["major"]), str(answer["minor"]))
     if warning:
         print(warning, file=sys.stderr)
@@ -104,7 +104,7 @@ def check_version(major: str, minor: str) -> str | None:
     return None
 
 
-def check_permissions(kubectl: Kubectl) -> None:
+def check_permissions(cluster: Cluster) -> None:
     """Raise for the first kind of object that the user may not create."""
     reviews = [
         {
@@ -114,11 +114,10 @@ def check_permissions(kubectl: Kubectl) -> None:
         }
         for group, resource in _CREATES
     ]
-    document = json.dumps({"apiVersion": "v1", "kind": "List", "items": reviews})
-    answers = _documents(kubectl.run("create", "--filename=-", "--output=json", stdin=document))
-    refused = [
-        review["spec"]["resourceAttributes"]["resource"] for review in answers if not review["status"].get("allowed")
-    ]
+    with ThreadPoolExecutor() as pool:
+        answers = pool.map(cluster.create, reviews)
+        allowed = [answer["status"].get("allowed") for answer in answers]
+    refused = [resource for (_, resource), may in zip(_CREATES, allowed, strict=True) if not may]
     if refused:
         raise CommandError(
             f"This user may not create {', '.join(refused)}: ask for those permissions (cluster-admin has them), "
@@ -126,10 +125,10 @@ def check_permissions(kubectl: Kubectl) -> None:
         )
 
 
-def check_webhooks(kubectl: Kubectl) -> None:
+def check_webhooks(cluster: Cluster) -> None:
     """Raise for an Istio webhook or an IngressClass `kong` that the stack's releases did not make."""
-    kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations,ingressclasses"
-    for item in kubectl.list(kinds):
+    kinds = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations", "ingressclasses")
+    for item in (item for kind in kinds for item in cluster.list(kind)):
         name = item["metadata"]["name"]
         if item["kind"] == "IngressClass" and name == "kong" and _owner(item) != "kong-istio":
             raise CommandError(
@@ -143,9 +142,9 @@ def check_webhooks(kubectl: Kubectl) -> None:
             )
 
 
-def check_control_planes(kubectl: Kubectl) -> None:
+def check_control_planes(cluster: Cluster) -> None:
     """Raise for an istiod that the stack's release did not make."""
-    for item in kubectl.list("deployments", "--all-namespaces", "--selector=app=istiod"):
+    for item in cluster.list("deployments", labels="app=istiod"):
         if _owner(item) != "istiod":
             where = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
             raise CommandError(
@@ -154,9 +153,9 @@ def check_control_planes(kubectl: Kubectl) -> None:
             )
 
 
-def check_definitions(kubectl: Kubectl) -> None:
+def check_definitions(cluster: Cluster) -> None:
     """Raise for Istio's resource definitions where another Helm release, or none, owns them: Helm would refuse."""
-    for item in kubectl.list("customresourcedefinitions", "--selector=app.kubernetes.io/part-of=istio"):
+    for item in cluster.list("customresourcedefinitions", labels="app.kubernetes.io/part-of=istio"):
         if _owner(item) != "istio-base":
             raise CommandError(
                 f"The definition {item['metadata']['name']} is there already and is not the release istio-base's: Helm "
@@ -165,10 +164,10 @@ def check_definitions(kubectl: Kubectl) -> None:
             )
 
 
-def check_releases(kubectl: Kubectl) -> None:
+def check_releases(cluster: Cluster) -> None:
     """Raise for a Helm release of a name that the stack is about to use."""
     names = ",".join(RELEASES)
-    for item in kubectl.list("secrets", "--all-namespaces", f"--selector=owner=helm,name in ({names})"):
+    for item in cluster.list("secrets", labels=f"owner=helm,name in ({names})"):
         name, namespace = item["metadata"]["labels"]["name"], item["metadata"]["namespace"]
         if RELEASES[name] == namespace:
             raise CommandError(
@@ -178,24 +177,15 @@ def check_releases(kubectl: Kubectl) -> None:
             )
 
 
-def check_namespaces(kubectl: Kubectl, names: Collection[str]) -> None:
+def check_namespaces(cluster: Cluster, names: Collection[str]) -> None:
     """Raise for a namespace that the stack is about to make."""
-    for item in kubectl.list("namespaces"):
+    for item in cluster.list("namespaces"):
         name = item["metadata"]["name"]
         if name in names:
             raise CommandError(
                 f"The namespace {name} is there already and not in this stack's state: the stack makes its namespaces, and "
                 "a destroy would delete it with all that is in it; delete it, or give the application another one."
             )
-
-
-def _documents(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON documents that kubectl prints one after another."""
-    decoder, rest = json.JSONDecoder(), text.strip()
-    while rest:
-        document, end = decoder.raw_decode(rest)
-        yield document
-        rest = rest[end:].lstrip()
 
 
 def _is_istio_webhook(item: dict[str, Any]) -> bool:

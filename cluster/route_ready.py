@@ -18,12 +18,11 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from cluster import command, deployments, events, gateway_ready, http, nodes, portforward
+from cluster import command, deployments, events, gateway_ready, http, nodes
 from cluster.command import CommandError
 from cluster.gateway_ready import DEPLOYMENT, NAMESPACE
 from cluster.http import Answer, NoAnswer
-from cluster.kubectl import Kubectl, KubectlError
-from cluster.portforward import PortForwardError
+from kube import Cluster, ClusterError
 
 PAUSE_SECONDS = 1.0
 # Ten times what the controller takes; then Kong answers, and will go on to answer otherwise than it should.
@@ -69,7 +68,7 @@ class _NotYet(Exception):  # noqa: N818 -- an outcome, not an error
 def main() -> None:
     """Wait from the command line."""
     options = _options()
-    kubectl = command.kubectl(options)
+    cluster = command.connect(options)
     route = Route(
         namespace=options.namespace,
         ingress=options.ingress,
@@ -80,11 +79,11 @@ def main() -> None:
         hidden=options.hidden,
         redis=options.redis,
     )
-    if nodes.simulated(kubectl):
+    if nodes.simulated(cluster):
         _say(f"Every node is simulated, so no Kong runs: {route.where} was not asked for.")
         print(json.dumps({"seen": "nothing"}))
         return
-    wait = Wait(kubectl, route, options.type, proxy_protocol=options.proxy_protocol)
+    wait = Wait(cluster, route, options.type, proxy_protocol=options.proxy_protocol)
     print(json.dumps({"seen": wait.until_served(options.timeout)}))
 
 
@@ -113,7 +112,7 @@ def _limit(text: str) -> tuple[str, int]:
 class Wait:
     """One wait for one route. `kind`: the type of Kong's Service."""
 
-    kubectl: Kubectl
+    cluster: Cluster
     route: Route
     kind: str
     proxy_protocol: bool = False
@@ -168,8 +167,8 @@ class Wait:
         return "answers"
 
     def _pods(self) -> list[str]:
-        deployment = self.kubectl.get("deployment", DEPLOYMENT, f"--namespace={NAMESPACE}")
-        pods = deployments.pods(self.kubectl, deployment) if deployment else []
+        deployment = self.cluster.get("deployments", DEPLOYMENT, NAMESPACE)
+        pods = deployments.pods(self.cluster, deployment) if deployment else []
         running = [
             str(pod["metadata"]["name"])
             for pod in pods
@@ -196,7 +195,7 @@ class Wait:
         """Return what Kong's load balancer or node port answers, if anything does."""
         # On a node port, nobody speaks the PROXY protocol.
         outside = (
-            None if self.proxy_protocol and self.kind == "NodePort" else gateway_ready.outside(self.kubectl, self.kind)
+            None if self.proxy_protocol and self.kind == "NodePort" else gateway_ready.outside(self.cluster, self.kind)
         )
         if not outside or not http.reachable(*outside):
             return None
@@ -207,9 +206,9 @@ class Wait:
 
     def _forwarded(self, name: str) -> Answer:
         try:
-            with portforward.open_port(self.kubectl, NAMESPACE, f"pod/{name}", _PORT) as url:
+            with self.cluster.port_forward(NAMESPACE, f"pod/{name}", _PORT) as url:
                 return self._ask(url)
-        except PortForwardError as problem:
+        except ClusterError as problem:
             raise _NotYet("unseen", f"no port-forward to {name} can be opened ({problem})") from None
         except NoAnswer as problem:
             # Kong itself is quick to say what it does not serve: the application may be slow.
@@ -236,7 +235,7 @@ class Wait:
 
     def _taken_over(self, names: list[str]) -> bool:
         """Return whether each pod's controller has pushed since the Ingress and the KongPlugin changed last."""
-        changed = max(self._changed("ingress", self.route.ingress), self._changed("kongplugin", self.route.plugin))
+        changed = max(self._changed("ingresses", self.route.ingress), self._changed("kongplugins", self.route.plugin))
         newest: dict[str, datetime] = {}
         for event in self._events(NAMESPACE):
             if event.get("reason") == events.SUCCESS:
@@ -247,12 +246,12 @@ class Wait:
 
     def _changed(self, kind: str, name: str) -> datetime:
         """Return when an object was last changed by anybody but who reports its status."""
-        found = self.kubectl.get(kind, name, f"--namespace={self.route.namespace}", "--show-managed-fields")
+        found = self.cluster.get(kind, name, self.route.namespace)
         return events.last_change(found) if found else events.NEVER
 
     def _refusal(self) -> str:
         """Return what Kong or its controller refuses of the route's objects; empty for nothing."""
-        changed = max(self._changed("ingress", self.route.ingress), self._changed("kongplugin", self.route.plugin))
+        changed = max(self._changed("ingresses", self.route.ingress), self._changed("kongplugins", self.route.plugin))
         for event in self._events(self.route.namespace):
             about = event.get("involvedObject") or {}
             ours = about.get("name") in (self.route.ingress, self.route.plugin)
@@ -262,8 +261,8 @@ class Wait:
 
     def _events(self, namespace: str) -> list[dict[str, Any]]:
         try:
-            return self.kubectl.list("events", f"--namespace={namespace}")
-        except KubectlError:
+            return self.cluster.list("events", namespace)
+        except ClusterError:
             # Not everyone may read them, and they only help.
             return []
 

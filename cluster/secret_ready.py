@@ -46,14 +46,14 @@ _MAKE: Mapping[Kind, str] = {
 def main() -> None:
     """Wait from the command line."""
     options = _options()
-    kubectl = command.kubectl(options)
+    cluster = command.connect(options)
     keys = (options.key,) if options.key else _KEYS[options.kind]
     problem = ""
 
     def fits() -> bool | None:
         nonlocal problem
         before = problem
-        problem = wrong(kubectl.get("secret", options.name, f"--namespace={options.namespace}"), options.kind, keys)
+        problem = wrong(cluster.get("secrets", options.name, options.namespace), options.kind, keys)
         if problem and problem != before:
             print(
                 f"The Secret {options.namespace}/{options.name} {problem}; waiting for it, up to {options.timeout} s. "

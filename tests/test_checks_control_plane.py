@@ -8,17 +8,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from stack import Object, Stack, wait_for
 
-import cluster.portforward
 from checks import control_plane, injection, kong, portforward
 from checks.model import Check, Failed, Outcome, Result, perform
 from checks.target import RoutedApplication, Target
 from cluster import events
+from kube import Cluster, ClusterError
 from sandbox.paths import CONTEXT
 
 BOOKINFO = RoutedApplication(
@@ -296,68 +295,20 @@ def test_an_event_was_seen_last_where_the_api_says_so(place: str) -> None:
 # --- port-forwards --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def fake_kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def put(body: str) -> Path:
-        program = tmp_path / "kubectl"
-        program.write_text(f'#!/bin/sh\necho $$ > {tmp_path}/pid\necho "$@" > {tmp_path}/words\n{body}\n')
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-        return tmp_path
+def test_a_port_forward_that_does_not_open_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def refused(*_: Any) -> Iterator[str]:
+        raise ClusterError('pods "istiod" not found.')
+        yield
 
-    return put
-
-
-FORWARDS = 'echo "Forwarding from 127.0.0.1:41999 -> 15010"; exec sleep 60'
-
-
-def has_ended(folder: Path) -> bool:
-    try:
-        os.kill(int((folder / "pid").read_text()), 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
-@pytest.mark.parametrize("interruption", [None, KeyboardInterrupt, Failed("a", "b", cause="c", look="d")])
-def test_a_port_forward_ends_with_its_block(fake_kubectl: Any, interruption: Any) -> None:
-    folder = fake_kubectl(FORWARDS)
-    try:
-        with portforward.open_port(TARGET, "istio-system", "deployment/istiod", 15010) as url:
-            assert url == "http://127.0.0.1:41999"
-            assert not has_ended(folder)
-            if interruption:
-                raise interruption
-    except (KeyboardInterrupt, Failed):
-        pass
-    assert has_ended(folder), "kubectl port-forward still runs"
-    words = (folder / "words").read_text().split()
-    assert words[:2] == ["--context", "somewhere"], f"it went to another cluster: {words}"
-    assert words[-3:] == ["127.0.0.1", "deployment/istiod", ":15010"], f"it was called with {words}"
-
-
-@pytest.mark.parametrize(
-    ("body", "seen"),
-    [
-        ('echo "error: pods \\"istiod\\" not found" >&2; exit 1', 'error: pods "istiod" not found'),
-        ("exit 1", "its end"),
-        ("exec sleep 60", "nothing within 0 s"),
-    ],
-)
-def test_a_port_forward_that_does_not_open_says_why(
-    fake_kubectl: Any, monkeypatch: pytest.MonkeyPatch, body: str, seen: str
-) -> None:
-    folder = fake_kubectl(body)
-    monkeypatch.setattr(cluster.portforward, "_READY_SECONDS", 0.4)
+    monkeypatch.setattr(Cluster, "port_forward", refused)
     with (
         pytest.raises(Failed) as failure,
         portforward.open_port(TARGET, "istio-system", "deployment/istiod", 15010),
     ):
         pytest.fail("it opened")
-    assert failure.value.seen == seen
+    assert failure.value.seen == 'pods "istiod" not found'
     assert "port-forward" in failure.value.look
-    # A program that never ran to its first line has no id to look for.
-    assert not (folder / "pid").exists() or has_ended(folder)
 
 
 # --- on the sandbox, with the real istiod ---------------------------------------------------------------------

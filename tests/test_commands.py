@@ -8,29 +8,32 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
+from fakes.api_server import ApiServer
 
-from cluster import command, deployments, gateway_ready, mesh_ready, precheck, secret_ready
+from cluster import command, deployments, gateway_ready, leftovers, mesh_ready, node_agent_ready, precheck, secret_ready
 from cluster.command import CommandError
-from cluster.kubectl import Kubectl, KubectlError
+from kube import Cluster, ClusterError
 from versions import KUBERNETES_MINIMUM, KUBERNETES_TESTED
 
 Object = dict[str, Any]
+Objects = list[Object]
 
 
-class FakeKubectl(Kubectl):
-    """kubectl for a cluster that is a list of objects.
+class FakeCluster(Cluster):
+    """A cluster that is a list of objects, whose time passes only where somebody waits.
 
     `later`: (seconds, object): what is there from then on, in place of an object of its kind and name.
     """
 
     def __init__(self, *objects: Object) -> None:
-        super().__init__([])
+        super().__init__("", "one")
         self.objects = list(objects)
         self.later: list[tuple[float, Object]] = []
         self.version = {"major": "1", "minor": str(KUBERNETES_TESTED[1]), "gitVersion": "v1.35.1"}
@@ -38,46 +41,54 @@ class FakeKubectl(Kubectl):
         self.unknown: set[str] = set()
         self.seconds = 0.0
 
-    def run(self, *arguments: str, stdin: str | None = None) -> str:
-        """Answer `get --raw /version`, `get` and `create` of access reviews."""
-        if arguments == ("get", "--raw", "/version"):
-            return json.dumps(self.version)
-        if arguments[0] == "create":
-            return self._reviews(json.loads(stdin or "")["items"])
-        assert arguments[0] == "get"
-        kinds, *names = [argument for argument in arguments[1:] if not argument.startswith("--")]
-        options = dict(argument[2:].partition("=")[::2] for argument in arguments if argument.startswith("--"))
-        if kinds in self.unknown:
-            raise KubectlError(f'error: the server doesn\'t have a resource type "{kinds}"')
-        found = [item for item in self._now() if _selected(item, kinds.split(","), options)]
-        if names:
-            found = [item for item in found if item["metadata"]["name"] in names]
-            return json.dumps(found[0]) if found else ""
-        return json.dumps({"kind": "List", "items": found})
+    def raw(self, path: str) -> Any:
+        assert path == "/version"
+        return self.version
 
-    def _now(self) -> list[Object]:
+    def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        assert manifest["kind"] == "SelfSubjectAccessReview"
+        assert manifest["spec"]["resourceAttributes"]["verb"] == "create"
+        assert not dry_run
+        allowed = manifest["spec"]["resourceAttributes"]["resource"] not in self.may_not
+        return {**manifest, "status": {"allowed": allowed}}
+
+    def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
+        return next((item for item in self.list(kind, namespace) if item["metadata"]["name"] == name), None)
+
+    def list(self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Objects:
+        assert not fields
+        return [item for item in self._now() if _selected(item, kind, namespace, labels) and kind not in self.unknown]
+
+    def follow(self, kind: str, name: str, namespace: str, seconds: float) -> Iterator[Object | None]:
+        end = self.seconds + seconds
+        for since in [self.seconds, *(since for since, _ in self.later if self.seconds < since <= end)]:
+            self.seconds = since
+            yield self.get(kind, name, namespace)
+        self.seconds = end
+
+    def monotonic(self) -> float:
+        """Be the clock of the commands."""
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Have time pass."""
+        self.seconds += seconds
+
+    def _now(self) -> Objects:
         current = {(item["kind"], item["metadata"]["name"]): item for item in self.objects}
         for since, item in self.later:
             if self.seconds >= since:
                 current[item["kind"], item["metadata"]["name"]] = item
-        return list(current.values())
-
-    def _reviews(self, reviews: list[Object]) -> str:
-        for review in reviews:
-            assert review["kind"] == "SelfSubjectAccessReview"
-            assert review["spec"]["resourceAttributes"]["verb"] == "create"
-            review["status"] = {"allowed": review["spec"]["resourceAttributes"]["resource"] not in self.may_not}
-        return "\n".join(json.dumps(review, indent=4) for review in reviews)
+        return [*current.values()]
 
 
-def _selected(item: Object, kinds: list[str], options: dict[str, str]) -> bool:
-    kind, namespace = item["kind"].lower(), item["metadata"].get("namespace")
-    if not {kind, f"{kind}s", f"{kind}es"} & set(kinds):
+def _selected(item: Object, kind: str, namespace: str | None, selector: str) -> bool:
+    if kind not in {f"{item['kind'].lower()}{end}" for end in ("", "s", "es")}:
         return False
-    if namespace and "all-namespaces" not in options and options.get("namespace") != namespace:
+    if namespace is not None and item["metadata"].get("namespace", "") != namespace:
         return False
     labels = item["metadata"].get("labels") or {}
-    for term in re.split(r",(?![^(]*\))", options.get("selector", "")):
+    for term in re.split(r",(?![^(]*\))", selector):
         if among := re.fullmatch(r"(\S+) in \((.*)\)", term):
             if labels.get(among[1]) not in among[2].split(","):
                 return False
@@ -86,26 +97,14 @@ def _selected(item: Object, kinds: list[str], options: dict[str, str]) -> bool:
     return True
 
 
-class Clock:
-    """Time that passes only where somebody sleeps."""
-
-    def __init__(self, kubectl: FakeKubectl) -> None:
-        self._kubectl = kubectl
-
-    def monotonic(self) -> float:
-        return self._kubectl.seconds
-
-    def sleep(self, seconds: float) -> None:
-        self._kubectl.seconds += seconds
-
-
 @pytest.fixture
-def kubectl(monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     """Make a cluster of nothing that the commands work on."""
-    made = FakeKubectl()
-    monkeypatch.setattr(command, "kubectl", lambda _: made)
-    monkeypatch.setattr(command, "time", Clock(made))
-    return made
+    created = FakeCluster()
+    monkeypatch.setattr(command, "connect", lambda _: created)
+    monkeypatch.setattr(mesh_ready, "time", created)
+    monkeypatch.setattr(command, "time", created)
+    return created
 
 
 Run = Callable[..., Any]
@@ -143,14 +142,14 @@ def helm(kind: str, name: str, release: str = "", namespace: str = "", **fields:
 # --- precheck: the version -------------------------------------------------------------------------------------------
 
 
-def test_the_precheck_of_an_empty_cluster_prints_its_version(kubectl: FakeKubectl, run: Run) -> None:
+def test_the_precheck_of_an_empty_cluster_prints_its_version(cluster: FakeCluster, run: Run) -> None:
     assert run(precheck, "--first", "--digest", "abc") == {"kubernetes": "v1.35.1"}
-    assert kubectl.seconds == 0
+    assert cluster.seconds == 0
 
 
 @pytest.mark.parametrize("version", [("1", "31"), ("1", "31+"), ("1", "9"), ("0", "99")])
-def test_an_old_kubernetes_is_refused(version: tuple[str, str], kubectl: FakeKubectl, run: Run) -> None:
-    kubectl.version |= {"major": version[0], "minor": version[1]}
+def test_an_old_kubernetes_is_refused(version: tuple[str, str], cluster: FakeCluster, run: Run) -> None:
+    cluster.version |= {"major": version[0], "minor": version[1]}
     shown = ".".join(version).rstrip("+")
     assert failure(run, precheck) == (
         f"The cluster runs Kubernetes {shown}: this Istio needs 1.32 or newer; upgrade the cluster, or choose another one."
@@ -159,9 +158,9 @@ def test_an_old_kubernetes_is_refused(version: tuple[str, str], kubectl: FakeKub
 
 @pytest.mark.parametrize("minor", ["36", "36+", "100"])
 def test_a_new_kubernetes_is_a_warning(
-    minor: str, kubectl: FakeKubectl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    minor: str, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kubectl.version["minor"] = minor
+    cluster.version["minor"] = minor
     monkeypatch.setattr(sys, "argv", ["precheck", "--context", "one"])
     command.run(precheck.main)
     said = capsys.readouterr()
@@ -180,8 +179,8 @@ def test_a_kubernetes_in_between_is_fine(minor: str) -> None:
 # --- precheck: permissions -------------------------------------------------------------------------------------------
 
 
-def test_missing_permissions_are_listed(kubectl: FakeKubectl, run: Run) -> None:
-    kubectl.may_not = {"clusterroles", "customresourcedefinitions", "namespaces"}
+def test_missing_permissions_are_listed(cluster: FakeCluster, run: Run) -> None:
+    cluster.may_not = {"clusterroles", "customresourcedefinitions", "namespaces"}
     assert failure(run, precheck) == (
         "This user may not create namespaces, clusterroles, customresourcedefinitions: ask for those permissions "
         "(cluster-admin has them), or name another context."
@@ -243,9 +242,9 @@ STRANGERS = {
 
 @pytest.mark.parametrize("name", STRANGERS)
 @pytest.mark.parametrize("first", [True, False])
-def test_what_a_stranger_made_is_refused(name: str, first: bool, kubectl: FakeKubectl, run: Run) -> None:
+def test_what_a_stranger_made_is_refused(name: str, first: bool, cluster: FakeCluster, run: Run) -> None:
     item, text = STRANGERS[name]
-    kubectl.objects = [item]
+    cluster.objects = [item]
     assert failure(run, precheck, *(["--first"] if first else [])) == text
 
 
@@ -268,13 +267,13 @@ UNCONCERNED = [
 
 
 @pytest.mark.parametrize("arguments", [["--first"], []])
-def test_what_the_stack_made_and_what_is_no_mesh_is_fine(arguments: list[str], kubectl: FakeKubectl, run: Run) -> None:
-    kubectl.objects = [*OURS, *UNCONCERNED]
+def test_what_the_stack_made_and_what_is_no_mesh_is_fine(arguments: list[str], cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [*OURS, *UNCONCERNED]
     assert run(precheck, *arguments) == {"kubernetes": "v1.35.1"}
 
 
-def test_kinds_that_the_cluster_does_not_know_are_no_reason_to_stop(kubectl: FakeKubectl, run: Run) -> None:
-    kubectl.unknown = {"customresourcedefinitions"}
+def test_kinds_that_the_cluster_does_not_know_are_no_reason_to_stop(cluster: FakeCluster, run: Run) -> None:
+    cluster.unknown = {"customresourcedefinitions"}
     assert run(precheck)
 
 
@@ -294,9 +293,9 @@ RELEASES = {
 
 
 @pytest.mark.parametrize("name", RELEASES)
-def test_a_release_of_our_name_is_refused_at_first_only(name: str, kubectl: FakeKubectl, run: Run) -> None:
+def test_a_release_of_our_name_is_refused_at_first_only(name: str, cluster: FakeCluster, run: Run) -> None:
     namespace = RELEASES[name]
-    kubectl.objects = [release(name, namespace)]
+    cluster.objects = [release(name, namespace)]
     assert run(precheck)
     assert failure(run, precheck, "--first") == (
         f"The Helm release {name} is in {namespace} already and not in this stack's state: it is another installation, or "
@@ -305,13 +304,13 @@ def test_a_release_of_our_name_is_refused_at_first_only(name: str, kubectl: Fake
 
 
 @pytest.mark.parametrize(("name", "namespace"), [("grafana", "monitoring"), ("nginx", "istio-system")])
-def test_other_releases_are_fine(name: str, namespace: str, kubectl: FakeKubectl, run: Run) -> None:
-    kubectl.objects = [release(name, namespace)]
+def test_other_releases_are_fine(name: str, namespace: str, cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [release(name, namespace)]
     assert run(precheck, "--first")
 
 
-def test_a_namespace_that_the_stack_makes_is_refused_at_first(kubectl: FakeKubectl, run: Run) -> None:
-    kubectl.objects = [{"kind": "Namespace", "metadata": {"name": "shop"}}]
+def test_a_namespace_that_the_stack_makes_is_refused_at_first(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [{"kind": "Namespace", "metadata": {"name": "shop"}}]
     assert run(precheck, "--first", "--namespace", "other")
     assert failure(run, precheck, "--first", "--namespace", "shop") == (
         "The namespace shop is there already and not in this stack's state: the stack makes its namespaces, and a destroy "
@@ -324,21 +323,21 @@ def test_a_namespace_that_the_stack_makes_is_refused_at_first(kubectl: FakeKubec
 
 @pytest.mark.parametrize(("failures", "lasting"), [(1, False), (3, False), (9, True)])
 def test_only_a_failure_of_the_api_server_that_lasts_ends_a_wait(
-    failures: int, lasting: bool, kubectl: FakeKubectl
+    failures: int, lasting: bool, cluster: FakeCluster
 ) -> None:
     left = [failures]
 
     def look() -> str:
         if left[0]:
             left[0] -= 1
-            kubectl.seconds += 10  # what one request may take
-            raise KubectlError("net/http: TLS handshake timeout")
+            cluster.seconds += 10  # what one request may take
+            raise ClusterError("net/http: TLS handshake timeout", passing=True)
         return "found"
 
     if lasting:
-        with pytest.raises(KubectlError, match="handshake"):
+        with pytest.raises(ClusterError, match="handshake"):
             command.poll(look, 300)
-        assert kubectl.seconds < 60
+        assert cluster.seconds < 75
     else:
         assert command.poll(look, 300) == "found"
 
@@ -479,20 +478,20 @@ LOOK = "look at `kubectl --namespace istio-system describe deployment istiod` an
     ],
 )
 def test_a_deployment_that_does_not_become_available_says_why(
-    objects: list[Object], why: str, kubectl: FakeKubectl
+    objects: list[Object], why: str, cluster: FakeCluster
 ) -> None:
-    kubectl.objects = objects
+    cluster.objects = objects
     with pytest.raises(CommandError) as caught:
-        deployments.wait(kubectl, "istio-system", "istiod", 60)
+        deployments.wait(cluster, "istio-system", "istiod", 60)
     assert str(caught.value) == f"The Deployment istio-system/istiod is not available after 60 s{why}: {LOOK}"
-    assert kubectl.seconds == pytest.approx(60, abs=1)
+    assert cluster.seconds == pytest.approx(60, abs=1)
 
 
-def test_a_deployment_is_waited_for(kubectl: FakeKubectl) -> None:
-    kubectl.objects = [deployment(ready=False)]
-    kubectl.later = [(30, deployment())]
-    assert deployments.wait(kubectl, "istio-system", "istiod", 60) == {"discovery": "docker.io/istio/pilot:1.30.3"}
-    assert kubectl.seconds == pytest.approx(30, abs=1)
+def test_a_deployment_is_waited_for(cluster: FakeCluster) -> None:
+    cluster.objects = [deployment(ready=False)]
+    cluster.later = [(30, deployment())]
+    assert deployments.wait(cluster, "istio-system", "istiod", 60) == {"discovery": "docker.io/istio/pilot:1.30.3"}
+    assert cluster.seconds == pytest.approx(30, abs=1)
 
 
 # --- mesh_ready ------------------------------------------------------------------------------------------------------
@@ -509,15 +508,15 @@ def webhook(*bundles: str) -> Object:
     }
 
 
-def test_the_mesh_is_ready_once_every_webhook_has_its_ca(kubectl: FakeKubectl, run: Run) -> None:
-    kubectl.objects = [deployment(), webhook("", "")]
-    kubectl.later = [(5, webhook("Q0E=", "")), (20, webhook("Q0E=", "Q0E="))]
+def test_the_mesh_is_ready_once_every_webhook_has_its_ca(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [deployment(), webhook("", "")]
+    cluster.later = [(5, webhook("Q0E=", "")), (20, webhook("Q0E=", "Q0E="))]
     assert run(mesh_ready, "--timeout", "60") == {"istiod": "1.30.3"}
-    assert kubectl.seconds == pytest.approx(20, abs=1)
+    assert cluster.seconds == pytest.approx(20, abs=1)
 
 
-def test_the_mesh_is_not_ready_before_its_deployment(kubectl: FakeKubectl, run: Run) -> None:
-    kubectl.objects = [deployment(ready=False), webhook("Q0E=")]
+def test_the_mesh_is_not_ready_before_its_deployment(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [deployment(ready=False), webhook("Q0E=")]
     assert failure(run, mesh_ready, "--timeout", "60").startswith(
         "The Deployment istio-system/istiod is not available after 60 s"
     )
@@ -530,17 +529,17 @@ WITHOUT_CA = (
 
 
 @pytest.mark.parametrize("hook", [[webhook("")], [webhook()], [], [webhook("Q0E=", "")]])
-def test_a_mesh_that_gets_no_ca_is_given_up_at_the_limit(hook: list[Object], kubectl: FakeKubectl, run: Run) -> None:
+def test_a_mesh_that_gets_no_ca_is_given_up_at_the_limit(hook: list[Object], cluster: FakeCluster, run: Run) -> None:
     stuck = pod(waiting("ImagePullBackOff", "Back-off pulling image istio/pilot"))
-    kubectl.objects = [deployment(ready=False), stuck, *hook]
+    cluster.objects = [deployment(ready=False), stuck, *hook]
     assert failure(run, mesh_ready, "--timeout", "45") == (
         "istiod has not put its CA into the webhook istio-sidecar-injector within 45 s (container discovery: "
         f"ImagePullBackOff Back-off pulling image istio/pilot): {WITHOUT_CA}"
     )
-    assert kubectl.seconds == pytest.approx(45, abs=1)
+    assert cluster.seconds == pytest.approx(45, abs=1)
 
 
-@pytest.mark.usefixtures("kubectl")
+@pytest.mark.usefixtures("cluster")
 def test_a_mesh_whose_istiod_is_missing_says_so(run: Run) -> None:
     assert failure(run, mesh_ready, "--timeout", "1") == (
         "istiod has not put its CA into the webhook istio-sidecar-injector within 1 s (there is no such Deployment): "
@@ -548,10 +547,10 @@ def test_a_mesh_whose_istiod_is_missing_says_so(run: Run) -> None:
     )
 
 
-def test_without_injection_there_is_no_webhook_to_wait_for(kubectl: FakeKubectl, run: Run) -> None:
-    kubectl.objects = [deployment()]
+def test_without_injection_there_is_no_webhook_to_wait_for(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [deployment()]
     assert run(mesh_ready, "--no-injection") == {"istiod": "1.30.3"}
-    assert kubectl.seconds == 0
+    assert cluster.seconds == 0
 
 
 # --- gateway_ready ---------------------------------------------------------------------------------------------------
@@ -586,40 +585,40 @@ def service(*ingress: Object, port: int = 80) -> Object:
     ],
 )
 def test_the_address_of_a_load_balancer(
-    entry: Object, port: int, address: str, url: str, kubectl: FakeKubectl, run: Run
+    entry: Object, port: int, address: str, url: str, cluster: FakeCluster, run: Run
 ) -> None:
-    kubectl.objects = [KONG, service(entry, port=port)]
+    cluster.objects = [KONG, service(entry, port=port)]
     assert run(gateway_ready, "--type", "LoadBalancer") == {"address": address, "url": url, **VERSIONS}
 
 
-def test_a_service_whose_type_the_charts_values_changed_is_not_waited_for(kubectl: FakeKubectl, run: Run) -> None:
+def test_a_service_whose_type_the_charts_values_changed_is_not_waited_for(cluster: FakeCluster, run: Run) -> None:
     found = service()
     found["spec"]["type"] = "ClusterIP"
-    kubectl.objects = [KONG, found]
+    cluster.objects = [KONG, found]
     assert failure(run, gateway_ready, "--type", "LoadBalancer") == (
         "The Service kong-istio/kong-istio-kong-proxy is of type ClusterIP while kong.serviceType is LoadBalancer: "
         "kong.values says otherwise; set the type by kong.serviceType alone."
     )
 
 
-def test_a_load_balancer_is_waited_for(kubectl: FakeKubectl, run: Run) -> None:
-    kubectl.objects = [KONG, service()]
-    kubectl.later = [(50, service({"ip": "192.0.2.1"}))]
+def test_a_load_balancer_is_waited_for(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [KONG, service()]
+    cluster.later = [(50, service({"ip": "192.0.2.1"}))]
     assert run(gateway_ready, "--type", "LoadBalancer", "--address-timeout", "60")["address"] == "192.0.2.1"
-    assert kubectl.seconds == pytest.approx(50, abs=1)
+    assert cluster.seconds == pytest.approx(50, abs=1)
 
 
 @pytest.mark.parametrize("objects", [[KONG], [KONG, service()], [KONG, service({})]])
 def test_a_cluster_that_gives_no_address_is_told_with_the_ways_out(
-    objects: list[Object], kubectl: FakeKubectl, run: Run
+    objects: list[Object], cluster: FakeCluster, run: Run
 ) -> None:
-    kubectl.objects = objects
+    cluster.objects = objects
     assert failure(run, gateway_ready, "--type", "LoadBalancer", "--address-timeout", "7") == (
         "The Service kong-istio/kong-istio-kong-proxy has no load balancer address after 7 s, so this cluster seems to "
         "have nothing that gives one: install one (MetalLB, cloud-provider-kind, `minikube tunnel`), set kong.serviceType "
         "to NodePort or ClusterIP, or raise kong.addressTimeoutSeconds."
     )
-    assert kubectl.seconds == pytest.approx(7, abs=1)
+    assert cluster.seconds == pytest.approx(7, abs=1)
 
 
 def node(name: str, **addresses: str) -> Object:
@@ -643,22 +642,22 @@ def node(name: str, **addresses: str) -> Object:
     ],
 )
 def test_the_address_of_a_node_port(
-    nodes: list[Object], address: str, url: str, kubectl: FakeKubectl, run: Run
+    nodes: list[Object], address: str, url: str, cluster: FakeCluster, run: Run
 ) -> None:
-    kubectl.objects = [KONG, service(), *nodes]
+    cluster.objects = [KONG, service(), *nodes]
     assert run(gateway_ready, "--type", "NodePort") == {"address": address, "url": url, **VERSIONS}
-    assert kubectl.seconds == 0
+    assert cluster.seconds == 0
 
 
-def test_a_cluster_ip_has_no_address(kubectl: FakeKubectl, run: Run) -> None:
-    kubectl.objects = [KONG, service({"ip": "192.0.2.1"}), node("a", ExternalIP="192.0.2.2")]
+def test_a_cluster_ip_has_no_address(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [KONG, service({"ip": "192.0.2.1"}), node("a", ExternalIP="192.0.2.2")]
     assert run(gateway_ready, "--type", "ClusterIP") == {"address": "", "url": "", **VERSIONS}
 
 
 @pytest.mark.parametrize("kind", ["LoadBalancer", "NodePort", "ClusterIP"])
-def test_a_kong_that_does_not_start_is_told(kind: str, kubectl: FakeKubectl, run: Run) -> None:
+def test_a_kong_that_does_not_start_is_told(kind: str, cluster: FakeCluster, run: Run) -> None:
     stuck = pod(waiting("CrashLoopBackOff", container="proxy"), "kong-istio-kong", "kong-istio")
-    kubectl.objects = [deployment("kong-istio-kong", "kong-istio", ready=False), stuck, service({"ip": "192.0.2.1"})]
+    cluster.objects = [deployment("kong-istio-kong", "kong-istio", ready=False), stuck, service({"ip": "192.0.2.1"})]
     assert failure(run, gateway_ready, "--type", kind, "--timeout", "9") == (
         "The Deployment kong-istio/kong-istio-kong is not available after 9 s (container proxy: CrashLoopBackOff): look "
         "at `kubectl --namespace kong-istio describe deployment kong-istio-kong` and at its pods."
@@ -700,13 +699,13 @@ WAITS: dict[str, tuple[list[str], Object, str, str]] = {
 
 @pytest.mark.parametrize("kind", WAITS)
 def test_a_secret_is_waited_for_and_the_command_that_makes_it_is_said_once(
-    kind: str, kubectl: FakeKubectl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: str, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names, made, _, line = WAITS[kind]
-    kubectl.later = [(10, made)]
+    cluster.later = [(10, made)]
     monkeypatch.setattr(sys, "argv", ["secret_ready", "--context", "one", "--kind", kind, *names])
     command.run(secret_ready.main)
-    assert 10 <= kubectl.seconds < 12
+    assert 10 <= cluster.seconds < 12
     said = capsys.readouterr()
     place = f"{names[1]}/{names[3]}"
     assert said.err.splitlines() == [
@@ -718,21 +717,21 @@ def test_a_secret_is_waited_for_and_the_command_that_makes_it_is_said_once(
 
 @pytest.mark.parametrize("kind", WAITS)
 def test_a_secret_that_is_there_is_not_waited_for(
-    kind: str, kubectl: FakeKubectl, run: Run, capsys: pytest.CaptureFixture[str]
+    kind: str, cluster: FakeCluster, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names, made, *_ = WAITS[kind]
-    kubectl.objects = [made]
+    cluster.objects = [made]
     run(secret_ready, "--kind", kind, *names)
-    assert kubectl.seconds == 0
+    assert cluster.seconds == 0
     assert capsys.readouterr().err == ""
 
 
-def test_a_secret_for_pulling_only_has_to_be_there(kubectl: FakeKubectl, run: Run) -> None:
-    kubectl.later = [(5, secret("mirror", "shop", **{".dockercfg": "{}"}))]
+def test_a_secret_for_pulling_only_has_to_be_there(cluster: FakeCluster, run: Run) -> None:
+    cluster.later = [(5, secret("mirror", "shop", **{".dockercfg": "{}"}))]
     assert run(secret_ready, "--kind", "registry", "--namespace", "shop", "--name", "mirror") == {
         "secret": "shop/mirror"
     }
-    assert kubectl.seconds >= 5
+    assert cluster.seconds >= 5
 
 
 @pytest.mark.parametrize(
@@ -754,21 +753,21 @@ def test_a_secret_for_pulling_only_has_to_be_there(kubectl: FakeKubectl, run: Ru
     ],
 )
 def test_a_secret_that_will_not_do_is_said_without_what_is_in_it(
-    kind: str, data: dict[str, str], problem: str, kubectl: FakeKubectl, run: Run, capsys: pytest.CaptureFixture[str]
+    kind: str, data: dict[str, str], problem: str, cluster: FakeCluster, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names, right, keys, line = WAITS[kind]
-    kubectl.objects = [secret(names[3], names[1], **data)]
+    cluster.objects = [secret(names[3], names[1], **data)]
     said = failure(run, secret_ready, "--kind", kind, *names, "--timeout", "5")
     assert said == (
         f"The Secret {names[1]}/{names[3]} {problem} after 5 s: delete it and make it with {keys} by `{line}` and run "
         "`pulumi up` again, or raise security.secretTimeoutSeconds."
     )
     assert "hunter2" not in capsys.readouterr().err
-    kubectl.seconds, kubectl.later = 0, [(3, right)]
+    cluster.seconds, cluster.later = 0, [(3, right)]
     assert run(secret_ready, "--kind", kind, *names) == {"secret": f"{names[1]}/{names[3]}"}
 
 
-def test_the_command_that_makes_redis_password_quotes_it(tmp_path: Path, kubectl: FakeKubectl, run: Run) -> None:
+def test_the_command_that_makes_redis_password_quotes_it(tmp_path: Path, cluster: FakeCluster, run: Run) -> None:
     kubectl_that_keeps = tmp_path / "kubectl"
     kubectl_that_keeps.write_text(f"#!/bin/sh\ncat > {tmp_path}/made\n")
     kubectl_that_keeps.chmod(0o755)
@@ -778,55 +777,40 @@ def test_the_command_that_makes_redis_password_quotes_it(tmp_path: Path, kubectl
     environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     subprocess.run(["sh", "-c", line], cwd=tmp_path, env=environment, check=True)
     assert json.loads((tmp_path / "made").read_text()) == "hunter2"
-    assert kubectl.seconds >= 1
+    assert cluster.seconds >= 1
 
 
 @pytest.mark.parametrize("kind", WAITS)
-def test_a_secret_that_does_not_come_is_one_sentence(kind: str, kubectl: FakeKubectl, run: Run) -> None:
+def test_a_secret_that_does_not_come_is_one_sentence(kind: str, cluster: FakeCluster, run: Run) -> None:
     names, _, keys, line = WAITS[kind]
     assert failure(run, secret_ready, "--kind", kind, *names, "--timeout", "20") == (
         f"The Secret {names[1]}/{names[3]} is not there after 20 s: make it with {keys} by `{line}` and run `pulumi up` "
         "again, or raise security.secretTimeoutSeconds."
     )
-    assert kubectl.seconds >= 20
+    assert cluster.seconds >= 20
 
 
-# --- kubectl itself --------------------------------------------------------------------------------------------------
+# --- the way to the cluster ------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Put a kubectl on PATH, a shell script, and nothing else."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-
-    def make(script: str) -> None:
-        (tmp_path / "kubectl").write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-        (tmp_path / "kubectl").chmod(0o755)
-
-    return make
+def kubeconfig(path: Path, server: str) -> Path:
+    content = {
+        "clusters": [{"name": "one", "cluster": {"server": server}}],
+        "contexts": [{"name": "one", "context": {"cluster": "one", "user": "one"}}],
+        "users": [{"name": "one", "user": {"token": "abc"}}],
+    }
+    path.write_text(yaml.safe_dump(content))
+    return path
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--context", "one"], "--context one --request-timeout=10s get pods"),
-        (
-            ["--kubeconfig", "~/config", "--context", "one"],
-            "--kubeconfig HOME/config --context one --request-timeout=10s get pods",
-        ),
-    ],
-)
-def test_the_options_of_a_command_reach_kubectl(
-    arguments: list[str],
-    expected: str,
-    program: Callable[[str], None],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_options_of_a_command_lead_to_the_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
-    program('echo "$*"')
     monkeypatch.setenv("HOME", os.fspath(tmp_path))
-    made = command.kubectl(command.parser("What it does.").parse_args(arguments))
-    assert made.run("get", "pods").strip() == expected.replace("HOME", str(tmp_path))
+    with ApiServer().running() as url:
+        monkeypatch.setenv("KUBECONFIG", os.fspath(kubeconfig(tmp_path / "config", url)))
+        for arguments in ([], ["--kubeconfig", "~/config"], ["--kubeconfig", os.fspath(tmp_path / "config")]):
+            assert run(precheck, "--first", *arguments) == {"kubernetes": "v1.37.2"}
 
 
 def test_a_command_does_not_guess_the_context(capsys: pytest.CaptureFixture[str]) -> None:
@@ -835,41 +819,18 @@ def test_a_command_does_not_guess_the_context(capsys: pytest.CaptureFixture[str]
     assert "the following arguments are required: --context" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("script", "text"),
-    [
-        ("echo 'W1 warning' >&2; echo 'error: no such host' >&2; exit 1", "error: no such host"),
-        ("exit 1", "kubectl get failed."),
-    ],
-)
-def test_what_kubectl_says_last_is_the_sentence_of_a_command(
-    script: str, text: str, program: Callable[[str], None], run: Run
-) -> None:
-    program(script)
-    assert failure(run, precheck) == text
+@pytest.mark.parametrize("module", [precheck, mesh_ready, gateway_ready, node_agent_ready, leftovers])
+def test_what_the_api_server_says_is_the_sentence_of_a_command(module: ModuleType, tmp_path: Path, run: Run) -> None:
+    arguments = ["--type", "LoadBalancer"] if module is gateway_ready else []
+    server = ApiServer()
+    server.token = "another"
+    with server.running() as url:
+        path = kubeconfig(tmp_path / "config", url)
+        assert failure(run, module, "--kubeconfig", os.fspath(path), *arguments) == (
+            "The API server of context one refuses the credentials."
+        )
 
 
-def test_a_missing_kubectl_is_the_sentence_of_a_command(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert failure(run, mesh_ready) == ("kubectl is not on PATH: install it (https://kubernetes.io/docs/tasks/tools/).")
-
-
-def test_a_kubectl_that_hangs_is_ended(program: Callable[[str], None]) -> None:
-    program("exec /bin/sleep 20")
-    with pytest.raises(KubectlError, match=r"^kubectl get gave no answer within 1 s\.$"):
-        Kubectl(["--context", "one"], timeout_seconds=1).run("get", "pods")
-
-
-def test_an_object_that_is_not_there_is_nothing(program: Callable[[str], None]) -> None:
-    program("exit 0")
-    assert Kubectl(["--context", "one"]).get("service", "a") is None
-
-
-def test_a_kind_that_is_not_there_is_an_empty_list_and_other_errors_are_not(program: Callable[[str], None]) -> None:
-    program("echo \"error: the server doesn't have a resource type 'x'\" >&2; exit 1")
-    assert Kubectl(["--context", "one"]).list("x") == []
-    program("echo 'error: forbidden' >&2; exit 1")
-    with pytest.raises(KubectlError, match="forbidden"):
-        Kubectl(["--context", "one"]).list("x")
+def test_a_missing_kubeconfig_is_the_sentence_of_a_command(run: Run, tmp_path: Path) -> None:
+    path = os.fspath(tmp_path / "none")
+    assert failure(run, mesh_ready, "--kubeconfig", path) == f"The kubeconfig {path} does not exist."

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 from charts import reference
-from test_commands import Clock, FakeKubectl, node, service
+from test_commands import FakeCluster, node, service
 
-from cluster import command, http, portforward, route_ready
+from cluster import command, http, route_ready
 from cluster.http import Answer, NoAnswer
-from cluster.kubectl import Kubectl
-from cluster.portforward import PortForwardError
+from kube import ClusterError
 
 Object = dict[str, Any]
 
@@ -81,8 +80,8 @@ class World:
     `answers`: door -> what it answers, as of a second. `asked`: who was asked when.
     """
 
-    def __init__(self, kubectl: FakeKubectl) -> None:
-        self.kubectl = kubectl
+    def __init__(self, cluster: FakeCluster) -> None:
+        self.cluster = cluster
         self.answers: dict[str, list[tuple[float, Answer]]] = {"kong-1": [(0, PAGE)]}
         self.asked: list[tuple[str, float]] = []
         self.urls: list[str] = []
@@ -93,7 +92,7 @@ class World:
             "metadata": {"name": "kong-istio-kong", "namespace": "kong-istio"},
             "spec": {"selector": {"matchLabels": LABELS}},
         }
-        kubectl.objects = [
+        cluster.objects = [
             *(deployment, pod(), {"kind": "Node", "metadata": {"name": "a"}}),
             *(written("Ingress", "productpage"), written("KongPlugin", "rate-limit")),
         ]
@@ -102,11 +101,11 @@ class World:
         return f"{host}:{port}" in self.answers
 
     @contextmanager
-    def open_port(self, _: Kubectl, namespace: str, resource: str, port: int) -> Iterator[str]:
+    def open_port(self, namespace: str, resource: str, port: int) -> Iterator[str]:
         assert (namespace, port) == ("kong-istio", 8000)
         name = resource.removeprefix("pod/")
         if name not in self.answers:
-            raise PortForwardError("error: forbidden")
+            raise ClusterError("error: forbidden")
         self.open.add(name)
         try:
             yield f"http://{name}"
@@ -118,8 +117,8 @@ class World:
         door = url.removeprefix("http://").partition("/")[0]
         self.urls.append(url)
         self.hosts.append(headers.get("Host", ""))
-        self.asked.append((door, self.kubectl.seconds))
-        found = [given for since, given in self.answers[door] if self.kubectl.seconds >= since]
+        self.asked.append((door, self.cluster.seconds))
+        found = [given for since, given in self.answers[door] if self.cluster.seconds >= since]
         if not found:
             raise NoAnswer(f"{door} cut the connection before its answer was complete")
         return found[-1]
@@ -128,15 +127,14 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Make a world whose time passes only where the command sleeps."""
-    kubectl = FakeKubectl()
-    made = World(kubectl)
-    clock = Clock(kubectl)
-    monkeypatch.setattr(command, "kubectl", lambda _: kubectl)
-    monkeypatch.setattr(command, "time", clock)
-    monkeypatch.setattr(route_ready, "time", clock)
+    cluster = FakeCluster()
+    made = World(cluster)
+    monkeypatch.setattr(command, "connect", lambda _: cluster)
+    monkeypatch.setattr(command, "time", cluster)
+    monkeypatch.setattr(route_ready, "time", cluster)
     monkeypatch.setattr(http, "get", made.get)
     monkeypatch.setattr(http, "reachable", made.reachable)
-    monkeypatch.setattr(portforward, "open_port", made.open_port)
+    monkeypatch.setattr(cluster, "port_forward", made.open_port)
     return made
 
 
@@ -179,14 +177,14 @@ def test_a_route_that_is_served_is_asked_for_once(world: World, run: Run) -> Non
 def test_the_route_and_its_limit_are_waited_for(before: Answer, after: Answer, world: World, run: Run) -> None:
     world.answers = {"kong-1": [(0, before), (6, after)]}
     assert run() == ("answers", "")
-    assert world.kubectl.seconds == pytest.approx(6, abs=1)
+    assert world.cluster.seconds == pytest.approx(6, abs=1)
     # Each request may ask one of the limit.
     assert len(world.asked) <= 7
 
 
 def test_every_pod_is_asked_and_none_again_that_serves_the_route(world: World, run: Run) -> None:
-    world.kubectl.objects += [pod("kong-2"), pod("kong-0", deletionTimestamp=stamp(0))]
-    world.kubectl.objects += [service({"ip": "192.0.2.1"})]
+    world.cluster.objects += [pod("kong-2"), pod("kong-0", deletionTimestamp=stamp(0))]
+    world.cluster.objects += [service({"ip": "192.0.2.1"})]
     world.answers = {"192.0.2.1:80": [(0, PAGE)], "kong-1": [(0, PAGE)], "kong-2": [(0, NO_ROUTE), (3, PAGE)]}
     assert run(kind="LoadBalancer")[0] == "answers"
     assert [door for door, _ in world.asked].count("kong-1") == 1
@@ -196,7 +194,7 @@ def test_every_pod_is_asked_and_none_again_that_serves_the_route(world: World, r
 
 @pytest.mark.parametrize(("kind", "door"), [("LoadBalancer", "192.0.2.1:80"), ("NodePort", "10.0.0.1:30080")])
 def test_a_single_pod_is_asked_at_the_door_that_answers(kind: str, door: str, world: World, run: Run) -> None:
-    world.kubectl.objects += [service({"ip": "192.0.2.1"}), node("b", InternalIP="10.0.0.1")]
+    world.cluster.objects += [service({"ip": "192.0.2.1"}), node("b", InternalIP="10.0.0.1")]
     assert run(kind=kind)[0] == "answers"
     assert [name for name, _ in world.asked] == ["kong-1"]
     # One that is there and cuts the connection has nothing behind it yet.
@@ -230,22 +228,22 @@ def test_a_route_that_does_not_come_is_told(world: World, run: Run) -> None:
         f"Kong does not serve {WHERE} after 60 s (Kong answers 404, no Route matched): its controller has not taken the "
         f"route over; {LOG}, or raise kong.readyTimeoutSeconds."
     )
-    assert world.kubectl.seconds == pytest.approx(60, abs=2)
+    assert world.cluster.seconds == pytest.approx(60, abs=2)
 
 
 def test_what_the_controller_refuses_ends_it_sooner_and_is_quoted(world: World, run: Run) -> None:
     world.answers = {"kong-1": [(0, NO_ROUTE)]}
     reason = "KongConfigurationTranslationFailed"
-    world.kubectl.objects += [event(reason, 2, "rate-limit", "KongPlugin", "no such\nfield")]
+    world.cluster.objects += [event(reason, 2, "rate-limit", "KongPlugin", "no such\nfield")]
     assert "taken the route over, which refuses KongPlugin rate-limit: no such field; look" in failure(run)
-    assert world.kubectl.seconds == pytest.approx(30, abs=2)
+    assert world.cluster.seconds == pytest.approx(30, abs=2)
 
 
 def test_an_old_refusal_is_no_reason(world: World, run: Run) -> None:
     world.answers = {"kong-1": [(0, NO_ROUTE)]}
-    world.kubectl.objects += [event("KongConfigurationTranslationFailed", -5, "rate-limit", "KongPlugin", "old")]
+    world.cluster.objects += [event("KongConfigurationTranslationFailed", -5, "rate-limit", "KongPlugin", "old")]
     assert "old" not in failure(run, "--timeout", "40")
-    assert world.kubectl.seconds == pytest.approx(40, abs=2)
+    assert world.cluster.seconds == pytest.approx(40, abs=2)
 
 
 @pytest.mark.parametrize("status", [200, 500])
@@ -255,7 +253,7 @@ def test_a_limit_that_redis_does_not_count_names_redis_first(status: int, world:
         f"Kong serves {WHERE} after 30 s, but not with its limit of 30 per minute (its answer, {status}, tells no limit): "
         f"{REDIS}, or its controller has not taken the limit over, or another plugin or proxy answers; {LOG}."
     )
-    assert world.kubectl.seconds == pytest.approx(30, abs=2)
+    assert world.cluster.seconds == pytest.approx(30, abs=2)
 
 
 def test_a_limit_that_stays_the_old_one_is_not_put_down_to_redis(world: World, run: Run) -> None:
@@ -269,7 +267,7 @@ def test_a_limit_that_stays_the_old_one_is_not_put_down_to_redis(world: World, r
 
 def test_headers_that_stay_though_they_are_to_be_hidden_are_told(world: World, run: Run) -> None:
     assert "(its answer, 200, tells 30 per minute, which is to be hidden)" in failure(run, "--hidden")
-    assert world.kubectl.seconds == pytest.approx(30, abs=2)
+    assert world.cluster.seconds == pytest.approx(30, abs=2)
 
 
 # --- What no answer shows --------------------------------------------------------------------------------------------
@@ -291,16 +289,16 @@ HIDDEN: dict[str, tuple[list[str], dict[str, list[tuple[float, Answer]]], str]] 
 @pytest.mark.parametrize("case", HIDDEN)
 def test_what_cannot_be_seen_the_controller_tells(case: str, world: World, run: Run) -> None:
     arguments, world.answers, _ = HIDDEN[case]
-    world.kubectl.objects += [event("KongConfigurationSucceeded", 0, "kong-1")]
-    world.kubectl.later = [(4, event("KongConfigurationSucceeded", 3, "kong-1"))]
+    world.cluster.objects += [event("KongConfigurationSucceeded", 0, "kong-1")]
+    world.cluster.later = [(4, event("KongConfigurationSucceeded", 3, "kong-1"))]
     assert run(*arguments) == ("events", "")
-    assert world.kubectl.seconds == pytest.approx(4, abs=1)
+    assert world.cluster.seconds == pytest.approx(4, abs=1)
 
 
 @pytest.mark.parametrize("case", HIDDEN)
 def test_a_controller_that_says_nothing_is_a_warning(case: str, world: World, run: Run) -> None:
     arguments, world.answers, why = HIDDEN[case]
-    world.kubectl.objects += [event("KongConfigurationSucceeded", 0, "kong-1")]
+    world.cluster.objects += [event("KongConfigurationSucceeded", 0, "kong-1")]
     seen, said = run(*arguments)
     assert seen == "nothing"
     path = "/~^/a$" if case == "expression" else "/"
@@ -308,25 +306,25 @@ def test_a_controller_that_says_nothing_is_a_warning(case: str, world: World, ru
         f"warning: whether Kong serves {path} of the Ingress bookinfo/productpage with its limit was not seen, as {why},"
     )
     assert said.count("\n") == 1
-    assert world.kubectl.seconds == pytest.approx(15, abs=2)
+    assert world.cluster.seconds == pytest.approx(15, abs=2)
 
 
 def test_the_controller_of_every_pod_has_to_tell(world: World, run: Run) -> None:
-    world.kubectl.objects += [pod("kong-2"), event("KongConfigurationSucceeded", 3, "kong-1")]
+    world.cluster.objects += [pod("kong-2"), event("KongConfigurationSucceeded", 3, "kong-1")]
     world.answers = {"kong-1": [(0, OPEN)], "kong-2": [(0, OPEN)]}
     assert run("--hidden")[0] == "nothing"
-    world.kubectl.objects += [event("KongConfigurationSucceeded", 3, "kong-2")]
+    world.cluster.objects += [event("KongConfigurationSucceeded", 3, "kong-2")]
     assert run("--hidden")[0] == "events"
 
 
 def test_hidden_headers_hide_no_missing_route(world: World, run: Run) -> None:
-    world.kubectl.objects += [event("KongConfigurationSucceeded", 3, "kong-1")]
+    world.cluster.objects += [event("KongConfigurationSucceeded", 3, "kong-1")]
     world.answers = {"kong-1": [(0, NO_ROUTE), (8, answer(minute=30)), (12, OPEN)]}
     assert run("--hidden") == ("events", "")
-    assert world.kubectl.seconds == pytest.approx(12, abs=1)
+    assert world.cluster.seconds == pytest.approx(12, abs=1)
 
 
 def test_simulated_nodes_end_it_at_once(world: World, run: Run) -> None:
-    world.kubectl.objects = [{"kind": "Node", "metadata": {"name": "a", "annotations": KWOK}}]
+    world.cluster.objects = [{"kind": "Node", "metadata": {"name": "a", "annotations": KWOK}}]
     assert run() == ("nothing", f"Every node is simulated, so no Kong runs: {WHERE} was not asked for.\n")
-    assert (world.kubectl.seconds, world.asked) == (0, [])
+    assert (world.cluster.seconds, world.asked) == (0, [])
