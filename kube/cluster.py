@@ -165,7 +165,7 @@ class Cluster:
         items, version = self._list(found, namespace, "", field)
         yield items[0] if items else None
         left = end - time.monotonic()
-        if left <= 0:
+        if left <= 0 or not version:
             return
         lasts = max(1, min(_WATCH_SECONDS, math.ceil(left)))
         query: Query = {"fieldSelector": field, "watch": "true", "resourceVersion": version, "timeoutSeconds": lasts}
@@ -183,6 +183,9 @@ class Cluster:
         try:
             return self._pages(kind, namespace, {**query, "limit": _PAGE})
         except ClusterError as error:
+            if error.code == HTTPStatus.NOT_FOUND:
+                # Its CRD was there, and is not any more.
+                return [], ""
             if error.code != HTTPStatus.GONE:
                 raise
             # So many pages that the first is out of date.

@@ -160,7 +160,7 @@ class Connection:
         try:
             message = json.loads(body)["message"]
         except (ValueError, LookupError, TypeError):
-            message = f"the API server of context {self.context} answers {status} to {method} {path}"
+            message = f"The API server of context {self.context} answers {status} to {method} {path}."
         return ClusterError(str(message), code=status)
 
     def stranger(self, path: str) -> ClusterError:
@@ -180,6 +180,8 @@ class Connection:
 def _connect(kubeconfig: str, context: str) -> ApiClient:
     from kubernetes.client import ApiClient, Configuration
     from kubernetes.config import ConfigException, load_kube_config
+    from urllib3 import disable_warnings
+    from urllib3.exceptions import InsecureRequestWarning
     from yaml import YAMLError
 
     paths = kubeconfig or os.environ.get("KUBECONFIG") or os.fspath(Path.home() / ".kube" / "config")
@@ -196,6 +198,9 @@ def _connect(kubeconfig: str, context: str) -> ApiClient:
             raise ClusterError(f"The kubeconfig {paths} cannot be read as one: mend it, or name another one.") from None
     if said:
         raise ClusterError(f"Context {context} gives no credentials: {said[-1].rstrip('.')}.")
+    if not configuration.verify_ssl:
+        # The kubeconfig says so, and whoever wrote it knows: kubectl does not warn either.
+        disable_warnings(InsecureRequestWarning)
     configuration.no_proxy = ",".join(part for part in (configuration.no_proxy, _NEVER_BY_PROXY) if part)
     return ApiClient(configuration)
 

@@ -192,6 +192,15 @@ def test_a_kind_that_comes_later_is_found(server: ApiServer, cluster: Cluster) -
     assert cluster.create(plugin("limit"))
 
 
+def test_a_kind_that_goes_is_no_more(server: ApiServer, cluster: Cluster) -> None:
+    server.put("kongplugins", plugin("limit"))
+    assert cluster.list("kongplugins")
+    del server.kinds["configuration.konghq.com/v1"]
+    assert cluster.list("kongplugins") == []
+    assert cluster.get("kongplugins", "limit", "one") is None
+    assert list(cluster.follow("kongplugins", "limit", "one", 0)) == [None]
+
+
 def test_a_token_is_made_for_an_account(cluster: Cluster) -> None:
     assert cluster.create_token("kiali", "one") == "token-of-kiali"
 
@@ -367,7 +376,7 @@ def test_a_name_that_leads_nowhere_is_told(tmp_path: Path) -> None:
         (403, "trouble 403", 403, False),
         (500, "trouble 500", 500, True),
         (503, "trouble 503", 503, True),
-        ("bad gateway", "the API server of context fake answers 502 to GET /version", 502, True),
+        ("bad gateway", "The API server of context fake answers 502 to GET /version.", 502, True),
         ("page", "/version is answered by something that is no Kubernetes API server.", None, False),
         ("cut", "The API server of context fake does not answer: Connection reset by peer.", None, True),
     ],
@@ -689,3 +698,127 @@ def test_a_forward_that_is_refused_is_told(
     server.troubles = [0, trouble]
     error = refused(cluster.port_forward("one", "pod/web-1", 8080).__enter__)
     assert error.code == code
+
+
+# --- a real API server -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def real(sandbox: Any) -> Iterator[Cluster]:
+    """Give the sandbox's cluster with a namespace to work in."""
+    path = sandbox.paths.kubeconfig
+    cluster = Cluster(str(path), yaml.safe_load(path.read_text())["current-context"])
+    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-client"}})
+    yield cluster
+    assert cluster.delete("namespaces", "kube-client", seconds=60)
+
+
+def settings(name: str, **data: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "kube-client"},
+        "data": data,
+    }
+
+
+@pytest.mark.sandbox
+def test_a_real_server_is_asked(real: Cluster) -> None:
+    assert real.raw("/version")["gitVersion"].startswith("v1.")
+    assert real.is_ready()
+    assert [real.has(kind) for kind in ("deploy", "ing", "crds", "nodes", "unheardof")] == [True] * 4 + [False]
+    assert real.list("nodes")[0]["kind"] == "Node"
+    attributes = {"verb": "create", "resource": "namespaces"}
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+    assert real.create({**review, "spec": {"resourceAttributes": attributes}})["status"]["allowed"]
+
+
+@pytest.mark.sandbox
+def test_a_real_server_keeps_who_applied_what(real: Cluster) -> None:
+    assert real.apply(settings("one", colour="red"), manager="first", dry_run=True)["data"] == {"colour": "red"}
+    assert real.get("configmaps", "one", "kube-client") is None
+    real.apply(settings("one", colour="red"), manager="first")
+    error = refused(lambda: real.apply(settings("one", colour="blue"), manager="second"))
+    assert (error.code, str(error)) == (409, 'Apply failed with 1 conflict: conflict with "first": .data.colour')
+    assert real.apply(settings("one", colour="blue"), manager="second", force=True)["data"] == {"colour": "blue"}
+    assert real.patch("configmaps", "one", "kube-client", {"data": {"colour": None}}).get("data") is None
+    assert refused(lambda: real.create(settings("Not A Name"))).code == 422
+
+
+@pytest.mark.sandbox
+def test_a_real_server_lists_in_pages(real: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "_PAGE", 2)
+    for number in range(5):
+        real.create(settings(f"page-{number}"))
+    found = [item["metadata"]["name"] for item in real.list("configmaps", "kube-client")]
+    assert set(found) >= {f"page-{number}" for number in range(5)}
+    assert len(found) == len(set(found))
+
+
+@pytest.mark.sandbox
+def test_a_real_deployment_is_waited_for(real: Cluster) -> None:
+    labels = {"app": "web"}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "web", "image": "registry.invalid/web"}]},
+    }
+    metadata = {"name": "web", "namespace": "kube-client"}
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    real.create({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
+
+    def is_available(found: Object) -> bool:
+        return bool((found.get("status") or {}).get("availableReplicas"))
+
+    assert real.wait_until("deployments", "web", "kube-client", is_available, 60)
+    # Its node is simulated: nothing there could forward a port.
+    error = refused(real.port_forward("kube-client", "deployment/web", 80).__enter__)
+    assert error.code == 500
+    assert "dialing backend" in str(error)
+    assert real.delete("deployments", "web", "kube-client", seconds=60)
+
+
+@pytest.mark.sandbox
+def test_a_real_kind_is_known_as_soon_as_it_is_served(real: Cluster) -> None:
+    names = {"plural": "teapots", "singular": "teapot", "kind": "Teapot", "shortNames": ["tp"]}
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    versions = [{"name": "v1", "served": True, "storage": True, "schema": schema}]
+    spec = {"group": "kube-client.example.com", "names": names, "scope": "Namespaced", "versions": versions}
+    definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+    name = "teapots.kube-client.example.com"
+    assert not real.has(name)
+    real.create({**definition, "metadata": {"name": name}, "spec": spec})
+    try:
+        pot = {"apiVersion": "kube-client.example.com/v1", "kind": "Teapot"}
+        deadline = time.monotonic() + 20
+        while not real.has("tp") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        real.create({**pot, "metadata": {"name": "short", "namespace": "kube-client"}})
+        assert [item["kind"] for item in real.list("tp")] == ["Teapot"]
+    finally:
+        assert real.delete("crds", name, seconds=60)
+    assert real.list(name) == []
+
+
+@pytest.mark.sandbox
+def test_a_real_server_refuses_strangers(real: Cluster, sandbox: Any, tmp_path: Path) -> None:
+    (described,) = yaml.safe_load(sandbox.paths.kubeconfig.read_text())["clusters"]
+    server, trusted = described["cluster"]["server"], described["cluster"]["certificate-authority"]
+
+    def reached(user: Object, **cluster: Any) -> Cluster:
+        return Cluster(str(write_kubeconfig(tmp_path / "config", {"one": server}, user, **cluster)), "one")
+
+    assert real.wait_until("serviceaccounts", "default", "kube-client", lambda _: True, 30)
+    token = real.create_token("default", "kube-client")
+    nobody = reached({"token": token}, certificate_authority=trusted)
+    error = refused(lambda: nobody.list("secrets", "kube-client"))
+    assert error.code == 403
+    assert "system:serviceaccount:kube-client:default" in str(error)
+    assert refused(lambda: reached({"token": "secret-token"}, certificate_authority=trusted).list("pods")).code == 401
+    untrusted = refused(lambda: reached({"token": token}).list("pods"))
+    assert "certificate verify failed" in str(untrusted)
+    assert not untrusted.passing
+    assert reached({"token": token}, insecure_skip_tls_verify=True).has("pods")
+    options = {"certificate_authority": trusted, "tls_server_name": "kubernetes.default"}
+    assert reached({"token": token}, **options).has("pods")
+    options["tls_server_name"] = "another.example"
+    assert "another.example" in str(refused(lambda: reached({"token": token}, **options).has("pods")))
