@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pulumi
 import yaml
 
-from cluster.kubectl import Kubectl, KubectlError, NoKubectlError
+from kube import Cluster, ClusterError
 
 SANDBOX_KUBECONFIG = ".sandbox/kubeconfig"
 
@@ -132,22 +132,11 @@ def _check_credentials(access: Access, config: Mapping[str, Any], shown: str) ->
 
 
 def _check_answers(access: Access) -> None:
-    # No shell stands between this kubectl and the setting.
-    expanded = replace(access, kubeconfig=access.kubeconfig and os.fspath(Path(access.kubeconfig).expanduser()))
     try:
-        Kubectl(expanded.arguments()).get_raw("/version")
-    except NoKubectlError as error:
-        raise AccessError(str(error)) from None
-    except KubectlError as error:
-        if "must be logged in" in str(error) or "Unauthorized" in str(error):
-            raise AccessError(
-                f"The API server of context {access.context} refuses the credentials: log in again, or name another "
-                "context in kubeContext."
-            ) from None
-        raise AccessError(
-            f"The API server of context {access.context} does not answer: {str(error).rstrip('.')}; start that cluster, "
-            "or name another context in kubeContext."
-        ) from None
+        Cluster(access.kubeconfig, access.context).raw("/version")
+    except ClusterError as error:
+        remedy = "start that cluster" if error.passing else "log in again"
+        raise AccessError(f"{str(error).rstrip('.')}; {remedy}, or name another context in kubeContext.") from None
 
 
 def _load(files: list[Path]) -> dict[str, dict[str, Any]]:

@@ -193,7 +193,9 @@ def _connect(kubeconfig: str, context: str) -> ApiClient:
             load_kube_config(paths, context, configuration)
         except ConfigException as error:
             raise ClusterError(_unusable(paths, context, str(error))) from None
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, YAMLError):
+        except OSError as error:
+            raise ClusterError(f"The kubeconfig {paths} leads to {error.filename}: {error.strerror}.") from None
+        except (ValueError, LookupError, TypeError, AttributeError, YAMLError):
             # What it says may quote the file, and with it a secret.
             raise ClusterError(f"The kubeconfig {paths} cannot be read as one: mend it, or name another one.") from None
     if said:

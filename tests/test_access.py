@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pulumi
 import pytest
 import yaml
+from fakes.api_server import ApiServer
 
 from cluster.access import SANDBOX_KUBECONFIG, Access, AccessError, check
+from kube import Cluster
 
 LOGIN = {"token": "abc"}
 
@@ -44,10 +46,6 @@ def refused(access: Access, root: Path, *, preview: bool = False) -> str:
     return text
 
 
-Calls = Callable[[], list[str]]
-Kubectl = Callable[..., Calls]
-
-
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make a project's folder beside an empty home folder, and nothing on PATH."""
@@ -61,17 +59,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def kubectl(root: Path) -> Kubectl:
-    """Put a kubectl on PATH that gives one answer; what it returns tells how it was called."""
-
-    def make(answer: str = '{"gitVersion": "v1.33.0"}', *, error: str = "") -> Calls:
-        program, calls = root.parent / "bin" / "kubectl", root.parent / "calls"
-        said = f"echo 'W1 some warning' >&2\necho '{error}' >&2\nexit 1" if error else f"echo '{answer}'"
-        program.write_text(f'#!/bin/sh\necho "$*" >> {calls}\n{said}\n', encoding="utf-8")
-        program.chmod(0o755)
-        return lambda: calls.read_text(encoding="utf-8").splitlines() if calls.exists() else []
-
-    return make
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have every API server answer; return what they are asked for."""
+    paths: list[str] = []
+    monkeypatch.setattr(Cluster, "raw", lambda _, path: paths.append(path))
+    return paths
 
 
 # --- the context -----------------------------------------------------------------------------------------------------
@@ -82,11 +74,10 @@ EMPTY = (
 )
 
 
-def test_an_empty_context_is_refused_in_an_up_and_the_contexts_are_listed(root: Path, kubectl: Kubectl) -> None:
-    calls = kubectl()
+def test_an_empty_context_is_refused_in_an_up_and_the_contexts_are_listed(root: Path, asked: list[str]) -> None:
     kubeconfig(root / "config", {"kind-two": LOGIN, "kind-one": LOGIN})
     assert refused(Access(kubeconfig="config", context=""), root) == EMPTY
-    assert calls() == []
+    assert asked == []
 
 
 def test_an_empty_context_is_a_warning_in_a_preview(root: Path) -> None:
@@ -140,11 +131,10 @@ def test_a_context_without_a_user_is_refused(root: Path) -> None:
     ],
     ids=lambda user: next(reversed(user)),
 )
-def test_a_context_with_credentials_is_taken(user: dict[str, Any], root: Path, kubectl: Kubectl) -> None:
-    calls = kubectl()
+def test_a_context_with_credentials_is_taken(user: dict[str, Any], root: Path, asked: list[str]) -> None:
     kubeconfig(root / "config", {"one": user})
     assert check(Access(kubeconfig="config", context="one"), root, preview=False) is None
-    assert len(calls()) == 1
+    assert asked == ["/version"]
 
 
 # --- the kubeconfig --------------------------------------------------------------------------------------------------
@@ -225,8 +215,8 @@ def sandboxed(path: str = SANDBOX_KUBECONFIG) -> Access:
 
 
 @pytest.mark.parametrize("server", ["https://127.0.0.1:6443", "https://localhost:6443", "https://[::1]:6443"])
-def test_a_sandbox_stack_takes_the_sandboxs_kubeconfig(server: str, root: Path, kubectl: Kubectl) -> None:
-    kubectl()
+@pytest.mark.usefixtures("asked")
+def test_a_sandbox_stack_takes_the_sandboxs_kubeconfig(server: str, root: Path) -> None:
     kubeconfig(root / SANDBOX_KUBECONFIG, {"one": LOGIN}, server)
     assert check(sandboxed(), root, preview=False) is None
     assert check(sandboxed(str(root / SANDBOX_KUBECONFIG)), root, preview=True) is None
@@ -273,25 +263,24 @@ def test_a_sandbox_that_is_down_is_told(root: Path) -> None:
 # --- the API server --------------------------------------------------------------------------------------------------
 
 
-def test_kubectl_is_asked_for_the_version_with_the_settings(root: Path, kubectl: Kubectl) -> None:
-    calls = kubectl()
-    kubeconfig(root / "config", {"one": LOGIN})
-    assert check(Access(kubeconfig="config", context="one"), root, preview=False) is None
-    assert calls() == ["--kubeconfig config --context one --request-timeout=10s get --raw /version"]
+@pytest.fixture
+def server() -> Iterator[tuple[ApiServer, str]]:
+    found = ApiServer()
+    found.token = LOGIN["token"]
+    with found.running() as url:
+        yield found, url
 
 
-def test_without_a_kubeconfig_kubectl_looks_for_itself(root: Path, kubectl: Kubectl) -> None:
-    calls = kubectl()
-    kubeconfig(root.parent / "home/.kube/config", {"one": LOGIN})
-    assert check(Access(kubeconfig="", context="one"), root, preview=False) is None
-    assert calls() == ["--context one --request-timeout=10s get --raw /version"]
-
-
-def test_the_home_folder_is_spelled_out_for_kubectl(root: Path, kubectl: Kubectl) -> None:
-    calls = kubectl()
-    path = kubeconfig(root.parent / "home/clusters/config", {"one": LOGIN})
-    assert check(Access(kubeconfig="~/clusters/config", context="one"), root, preview=False) is None
-    assert calls()[0].startswith(f"--kubeconfig {path} --context one")
+@pytest.mark.parametrize(
+    ("written", "setting"),
+    [("config", "config"), ("../home/clusters/config", "~/clusters/config"), ("../home/.kube/config", "")],
+)
+def test_the_cluster_of_the_settings_is_asked_for_its_version(
+    written: str, setting: str, root: Path, server: tuple[ApiServer, str]
+) -> None:
+    kubeconfig(root / written, {"one": LOGIN, "two": {"token": "another"}}, server[1])
+    assert check(Access(kubeconfig=setting, context="one"), root, preview=False) is None
+    assert [path for _, path, _, _ in server[0].requests] == ["/version"]
 
 
 def test_the_home_folder_is_not_spelled_out_in_sentences(root: Path) -> None:
@@ -299,47 +288,43 @@ def test_the_home_folder_is_not_spelled_out_in_sentences(root: Path) -> None:
     assert refused(access, root).startswith("The kubeconfig ~/clusters/config does not exist")
 
 
-REFUSED = "The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?"
-
-
-def test_refused_credentials_are_told_from_a_dead_server(root: Path, kubectl: Kubectl) -> None:
-    kubectl(error="error: You must be logged in to the server (Unauthorized)")
-    kubeconfig(root / "config", {"one": LOGIN})
+def test_refused_credentials_are_told_from_a_dead_server(root: Path, server: tuple[ApiServer, str]) -> None:
+    kubeconfig(root / "config", {"one": {"token": "another"}}, server[1])
     assert refused(Access(kubeconfig="config", context="one"), root) == (
-        "The API server of context one refuses the credentials: log in again, or name another context in kubeContext."
+        "The API server of context one refuses the credentials; log in again, or name another context in kubeContext."
     )
 
 
-def test_a_dead_api_server_is_refused_in_an_up(root: Path, kubectl: Kubectl) -> None:
-    kubectl(error=REFUSED)
-    kubeconfig(root / "config", {"one": LOGIN})
+def test_a_login_that_fails_is_told(root: Path, server: tuple[ApiServer, str]) -> None:
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-login"}}
+    kubeconfig(root / "config", {"one": user}, server[1])
+    text = refused(Access(kubeconfig="config", context="one"), root)
+    assert text.startswith("Context one gives no credentials: ")
+    assert "no-such-login" in text
+    assert text.endswith("; log in again, or name another context in kubeContext.")
+
+
+def test_a_dead_api_server_is_refused_in_an_up(root: Path) -> None:
+    kubeconfig(root / "config", {"one": LOGIN}, "https://127.0.0.1:1")
     assert refused(Access(kubeconfig="config", context="one"), root) == (
-        f"The API server of context one does not answer: {REFUSED}; start that cluster, or name another context in "
+        "The API server of context one does not answer: Connection refused; start that cluster, or name another context "
+        "in kubeContext."
+    )
+
+
+def test_an_api_server_is_not_looked_at_in_a_preview(root: Path, server: tuple[ApiServer, str]) -> None:
+    kubeconfig(root / "config", {"one": LOGIN}, server[1])
+    assert check(Access(kubeconfig="config", context="one"), root, preview=True) is None
+    assert server[0].requests == []
+
+
+def test_something_else_that_answers_is_refused(root: Path, server: tuple[ApiServer, str]) -> None:
+    server[0].troubles = ["page"]
+    kubeconfig(root / "config", {"one": LOGIN}, server[1])
+    assert refused(Access(kubeconfig="config", context="one"), root) == (
+        "/version is answered by something that is no Kubernetes API server; log in again, or name another context in "
         "kubeContext."
     )
-
-
-def test_a_dead_api_server_is_not_looked_at_in_a_preview(root: Path, kubectl: Kubectl) -> None:
-    calls = kubectl(error=REFUSED)
-    kubeconfig(root / "config", {"one": LOGIN})
-    assert check(Access(kubeconfig="config", context="one"), root, preview=True) is None
-    assert calls() == []
-
-
-def test_something_else_that_answers_is_refused(root: Path, kubectl: Kubectl) -> None:
-    kubectl("<html>Please log in</html>")
-    kubeconfig(root / "config", {"one": LOGIN})
-    assert refused(Access(kubeconfig="config", context="one"), root) == (
-        "The API server of context one does not answer: /version is answered by something that is no Kubernetes API server; "
-        "start that cluster, or name another context in kubeContext."
-    )
-
-
-def test_a_missing_kubectl_is_told(root: Path) -> None:
-    kubeconfig(root / "config", {"one": LOGIN})
-    access = Access(kubeconfig="config", context="one")
-    assert refused(access, root) == "kubectl is not on PATH: install it (https://kubernetes.io/docs/tasks/tools/)."
-    assert check(access, root, preview=True) is None
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from checks.registry import AFTER_TRAFFIC, CHECKS, PARTS
 from checks.target import RoutedApplication, Target, from_json, to_json
 from components import charts
 from components.verification import LIMIT_SECONDS
+from kube import Cluster
 from rehearsal import Recording, Resource, record
 from rehearsal.program import run
 from rehearsal.project import ROOT, Project
@@ -273,18 +274,14 @@ def applied(counts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPa
         }
         return resource.name, {**resource.inputs, **known.get(resource.kind, {})}
 
+    monkeypatch.setattr(Cluster, "raw", lambda *_: {})
     kubeconfig = tmp_path / "config"
     context = {"name": CONTEXT, "context": {"cluster": "one", "user": "one"}}
     cluster = {"name": "one", "cluster": {"server": "https://192.0.2.1"}}
     users = [{"name": "one", "user": {"token": "token"}}]
     kubeconfig.write_text(yaml.safe_dump({"clusters": [cluster], "users": users, "contexts": [context]}))
-    kubectl = tmp_path / "bin" / "kubectl"
-    kubectl.parent.mkdir()
-    kubectl.write_text("#!/bin/sh\necho '{}'\n")
-    kubectl.chmod(0o755)
-    environment = {"KUBECONFIG": str(kubeconfig), "PATH": str(kubectl.parent)}
     config = Project(ROOT).configure({"kubeContext": CONTEXT})
-    return run(config, answer, preview=False, environment=environment), warnings
+    return run(config, answer, preview=False, environment={"KUBECONFIG": str(kubeconfig)}), warnings
 
 
 def test_the_outputs_are_the_counts_and_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
