@@ -129,18 +129,18 @@ class Cluster:
         raises `ClusterError` where that lasts, and for what will not pass, such as refused credentials.
         """
         end = time.monotonic() + seconds
-        answered = time.monotonic()
+        failing: float | None = None
         while True:
             try:
                 for found in self._states(kind, name, namespace, end):
+                    failing = None
                     yield found
-                    answered = time.monotonic()
+                failing = None
             except ClusterError as error:
                 now = time.monotonic()
-                if not error.passing or now >= end or now - answered >= _LASTING_SECONDS:
+                failing = failing or now
+                if not error.passing or now >= end or now - failing >= _LASTING_SECONDS:
                     raise
-            else:
-                answered = time.monotonic()
             if (left := end - time.monotonic()) <= 0:
                 return
             time.sleep(min(_PAUSE_SECONDS, left))
