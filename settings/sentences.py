@@ -38,7 +38,7 @@ def sentence(model: type[Section], errors: Sequence[ErrorDetails]) -> str:
     """Return what is wrong, by the first of pydantic's errors; a misspelled key goes before what it leaves missing."""
     error = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     kind, location = error["type"], error["loc"]
-    section, fields = _on_the_way(model, location)
+    section, fields = _fields_to(model, location)
     where = key_name(location)
     if location[-1] == _OF_KEY and kind == "literal_error":
         return unknown(key_name(location[:-1]), re.findall("'([^']+)'", error["ctx"]["expected"]))
@@ -105,8 +105,8 @@ def show(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _on_the_way(model: type[Section], location: Sequence[str | int]) -> tuple[type[Section], list[FieldInfo]]:
-    """Return the innermost section on the way to a place, and the fields on it."""
+def _fields_to(model: type[Section], location: Sequence[str | int]) -> tuple[type[Section], list[FieldInfo]]:
+    """Return the innermost section around a place, and the fields that lead there."""
     section, fields = model, []
     inner: type[Section] | None = model
     for step in location:
