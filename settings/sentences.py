@@ -76,7 +76,7 @@ def key_name(location: Sequence[str | int]) -> str:
         if isinstance(step, int):
             name += f"[{step}]"
         else:
-            text = step if step and step.isprintable() else show(step)
+            text = step if re.fullmatch(r"[\w-]+", step) else show(step)
             name += f".{text}" if name else text
     return name
 

@@ -190,7 +190,9 @@ def sentence(error: Exception) -> str:
     assert isinstance(error, pulumi.RunError)
     text = str(error)
     assert text.endswith((".", "?")), text
-    assert not re.search(r"[.?!;:]\.|\n|None|True|False|<class|[.?!] [A-Z]", re.sub(r'"[^"]*"', "", text)), text
+    assert not re.search(r"[.?!;:]\.|\n|None|True|False|<class|[.?!] [A-Z]", re.sub(r'"(\\.|[^"\\])*["…]', "", text)), (
+        text
+    )
     assert PASSWORD not in text
     return text
 
