@@ -966,6 +966,32 @@ def test_commands_run_again_when_what_they_wait_for_changes_and_only_then(plain:
     assert {name for name, before_ in commands.items() if inputs(changed, f"Command/{name}") != before_} == again
 
 
+def test_the_route_is_asked_for_as_the_settings_say(plain: Recording, two: Recording) -> None:
+    def arguments(recording: Recording, name: str) -> str:
+        return str(inputs(recording, f"Command/{name}-route-ready")["create"])
+
+    said = arguments(plain, "bookinfo")
+    assert (
+        "--namespace bookinfo --ingress productpage --plugin rate-limit --host '' --path / --limit=minute=30 " in said
+    )
+    assert "--type LoadBalancer --timeout 300" in said
+    assert not any(option in said for option in ("--hidden", "--redis", "--proxy-protocol"))
+    said = arguments(two, "shop")
+    assert (
+        "--namespace shop-home --ingress productpage --plugin rate-limit --host '' --path /shop --limit=hour=500"
+        in said
+    )
+    address = {"source": "proxyProtocol", "trustedRanges": ["198.51.100.0/24"]}
+    limit = {**REDIS, "second": 5, "redis": {"host": "store", "password": PASSWORD}, "hideClientHeaders": True}
+    other = recorded(
+        kong={"clientAddress": address, "readyTimeoutSeconds": 77}, rateLimit=limit, secrets=("rateLimit",)
+    )
+    said = arguments(other, "bookinfo")
+    assert "--limit=second=5 --limit=minute=30 --hidden --redis store:6379 " in said
+    assert "--timeout 77 --proxy-protocol" in said
+
+
+COPIED = ["Pulumi.yaml", "__main__.py", "outputs.py", "versions.py", "workloads.py"]
 COPIED_FOLDERS = ["checks", "cluster", "components", "display", "kube", "manifests", "rehearsal", "sandbox", "settings"]
 IN_A_COPY = """
 import json, sys
