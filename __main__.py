@@ -13,19 +13,19 @@ import pulumi_kubernetes
 import outputs
 import settings
 from checks.describe import describe
-from cluster import access, gateway_ready, mesh_ready
-from components import images, security
+from commands import cluster_access, istiod_ready, kong_ready
 from components.application import Application, ApplicationArgs, read_applications
-from components.charts import chart_source, check_reachable
-from components.gateway import KongGateway, KongGatewayArgs
 from components.istio_gateways import IstioGateways, IstioGatewaysArgs
+from components.kong_gateway import KongGateway, KongGatewayArgs
 from components.leftovers import Leftovers, LeftoversArgs
 from components.mesh import IstioMesh, IstioMeshArgs
-from components.namespaces import Namespaces
+from components.namespace import Namespaces
 from components.observability import ObservabilityArgs, ObservabilityStack
 from components.precheck import Precheck, PrecheckArgs
 from components.route import RateLimitedRoute, RateLimitedRouteArgs
-from components.secrets import NamedSecrets
+from components.shared import images, traffic_policies
+from components.shared.named_secrets import NamedSecrets
+from components.shared.releases import chart_source, check_reachable
 from components.verification import Verification, VerificationArgs, rests_on
 from versions import CHARTS
 
@@ -36,7 +36,7 @@ root = Path(__file__).resolve().parent
 chosen = settings.load(root)
 charts = {name: chart_source(name, chosen.charts) for name in CHARTS}
 through_mesh = chosen.kong.routing == "mesh"
-cluster = access.Access(kubeconfig=chosen.kubeconfig, context=chosen.kube_context, sandbox=chosen.sandbox)
+cluster = cluster_access.Access(kubeconfig=chosen.kubeconfig, context=chosen.kube_context, sandbox=chosen.sandbox)
 named_secrets = NamedSecrets(access=cluster, timeout_seconds=chosen.security.secret_timeout_seconds)
 namespaces = Namespaces.of(chosen, named_secrets)
 objects = read_applications(chosen, root, harden=namespaces.harden)
@@ -44,7 +44,7 @@ images.check(chosen.images, itertools.chain(*objects.values()))
 
 check_reachable(charts[name] for name in settings.charts_in_use(chosen))
 
-warning = access.check(cluster, root, preview=pulumi.runtime.is_dry_run())
+warning = cluster_access.check(cluster, root, preview=pulumi.runtime.is_dry_run())
 if warning:
     pulumi.log.warn(warning)
 
@@ -52,7 +52,7 @@ providers = [
     pulumi_kubernetes.Provider(
         "kubernetes",
         # Given None, the SDK would put $KUBECONFIG there, a path of this machine; empty, the provider looks for itself.
-        kubeconfig=access.NO_CLUSTER if warning else chosen.kubeconfig,
+        kubeconfig=cluster_access.NO_CLUSTER if warning else chosen.kubeconfig,
         context=None if warning else chosen.kube_context,
         # The provider, and with it everything, is replaced when this changes, and only then.
         cluster_identifier=chosen.kube_context or "none",
@@ -66,7 +66,7 @@ def below(*needed: pulumi.Resource) -> pulumi.ResourceOptions:
     return pulumi.ResourceOptions(providers=providers, depends_on=list(needed))
 
 
-made = [mesh_ready.NAMESPACE, gateway_ready.NAMESPACE, *(app.namespace for app in chosen.applications)]
+made = [istiod_ready.NAMESPACE, kong_ready.NAMESPACE, *(app.namespace for app in chosen.applications)]
 precheck = Precheck("precheck", PrecheckArgs(access=cluster, namespaces=made), below())
 # Made first, so that it is destroyed last and clears away what the others leave.
 leftovers = Leftovers("leftovers", LeftoversArgs(access=cluster, keep=chosen.keep_crds), below(precheck))
@@ -136,7 +136,7 @@ for app in chosen.applications:
             gateway_ready=gateway.ready,
             mesh_ready=mesh.ready,
             service=application.service,
-            manifest=security.routed(objects[app.name], app.route.service),
+            manifest=traffic_policies.routed(objects[app.name], app.route.service),
             named_secrets=named_secrets,
         ),
         below(precheck, leftovers),

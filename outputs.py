@@ -11,9 +11,9 @@ import pulumi
 from checks.describe import describe
 from checks.forwards import kiali_graph_path
 from checks.target import to_json
-from cluster import gateway_ready as kong
-from cluster.access import Access
-from components.gateway import KongGateway
+from commands import kong_ready as kong
+from commands.cluster_access import Access
+from components.kong_gateway import KongGateway
 from components.mesh import NAMESPACE, IstioMesh
 from components.observability import GRAFANA_KEY, ObservabilityStack
 from components.precheck import Precheck

@@ -1,6 +1,6 @@
 """The one table of versions: charts, images and programs, each with its public source.
 
-Nothing else in the project states a version of these. `tools/*/go.mod` pins the programs for Go, and a test compares it
+Nothing else in the project states a version of these. `sandbox/go/*/go.mod` pins the programs for Go, and a test compares it
 with this table; Python's packages are pinned in `requirements.in`.
 """
 
@@ -63,7 +63,7 @@ GRAFANA_DASHBOARDS: dict[str, tuple[int, int]] = {
 class Tool:
     """A program of the sandbox: where its source is pinned, and where an official build lies.
 
-    `folder` is the Go module below `tools/`, `package` what is built from it. `version_arguments` make the
+    `folder` is the Go module below `sandbox/go/`, `package` what is built from it. `version_arguments` make the
     program say its version. `download` is the official build's address with `{version}`, `{os}` and `{arch}`,
     `member` the program's path in it if that is an archive; it is used only where `sha256` knows that
     platform's checksum. `megabytes` and `minutes` are what a first build on two cores came to.

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from checks import gone, nodes, report, runner, stacks, unchanged
+from checks import gone, nodes, report, runner, stack_outputs, unchanged
 from checks.describe import describe
-from checks.model import Check, Outcome
+from checks.framework import Check, Outcome
 from checks.registry import AFTER_TRAFFIC, PARTS, UnknownCheckError, named
 from checks.report import Run, junit, machine, printed, webpage
 from checks.report.progress import Progress
-from checks.stacks import StackError
+from checks.stack_outputs import StackError
 from checks.target import Target, from_json
 from checks.traffic import CHECKS as TRAFFIC
 from display.console import console
@@ -74,7 +74,9 @@ def _command(
         "--stack", default="", metavar="NAME", help="a stack of this project; else the selected one, or the sandbox's"
     )
     of.add_argument(
-        "--target", metavar="FILE|-|JSON", help=f"what the stack output {stacks.OUTPUT} says, in place of a stack"
+        "--target",
+        metavar="FILE|-|JSON",
+        help=f"what the stack output {stack_outputs.OUTPUT} says, in place of a stack",
     )
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write JSON")
@@ -114,7 +116,7 @@ def _traffic(options: argparse.Namespace) -> int:
 def _unchanged(options: argparse.Namespace) -> int:
     if options.target:
         raise StackError("`unchanged` asks Pulumi, so it needs a stack (--stack) and no --target.")
-    stack = stacks.find(options.stack)
+    stack = stack_outputs.find(options.stack)
     return _perform(options, f"the stack {stack.name}", Target(), unchanged.checks(stack), at_once=False)
 
 
@@ -122,7 +124,7 @@ def _gone(options: argparse.Namespace) -> int:
     if options.target:
         subject, target = _target(options)
         return _perform(options, subject, target, gone.checks(keep_definitions=False))
-    stack = stacks.find(options.stack)
+    stack = stack_outputs.find(options.stack)
     # The outputs went with the stack, the settings are still there.
     chosen = stack.settings()
     _enter(stack)
@@ -146,13 +148,13 @@ def _target(options: argparse.Namespace) -> tuple[str, Target]:
     if options.target:
         target = _read_target(options.target)
         return f"the stack in {target.context or '(no context)'}", target
-    stack = stacks.find(options.stack)
+    stack = stack_outputs.find(options.stack)
     target = stack.target()
     _enter(stack)
     return f"the stack {stack.name}", target
 
 
-def _enter(stack: stacks.Stack) -> None:
+def _enter(stack: stack_outputs.Stack) -> None:
     """Have kubectl found where the stack's own commands find it."""
     os.environ.clear()
     os.environ.update(stack.environment)
@@ -166,7 +168,7 @@ def _read_target(given: str) -> Target:
     except OSError as error:
         raise StackError(f"The target {given} cannot be read: {error.strerror}.") from None
     except (ValueError, TypeError, AttributeError) as error:
-        raise StackError(f"The target is not what the stack output {stacks.OUTPUT} says: {error}.") from None
+        raise StackError(f"The target is not what the stack output {stack_outputs.OUTPUT} says: {error}.") from None
 
 
 def _perform(

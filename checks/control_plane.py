@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from checks import access
-from checks.model import Check, Failed, eventually
+from checks import endpoints
+from checks.framework import Check, Failed, eventually
 from checks.target import Target
-from cluster import deployments
-from cluster.mesh_ready import NAMESPACE, WEBHOOK, is_trusted
+from commands import deployments
+from commands.istiod_ready import NAMESPACE, WEBHOOK, is_trusted
 
 VALIDATORS = ("istio-validator-istio-system", "istiod-default-validator")
 
@@ -32,7 +32,7 @@ def _look_once(target: Target) -> str:
 
 
 def _get(target: Target, *words: str) -> dict[str, Any] | None:
-    return access.ask(target, lambda kubectl: kubectl.get(*words))
+    return endpoints.ask(target, lambda kubectl: kubectl.get(*words))
 
 
 def judge_istiod(deployment: dict[str, Any] | None, target: Target) -> str:

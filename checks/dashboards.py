@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from checks import access, kiali
-from checks.access import DASHBOARDS_NAMESPACE, PORTS
-from checks.model import Check, Failed, NotChecked, eventually
+from checks import endpoints, kiali_api
+from checks.endpoints import DASHBOARDS_NAMESPACE, PORTS
+from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import Target
-from cluster import http
-from cluster.http import Answer, NoAnswer
+from commands import http_client
+from commands.http_client import Answer, NoAnswer
 
-_HEALTH = {"prometheus": "/-/ready", "grafana": "/api/health", "kiali": f"{kiali.ROOT}/healthz"}
+_HEALTH = {"prometheus": "/-/ready", "grafana": "/api/health", "kiali": f"{kiali_api.ROOT}/healthz"}
 _SECONDS = 60
 
 # What a visitor with the role Viewer may not do.
@@ -47,7 +47,7 @@ def _are_closed(target: Target) -> str:
 
 
 def _kiali_door(target: Target, name: str, url: str) -> str:
-    answer = _get(target, name, f"{url}{kiali.ROOT}/api/namespaces")
+    answer = _get(target, name, f"{url}{kiali_api.ROOT}/api/namespaces")
     if target.kiali_auth == "anonymous":
         if answer.status != 200:
             raise _wrong_door(target, name, "200 without a token, as observability.kiali.auth is anonymous", answer)
@@ -95,11 +95,11 @@ def _stay_inside(target: Target) -> str:
 def _no_way_out(target: Target, names: list[str]) -> str:
     inside = f"--namespace={DASHBOARDS_NAMESPACE}"
     services = {
-        item["metadata"]["name"]: item for item in access.ask(target, lambda kube: kube.list("services", inside))
+        item["metadata"]["name"]: item for item in endpoints.ask(target, lambda kube: kube.list("services", inside))
     }
     for name in names:
         _check_service(target, name, services.get(name))
-    for ingress in access.ask(target, lambda kube: kube.list("ingresses", inside)):
+    for ingress in endpoints.ask(target, lambda kube: kube.list("ingresses", inside)):
         led_to = sorted(set(_backends(ingress)) & set(names))
         if led_to:
             raise Failed(
@@ -152,7 +152,7 @@ def _each(target: Target, names: list[str], look: Callable[[Target, str, str], s
 def _at(target: Target, name: str, look: Callable[[Target, str, str], str]) -> str:
     def once() -> str:
         # Anew for each look, as a port-forward ends with the first connection that the pod refuses.
-        with access.dashboard(target, name) as url:
+        with endpoints.dashboard(target, name) as url:
             return look(target, name, url)
 
     return eventually(once, _SECONDS, pause=2)
@@ -160,7 +160,7 @@ def _at(target: Target, name: str, look: Callable[[Target, str, str], str]) -> s
 
 def _get(target: Target, name: str, url: str) -> Answer:
     try:
-        return http.get(url)
+        return http_client.get(url)
     except NoAnswer as reason:
         raise _unanswered(target, name, reason) from None
 

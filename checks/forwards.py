@@ -15,9 +15,9 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import urlencode
 
-from checks import stacks
-from checks.access import DASHBOARDS_NAMESPACE, PORTS
-from checks.stacks import StackError
+from checks import stack_outputs
+from checks.endpoints import DASHBOARDS_NAMESPACE, PORTS
+from checks.stack_outputs import StackError
 from checks.target import Target
 
 _READY_SECONDS = 15.0
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        stack = stacks.find(options.stack)
+        stack = stack_outputs.find(options.stack)
         forward(stack.target(), stack.environment)
     except (StackError, ForwardError) as problem:
         print(problem, file=sys.stderr)

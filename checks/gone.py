@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from checks.model import Check, Failed, eventually
+from checks.framework import Check, Failed, eventually
 from checks.probe import NAMESPACE as PROBE_NAMESPACE
 from checks.target import Target
-from cluster.leftovers import CONFIG_MAPS, is_ours
-from cluster.precheck import RELEASES
+from commands.leftovers import CONFIG_MAPS, is_ours
+from commands.precheck import RELEASES
 
 Item = dict[str, Any]
 

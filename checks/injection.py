@@ -10,11 +10,11 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from checks import access
-from checks.model import Check, Failed, NotChecked, eventually
+from checks import endpoints
+from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import Target
-from cluster.kubectl import KubectlError
-from cluster.mesh_ready import WEBHOOK
+from commands.istiod_ready import WEBHOOK
+from commands.kubectl import KubectlError
 
 Object = dict[str, Any]
 
@@ -33,8 +33,8 @@ def look(target: Target) -> str:
 
 
 def _look_once(target: Target) -> str:
-    namespaces = access.ask(target, lambda kubectl: kubectl.list("namespaces"))
-    pods = access.ask(target, lambda kubectl: kubectl.list("pods", "--all-namespaces"))
+    namespaces = endpoints.ask(target, lambda kubectl: kubectl.list("namespaces"))
+    pods = endpoints.ask(target, lambda kubectl: kubectl.list("pods", "--all-namespaces"))
     labelled = {item["metadata"]["name"] for item in namespaces if is_labelled(item)}
     inside = judge_inside(pods, target, labelled)
     outside = judge_outside(pods, target, labelled)

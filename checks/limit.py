@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from checks import access, gateway
-from checks.access import Way
-from checks.model import Check, Failed, NotChecked, eventually
+from checks import endpoints, through_kong
+from checks.endpoints import Way
+from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
-from cluster.http import Answer, NoAnswer
+from commands.http_client import Answer, NoAnswer
 from settings import WINDOWS
 
 _MOST_REQUESTS = 300
@@ -62,11 +62,11 @@ class _Burst:
 def _limit_bites(target: Target) -> str:
     def look(application: RoutedApplication) -> str:
         window = _window_of(application)
-        gateway.wake(target, application)
-        with access.proxy(target) as way:
+        through_kong.wake(target, application)
+        with endpoints.proxy(target) as way:
             return _bites_and_lifts(target, way, application, window)
 
-    return gateway.for_each(target, look)
+    return through_kong.for_each(target, look)
 
 
 def _window_of(application: RoutedApplication) -> _Window:
@@ -89,9 +89,9 @@ def _window_of(application: RoutedApplication) -> _Window:
 def _bites_and_lifts(target: Target, way: Way, application: RoutedApplication, window: _Window) -> str:
     def send() -> Answer:
         try:
-            return gateway.send(way, application)
+            return through_kong.send(way, application)
         except NoAnswer as reason:
-            raise gateway.no_answer(target, way, reason) from None
+            raise through_kong.no_answer(target, way, reason) from None
 
     burst = _conclusive_burst(target, application, window, send)
     if not burst.refusal:
@@ -99,8 +99,8 @@ def _bites_and_lifts(target: Target, way: Way, application: RoutedApplication, w
     _check_count(target, application, window, burst)
     _check_refusal(target, application, burst.refusal)
     refused = f"{burst.refusal.status} made by Kong after {burst.passed} more"
-    wait = gateway.seconds_left(burst.refusal) or _to_next(window)
-    gateway.pause(wait)
+    wait = through_kong.seconds_left(burst.refusal) or _to_next(window)
+    through_kong.pause(wait)
     eventually(lambda: _lifted(target, send, wait), _LIFT_SLACK_SECONDS, pause=1)
     return f"{refused}, Retry-After: {burst.refusal.header('retry-after') or 'hidden'}, and lifted after that"
 
@@ -111,8 +111,8 @@ def _not_refused(target: Target, application: RoutedApplication, window: _Window
     return Failed(
         f"{application.error_code} after {window.limit} requests in one {window.name}",
         f"{burst.passed} requests let through",
-        cause=gateway.cause_of_silence(application) if silent else counted,
-        look=gateway.logs(target),
+        cause=through_kong.cause_of_silence(application) if silent else counted,
+        look=through_kong.logs(target),
     )
 
 
@@ -130,53 +130,53 @@ def _one_burst(target: Target, application: RoutedApplication, window: _Window, 
 
     Windows are calendar minutes and seconds, so it waits for the next one where too little of this one is left.
     """
-    with gateway.counting:
+    with through_kong.counting:
         started = time.monotonic()
         first = send()
         needed, left = (time.monotonic() - started) * window.burst * 1.5, _left(first, window)
-        if needed <= left and not gateway.is_limited(first, application):
+        if needed <= left and not through_kong.is_limited(first, application):
             return _fill(target, application, window, send, first)
-    gateway.pause(left)
-    with gateway.counting:
+    through_kong.pause(left)
+    with through_kong.counting:
         first = send()
-        if not gateway.is_limited(first, application):
+        if not through_kong.is_limited(first, application):
             return _fill(target, application, window, send, first)
     raise Failed(
         f"an answer of {application.name} in a new {window.name}",
-        gateway.describe(first),
-        cause=gateway.cause_of(first, application),
-        look=gateway.routes(target, application),
+        through_kong.describe(first),
+        cause=through_kong.cause_of(first, application),
+        look=through_kong.routes(target, application),
     )
 
 
 def _fill(target: Target, application: RoutedApplication, window: _Window, send: Send, first: Answer) -> _Burst:
     """Send until a request is refused."""
     started, passed, left = time.monotonic(), 0, _left(first, window)
-    room = gateway.remaining(first, window.name)
+    room = through_kong.remaining(first, window.name)
     if application.policy == "redis" and not application.limit_headers_hidden and room is None:
         # Each request waits for redis, so a whole burst may take minutes, and says no more than the first.
         raise _not_refused(target, application, window, _Burst(1, None, None, in_time=True))
     while passed < window.burst:
         answer = send()
-        if gateway.is_limited(answer, application):
+        if through_kong.is_limited(answer, application):
             return _Burst(passed, room, answer, in_time=True)
-        if not gateway.made_by_upstream(answer) or answer.status == application.error_code:
+        if not through_kong.made_by_upstream(answer) or answer.status == application.error_code:
             raise Failed(
                 f"an answer of the application, or {application.error_code} made by Kong",
-                gateway.describe(answer),
-                cause=gateway.cause_of(answer, application),
-                look=gateway.logs(target),
+                through_kong.describe(answer),
+                cause=through_kong.cause_of(answer, application),
+                look=through_kong.logs(target),
             )
         passed += 1
     return _Burst(passed, room, None, in_time=time.monotonic() - started <= left)
 
 
 def _to_next(window: _Window) -> int:
-    return gateway.to_next_minute() if window.name == "minute" else window.seconds
+    return through_kong.to_next_minute() if window.name == "minute" else window.seconds
 
 
 def _left(answer: Answer, window: _Window) -> float:
-    said = gateway.seconds_left(answer)
+    said = through_kong.seconds_left(answer)
     return min(said, window.seconds) if said is not None else window.seconds - time.time() % window.seconds
 
 
@@ -199,20 +199,20 @@ def _check_refusal(target: Target, application: RoutedApplication, refusal: Answ
             f"Retry-After with the {application.error_code}",
             f"Retry-After: {refusal.header('retry-after') or 'none'}",
             cause="the plugin hides its headers (hide_client_headers), which the settings do not ask for"
-            if gateway.says_nothing_of_limit(refusal)
+            if through_kong.says_nothing_of_limit(refusal)
             else "the refusal is not the rate limit's",
-            look=gateway.routes(target, application),
+            look=through_kong.routes(target, application),
         )
 
 
 def _lifted(target: Target, send: Send, wait: int) -> None:
     answer = send()
-    if not gateway.made_by_upstream(answer):
+    if not through_kong.made_by_upstream(answer):
         raise Failed(
             f"an answer of the application once the limit lifts, {wait} s later",
-            gateway.describe(answer),
+            through_kong.describe(answer),
             cause="Kong's clock differs from this machine's, or others use up the limit",
-            look=gateway.logs(target),
+            look=through_kong.logs(target),
         )
 
 

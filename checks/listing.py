@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checks.model import Check
+from checks.framework import Check
 from checks.registry import CHECKS
 
 _HEAD = """# What is checked

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from checks.target import Target
-from cluster import nodes
+from commands import simulated_nodes
 
 
 def known(target: Target) -> Target:
     """Return the target, marked as simulated where every node of its cluster is."""
     # The checks themselves say what they could not look at.
-    return target if target.simulated else replace(target, simulated=nodes.simulated(target.cluster()))
+    return target if target.simulated else replace(target, simulated=simulated_nodes.simulated(target.cluster()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from checks.model import Failed
+from checks.framework import Failed
 from checks.target import Target
 from kube import ClusterError
 

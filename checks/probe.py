@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from checks import access
-from checks.model import Failed, NotChecked, eventually
+from checks import endpoints
+from checks.framework import Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
-from cluster.gateway_ready import NAMESPACE as KONG_NAMESPACE
-from cluster.kubectl import KubectlError
+from commands.kong_ready import NAMESPACE as KONG_NAMESPACE
+from commands.kubectl import KubectlError
 
 NAMESPACE = "kong-istio-checks"
 
@@ -75,7 +75,7 @@ def outside(target: Target) -> Iterator[Ask]:
         yield lambda application: _ask(target, application)
     finally:
         # Without waiting for its end, which Ctrl-C should not have to do.
-        access.ask(target, lambda kubectl: kubectl.run("delete", "namespace", NAMESPACE, *_LEAVE))
+        endpoints.ask(target, lambda kubectl: kubectl.run("delete", "namespace", NAMESPACE, *_LEAVE))
 
 
 _LEAVE = ("--ignore-not-found", "--wait=false")
@@ -85,14 +85,14 @@ def _check_namespace_is_free(target: Target) -> None:
     """Clear away what a run left that was killed; raise `NotChecked` for a namespace that is somebody else's."""
 
     def look() -> None:
-        found = access.ask(target, lambda kubectl: kubectl.get("namespace", NAMESPACE))
+        found = endpoints.ask(target, lambda kubectl: kubectl.get("namespace", NAMESPACE))
         if not found:
             return
         labels = found["metadata"].get("labels") or {}
         if not _OWNED.items() <= labels.items():
             raise NotChecked(f"there is a namespace {NAMESPACE} that no check made")
         if not found["metadata"].get("deletionTimestamp"):
-            access.ask(target, lambda kubectl: kubectl.run("delete", "namespace", NAMESPACE, *_LEAVE))
+            endpoints.ask(target, lambda kubectl: kubectl.run("delete", "namespace", NAMESPACE, *_LEAVE))
         raise Failed(
             f"no namespace {NAMESPACE}",
             "one that an earlier run left, and that does not go",
@@ -130,7 +130,7 @@ def _ask(target: Target, application: RoutedApplication) -> Reply:
 
 def _kong_pod(target: Target) -> dict[str, Any]:
     selector = "--selector=app.kubernetes.io/component=app"
-    pods = access.ask(target, lambda kubectl: kubectl.list("pods", f"--namespace={KONG_NAMESPACE}", selector))
+    pods = endpoints.ask(target, lambda kubectl: kubectl.list("pods", f"--namespace={KONG_NAMESPACE}", selector))
     if not pods:
         raise NotChecked(f"no pod of Kong in {KONG_NAMESPACE}, whose image the check would run")
     return pods[0]
@@ -138,7 +138,7 @@ def _kong_pod(target: Target) -> dict[str, Any]:
 
 def _last_word(target: Target, name: str) -> str:
     where = f"--namespace={NAMESPACE}"
-    pod = access.ask(target, lambda kubectl: kubectl.get("pod", name, where)) or {}
+    pod = endpoints.ask(target, lambda kubectl: kubectl.get("pod", name, where)) or {}
     status = pod.get("status") or {}
     if status.get("reason") == "DeadlineExceeded":
         return "unreachable"

@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from checks import (
+    answers,
     control_plane,
     dashboards,
-    graph,
     injection,
-    kong,
+    kiali_edge,
+    kong_programmed,
     limit,
-    metrics,
-    page,
+    prometheus_edge,
     strict,
     traffic,
 )
-from checks.istiod import sync, way
-from checks.model import Check
+from checks.discovery import kong_route, sync
+from checks.framework import Check
 from checks.report import Part
 
 _PARTS: tuple[tuple[Part, tuple[Check, ...]], ...] = (
     (Part.CONTROL_PLANE, control_plane.CHECKS),
     (Part.CONTROL_PLANE, injection.CHECKS),
     (Part.CONTROL_PLANE, sync.CHECKS),
-    (Part.EDGE, way.CHECKS),
-    (Part.GATEWAY, kong.CHECKS),
-    (Part.ENTRANCE, page.CHECKS),
+    (Part.EDGE, kong_route.CHECKS),
+    (Part.GATEWAY, kong_programmed.CHECKS),
+    (Part.ENTRANCE, answers.CHECKS),
     (Part.ENTRANCE, limit.CHECKS),
     (Part.ENTRANCE, traffic.CHECKS),
-    (Part.EDGE, metrics.CHECKS),
-    (Part.EDGE, graph.CHECKS),
+    (Part.EDGE, prometheus_edge.CHECKS),
+    (Part.EDGE, kiali_edge.CHECKS),
     (Part.EDGE, strict.CHECKS),
     (Part.DASHBOARDS, dashboards.CHECKS),
 )
@@ -39,7 +39,7 @@ CHECKS: tuple[Check, ...] = tuple(check for _, checks in _PARTS for check in che
 PARTS: dict[str, Part] = {check.name: part for part, checks in _PARTS for check in checks}
 
 # They look for what the traffic leaves behind, while the limit that the traffic has all but used up is filled and lifts.
-AFTER_TRAFFIC = frozenset(check.name for check in (*limit.CHECKS, *metrics.CHECKS, *graph.CHECKS))
+AFTER_TRAFFIC = frozenset(check.name for check in (*limit.CHECKS, *prometheus_edge.CHECKS, *kiali_edge.CHECKS))
 
 
 class UnknownCheckError(Exception):

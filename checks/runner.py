@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from checks import model
-from checks.model import Check, Outcome, Result
+from checks import framework
+from checks.framework import Check, Outcome, Result
 from checks.report.progress import Progress
 from checks.target import Target
-from cluster.kubectl import KubectlError
+from commands.kubectl import KubectlError
 
 _AT_ONCE = 6
 _TICK_SECONDS = 0.1
@@ -66,7 +66,7 @@ def perform(check: Check, target: Target) -> Result:
     """Run one check, whatever comes of it."""
     started = time.monotonic()
     try:
-        return model.perform(check, target)
+        return framework.perform(check, target)
     except KubectlError as error:
         expected, cause = "an answer from the cluster", "the API server, the way to it, or the permissions there"
         look = target.command("get", "--raw", "/readyz?verbose")
@@ -88,7 +88,7 @@ def perform(check: Check, target: Target) -> Result:
 
 def _perform_alone(check: Check, target: Target, progress: Progress) -> Result:
     """Run one check in this thread, which tells what it waits for as nobody else can."""
-    model.tell_waits(lambda wait: progress.waiting([_waiting(check, wait)]))
+    framework.tell_waits(lambda wait: progress.waiting([_waiting(check, wait)]))
     return perform(check, target)
 
 
@@ -147,7 +147,7 @@ class _Looks:
         try:
             yield
         except KeyboardInterrupt:
-            model.stopping.set()
+            framework.stopping.set()
             end = time.monotonic() + _ENDING_SECONDS
             for thread in self._threads:
                 thread.join(max(end - time.monotonic(), 0))
@@ -158,13 +158,13 @@ class _Looks:
         self._threads[-1].start()
 
     def _work(self) -> None:
-        while not model.stopping.is_set():
+        while not framework.stopping.is_set():
             try:
                 check = self._waiting.get_nowait()
             except queue.Empty:
                 return
             self._started[check.name] = time.monotonic()
-            model.tell_waits(partial(self._waits.__setitem__, check.name))
+            framework.tell_waits(partial(self._waits.__setitem__, check.name))
             self._results.put(perform(check, self._target))
 
     def _is_too_long(self, check: Check) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from checks import access, gateway, probe
-from checks.access import Way
-from checks.model import Check, Failed, NotChecked
+from checks import endpoints, probe, through_kong
+from checks.endpoints import Way
+from checks.framework import Check, Failed, NotChecked
 from checks.probe import Reply
 from checks.target import RoutedApplication, Target
 
@@ -45,7 +45,7 @@ def _policies_hold(target: Target) -> str:
 
 def _policies(target: Target, application: RoutedApplication) -> list[dict[str, Any]]:
     kind, home = "authorizationpolicies.security.istio.io", f"--namespace={application.namespace}"
-    return access.ask(target, lambda kubectl: kubectl.list(kind, home))
+    return endpoints.ask(target, lambda kubectl: kubectl.list(kind, home))
 
 
 def _forbidden(target: Target, application: RoutedApplication, reply: Reply) -> str:
@@ -64,22 +64,22 @@ def _outside_and_kong(target: Target, applications: Sequence[RoutedApplication],
 
         def look(application: RoutedApplication) -> str:
             seen = judge(target, application, ask(application))
-            through = gateway.eventually_through(
+            through = through_kong.eventually_through(
                 target, lambda way: _kong_gets_through(target, way, application), _KONG_SECONDS
             )
             return f"{seen}; {through}"
 
-        return gateway.of_each(applications, look)
+        return through_kong.of_each(applications, look)
 
 
 def _kong_gets_through(target: Target, way: Way, application: RoutedApplication) -> str:
-    answer = gateway.fetch(target, way, application)
-    if answer.status != 200 or not gateway.made_by_upstream(answer):
+    answer = through_kong.fetch(target, way, application)
+    if answer.status != 200 or not through_kong.made_by_upstream(answer):
         raise Failed(
             f"200 for {application.name} through Kong",
-            gateway.describe(answer),
-            cause=gateway.cause_of(answer, application),
-            look=gateway.routes(target, application),
+            through_kong.describe(answer),
+            cause=through_kong.cause_of(answer, application),
+            look=through_kong.routes(target, application),
         )
     return "200 through Kong"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster.kubectl import Kubectl
+from commands.kubectl import Kubectl
 from kube import Cluster
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
 
-from checks import access, gateway
-from checks.access import Way
-from checks.model import Check, Failed, NotChecked
+from checks import endpoints, through_kong
+from checks.endpoints import Way
+from checks.framework import Check, Failed, NotChecked
 from checks.target import RoutedApplication, Target
-from cluster.http import Answer, NoAnswer
+from commands.http_client import Answer, NoAnswer
 from display.console import requests_bar
 
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "month": 2_592_000, "year": 31_536_000}
@@ -51,11 +51,11 @@ def run(target: Target, requests: int, stream: TextIO | None = None) -> str:
         raise NotChecked("no traffic is asked for (checks.requests)")
 
     def look(application: RoutedApplication) -> str:
-        gateway.wake(target, application)
-        with access.proxy(target) as way, requests_bar(stream or sys.stderr, requests) as progress:
+        through_kong.wake(target, application)
+        with endpoints.proxy(target) as way, requests_bar(stream or sys.stderr, requests) as progress:
             return _send_all(target, way, application, requests, progress)
 
-    return gateway.for_each(target, look)
+    return through_kong.for_each(target, look)
 
 
 class Trickle:
@@ -76,13 +76,13 @@ class Trickle:
             return
         self._next = time.monotonic() + self._pause
         # A burst that counts what the limit lets through must not be disturbed.
-        if not gateway.counting.acquire(blocking=False):
+        if not through_kong.counting.acquire(blocking=False):
             return
         try:
             with suppress(NoAnswer):
-                self.answer = gateway.send(way, self._application)
+                self.answer = through_kong.send(way, self._application)
         finally:
-            gateway.counting.release()
+            through_kong.counting.release()
 
 
 def shown(target: Target, dashboard: str, look: Look) -> str:
@@ -97,15 +97,15 @@ def shown(target: Target, dashboard: str, look: Look) -> str:
 
         def once(way: Way) -> str:
             trickle(way)
-            with access.dashboard(target, dashboard) as url:
+            with endpoints.dashboard(target, dashboard) as url:
                 try:
                     return _newest(application, url, look, settled=time.monotonic() >= settled)
                 except NothingShown as nothing:
                     raise _explained(nothing, target, trickle.answer, application) from None
 
-        return gateway.eventually_through(target, once, SHOWN_SECONDS, _SHOWN_PAUSE)
+        return through_kong.eventually_through(target, once, SHOWN_SECONDS, _SHOWN_PAUSE)
 
-    return gateway.for_each(target, look_at)
+    return through_kong.for_each(target, look_at)
 
 
 def _newest(application: RoutedApplication, url: str, look: Look, *, settled: bool) -> str:
@@ -127,13 +127,13 @@ def _explained(
     nothing: NothingShown, target: Target, answer: Answer | None, application: RoutedApplication
 ) -> NothingShown:
     """Return why nothing is shown, which may be that Kong passes nothing on."""
-    if answer is None or gateway.made_by_upstream(answer) or gateway.is_limited(answer, application):
+    if answer is None or through_kong.made_by_upstream(answer) or through_kong.is_limited(answer, application):
         return nothing
     return NothingShown(
         nothing.expected,
-        f"{nothing.seen}; its last request was answered {gateway.describe(answer)}",
-        cause=gateway.cause_of(answer, application),
-        look=gateway.routes(target, application),
+        f"{nothing.seen}; its last request was answered {through_kong.describe(answer)}",
+        cause=through_kong.cause_of(answer, application),
+        look=through_kong.routes(target, application),
     )
 
 
@@ -141,7 +141,7 @@ def _send_all(target: Target, way: Way, application: RoutedApplication, requests
     started, waited, refused, done = time.monotonic(), 0.0, 0, 0
     while done < requests:
         answer = _send(target, way, application)
-        limited = gateway.is_limited(answer, application)
+        limited = through_kong.is_limited(answer, application)
         refused = refused + 1 if limited else 0
         if not limited:
             _check(target, application, answer, done)
@@ -153,24 +153,24 @@ def _send_all(target: Target, way: Way, application: RoutedApplication, requests
             raise NotChecked(f"after {done} of {requests} requests its limit allows none for another {pause:.0f} s")
         progress(done, f"waiting {pause:.0f} s for the limit" if pause > 1 else "")
         waited += pause
-        gateway.pause(pause)
+        through_kong.pause(pause)
     paused = f", {waited:.0f} s of them waiting for the limit" if waited >= 1 else ""
     return f"{done} requests, all 200, in {time.monotonic() - started:.0f} s{paused}"
 
 
 def _send(target: Target, way: Way, application: RoutedApplication) -> Answer:
     try:
-        return gateway.send(way, application)
+        return through_kong.send(way, application)
     except NoAnswer as reason:
-        raise gateway.no_answer(target, way, reason) from None
+        raise through_kong.no_answer(target, way, reason) from None
 
 
 def _check(target: Target, application: RoutedApplication, answer: Answer, done: int) -> None:
-    if answer.status != 200 or not gateway.made_by_upstream(answer):
+    if answer.status != 200 or not through_kong.made_by_upstream(answer):
         raise Failed(
             f"200 from {application.name} for every request",
-            f"{gateway.describe(answer)}, after {done} times 200",
-            cause=gateway.cause_of(answer, application),
+            f"{through_kong.describe(answer)}, after {done} times 200",
+            cause=through_kong.cause_of(answer, application),
             look=target.command("--namespace", application.namespace, "get", "pods"),
         )
 
@@ -178,19 +178,19 @@ def _check(target: Target, application: RoutedApplication, answer: Answer, done:
 def _starved(target: Target, application: RoutedApplication, answer: Answer) -> Failed:
     return Failed(
         f"a request of {application.name} let through once its limit lifts",
-        f"{_REFUSALS_IN_A_ROW} refusals in a row, the last: {gateway.describe(answer)}",
+        f"{_REFUSALS_IN_A_ROW} refusals in a row, the last: {through_kong.describe(answer)}",
         cause="others use up the limit, or it does not lift",
-        look=gateway.routes(target, application),
+        look=through_kong.routes(target, application),
     )
 
 
 def _pause(application: RoutedApplication, answer: Answer, *, limited: bool) -> float:
     """Return the seconds until the next request is under the limit: none while some are left in this window."""
-    left, reset = gateway.remaining(answer), gateway.seconds_left(answer)
+    left, reset = through_kong.remaining(answer), through_kong.seconds_left(answer)
     if left is not None and reset is not None and not limited:
         return 0.0 if left > 0 else float(reset)
     if limited:
-        return float(reset if reset is not None else gateway.to_next_minute())
+        return float(reset if reset is not None else through_kong.to_next_minute())
     # Nothing is said, so the requests are spread evenly over the windows of the settings.
     return _even_pause(application)
 

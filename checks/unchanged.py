@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from checks.model import Check, Failed, NotChecked
-from checks.stacks import Stack, StackError
+from checks.framework import Check, Failed, NotChecked
+from checks.stack_outputs import Stack, StackError
 from checks.target import Target
 
 _SECONDS = 600

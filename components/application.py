@@ -10,11 +10,11 @@ from typing import Any
 
 import pulumi
 
-from components import client_host, manifests, pod_security, security
-from components.images import in_manifest, pod_spec
-from components.manifests import Manifest
-from components.namespaces import Namespaces
-from components.objects import SKIP_AWAIT, KubernetesObject
+from components.namespace import Namespaces
+from components.shared import client_host, manifests, pod_security, traffic_policies
+from components.shared.images import in_manifest, pod_spec
+from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject
+from components.shared.manifests import Manifest
 from settings import Images, Route, Settings
 
 # Kong then calls the Service by its name, which the mesh knows, instead of its pods, which it does not.
@@ -56,13 +56,13 @@ class Application(pulumi.ComponentResource):
     def __init__(self, name: str, args: ApplicationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:Application", name, {"namespace": args.namespace}, opts)
         self.namespace = args.namespace
-        service = security.routed(args.objects, args.route.service)
-        policies = security.application_policies(args.namespace, service, args.route)
+        service = traffic_policies.routed(args.objects, args.route.service)
+        policies = traffic_policies.application_policies(args.namespace, service, args.route)
         home, *guards = args.namespaces.make(args.namespace, self, policies=policies)
         if args.only_kong_calls:
             # The validation webhook refuses Istio's kinds until istiod answers it.
             opts = pulumi.ResourceOptions(parent=self, depends_on=[home, args.mesh_ready])
-            policy = security.only_kong_calls(args.namespace, service)
+            policy = traffic_policies.only_kong_calls(args.namespace, service)
             guards.append(KubernetesObject(f"{name}-only-kong-calls", policy, opts))
         made: dict[int, pulumi.Resource] = {}
         for item in _supports_first(args.objects):
@@ -84,9 +84,9 @@ def read_applications(chosen: Settings, root: Path, *, harden: bool) -> dict[str
         where, route = f"applications[{index}]", application.route
         objects = manifests.read(root / Path(application.manifests).expanduser(), application.namespace)
         check_route(objects, route.service, route.port, where)
-        security.check_selector(security.routed(objects, route.service), where, chosen.security)
+        traffic_policies.check_selector(traffic_policies.routed(objects, route.service), where, chosen.security)
         if (chosen.kong.routing, chosen.kong.client_host) == ("mesh", "serviceEntry"):
-            client_host.check(security.routed(objects, route.service), route, where)
+            client_host.check(traffic_policies.routed(objects, route.service), route, where)
         if harden:
             pod_security.check(objects, where)
         found[application.name] = objects

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import pulumi
 
-from components import security
-from components.charts import ChartSource, merged, release
-from components.images import gateway_images
-from components.namespaces import Namespaces
-from components.pod_security import POD
+from components.namespace import Namespaces
+from components.shared import traffic_policies
+from components.shared.images import gateway_images
+from components.shared.pod_security import POD
+from components.shared.releases import ChartSource, merged, release
 from settings import Images, Istio
 
 Direction = Literal["ingress", "egress"]
@@ -64,7 +64,7 @@ class IstioGateways(pulumi.ComponentResource):
     def _gateway(self, direction: Direction, args: IstioGatewaysArgs) -> None:
         namespace = f"istio-{direction}"
         ports = [port for name, port in _PORTS[direction].items() if name != _STATUS]
-        policies = security.gateway_policies(namespace, ports, mesh_only=direction == "egress")
+        policies = traffic_policies.gateway_policies(namespace, ports, mesh_only=direction == "egress")
         home = args.namespaces.make(namespace, self, level="restricted", policies=policies)
         release(
             f"istio-{direction}gateway",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_command import local
 
-from cluster.access import Access
-from components import commands
+from commands.cluster_access import Access
+from components.shared import project_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class LeftoversArgs:
 class Leftovers(pulumi.ComponentResource):
     """Clears away, when the stack is destroyed, what Helm leaves. Type `kong-istio:index:Leftovers`.
 
-    Creates: Command `leftovers`, which does nothing until it is deleted, and then runs `python -m cluster.leftovers`:
+    Creates: Command `leftovers`, which does nothing until it is deleted, and then runs `python -m commands.leftovers`:
     Helm keeps Istio's definitions (`helm.sh/resource-policy: keep`) and Kong's (`crds/` of its chart), and istiod
     writes a ConfigMap into every namespace. What waits for this component is gone before it runs.
     """
@@ -32,7 +32,7 @@ class Leftovers(pulumi.ComponentResource):
         arguments = [*args.access.arguments(), *(["--keep-definitions"] if args.keep else [])]
         local.Command(
             name,
-            delete=commands.command_line("cluster.leftovers", arguments),
+            delete=project_command.command_line("commands.leftovers", arguments),
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.register_outputs({})

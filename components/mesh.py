@@ -8,15 +8,15 @@ from typing import Any
 
 import pulumi
 
-from cluster import node_agent_ready
-from cluster.access import Access
-from components import commands, security
-from components.charts import ChartSource, merged, release
-from components.images import cni_images, istiod_images
-from components.namespaces import Namespaces
-from components.objects import KubernetesObject
-from components.pod_security import POD
-from components.scheduling import spread
+from commands import istio_cni_ready
+from commands.cluster_access import Access
+from components.namespace import Namespaces
+from components.shared import project_command, traffic_policies
+from components.shared.images import cni_images, istiod_images
+from components.shared.kubernetes_object import KubernetesObject
+from components.shared.pod_security import POD
+from components.shared.releases import ChartSource, merged, release
+from components.shared.scheduling import spread
 from settings import Images, Istio
 
 NAMESPACE = "istio-system"
@@ -42,9 +42,9 @@ class IstioMesh(pulumi.ComponentResource):
     """Istio's control plane. Type `kong-istio:index:IstioMesh`.
 
     Creates: Namespace `istio-system`; Release `istio-base` (definitions, validation webhook); Release `istiod`;
-    Command `istiod-ready` (`python -m cluster.mesh_ready`); PeerAuthentication `default` for the whole mesh. With
+    Command `istiod-ready` (`python -m commands.istiod_ready`); PeerAuthentication `default` for the whole mesh. With
     `istio.cni` also Namespace and Release `istio-cni`, and Command `istio-cni-ready` (`python -m
-    cluster.node_agent_ready`). What the agent does to nodes only `privileged` lets pass, so it has a namespace of its own.
+    commands.istio_cni_ready`). What the agent does to nodes only `privileged` lets pass, so it has a namespace of its own.
     Attributes: `home`, the namespace and what its pods wait for; `definitions`, to depend on where Istio's kinds are needed; `ready`, to depend on where a
     pod starts that must have a sidecar; `base_version`, `version`: what the charts say is installed.
     Raises in `up`: the sentence of `istiod-ready` or `istio-cni-ready`, after `istio.readyTimeoutSeconds`.
@@ -52,7 +52,7 @@ class IstioMesh(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: IstioMeshArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:IstioMesh", name, {"mtls": args.istio.mtls}, opts)
-        home = args.namespaces.make(NAMESPACE, self, level="restricted", policies=security.mesh_policies())
+        home = args.namespaces.make(NAMESPACE, self, level="restricted", policies=traffic_policies.mesh_policies())
         self.home = home
         self.definitions = release(
             "istio-base",
@@ -69,10 +69,10 @@ class IstioMesh(pulumi.ComponentResource):
             values,
             pulumi.ResourceOptions(parent=self, depends_on=[self.definitions]),
         )
-        self.ready = commands.run(
+        self.ready = project_command.run(
             "istiod-ready",
-            "cluster.mesh_ready",
-            [*_wait_arguments(args), *commands.digest(args.istiod, values)],
+            "commands.istiod_ready",
+            [*_wait_arguments(args), *project_command.digest(args.istiod, values)],
             # Without a node agent, a pod would start with its traffic unredirected.
             pulumi.ResourceOptions(parent=self, depends_on=[self.istiod, *self._node_agent(args)]),
         )
@@ -89,16 +89,16 @@ class IstioMesh(pulumi.ComponentResource):
         """Install the node agent if there is to be one; return what waits until it runs everywhere."""
         if not args.istio.cni:
             return []
-        name = node_agent_ready.NAMESPACE
-        home = args.namespaces.make(name, self, level="privileged", policies=security.node_agent_policies(name))
+        name = istio_cni_ready.NAMESPACE
+        home = args.namespaces.make(name, self, level="privileged", policies=traffic_policies.node_agent_policies(name))
         values = cni_values(args.istio, args.images)
         installed = release("istio-cni", args.cni, name, values, pulumi.ResourceOptions(parent=self, depends_on=home))
-        ready = commands.run(
+        ready = project_command.run(
             "istio-cni-ready",
-            "cluster.node_agent_ready",
+            "commands.istio_cni_ready",
             [
                 *(*args.access.arguments(), "--timeout", str(args.istio.ready_timeout_seconds)),
-                *commands.digest(args.cni, values),
+                *project_command.digest(args.cni, values),
             ],
             pulumi.ResourceOptions(parent=self, depends_on=[installed]),
         )

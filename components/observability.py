@@ -11,13 +11,13 @@ from typing import Any
 import pulumi
 from pulumi_command import local
 
-from components import commands
-from components.charts import ChartSource, merged, release
-from components.images import grafana_images, kiali_images, prometheus_images
 from components.mesh import NAMESPACE
-from components.objects import KubernetesObject, secret
-from components.pod_security import CONTAINER, POD
-from components.secrets import NamedSecrets
+from components.shared import project_command
+from components.shared.images import grafana_images, kiali_images, prometheus_images
+from components.shared.kubernetes_object import KubernetesObject, secret
+from components.shared.named_secrets import NamedSecrets
+from components.shared.pod_security import CONTAINER, POD
+from components.shared.releases import ChartSource, merged, release
 from settings import Images, Observability, Prometheus
 from versions import GRAFANA_DASHBOARDS
 
@@ -111,7 +111,7 @@ class ObservabilityStack(pulumi.ComponentResource):
         """Make a Secret with a random key of 32 characters, which stays what it is until the stack is destroyed."""
         made = local.Command(
             f"{name}-value",
-            create=commands.RANDOM_KEY,
+            create=project_command.RANDOM_KEY,
             logging=local.Logging.NONE,
             opts=self._in_the_namespace(additional_secret_outputs=["stdout"]),
         )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pulumi
 
-from cluster.access import Access
-from components import commands
+from commands.cluster_access import Access
+from components.shared import project_command
 from versions import CHARTS
 
 
@@ -23,7 +23,7 @@ class PrecheckArgs:
 class Precheck(pulumi.ComponentResource):
     """Looks for what would stop the stack, before anything is created. Type `kong-istio:index:Precheck`.
 
-    Creates: Command `precheck` (`python -m cluster.precheck`), run when it is new and when its arguments change.
+    Creates: Command `precheck` (`python -m commands.precheck`), run when it is new and when its arguments change.
     Fails with one sentence for: an API server that does not answer, a Kubernetes that Istio refuses, missing
     permissions, another Istio or Kong, a namespace of the stack's that is there already. A Kubernetes newer than tested is a warning.
     Outputs: `report`, JSON with `kubernetes`, the server's version.
@@ -33,10 +33,10 @@ class Precheck(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: PrecheckArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:Precheck", name, {"context": args.access.context}, opts)
-        command = commands.run(
+        command = project_command.run(
             name,
-            "cluster.precheck",
-            [*args.access.arguments(), *commands.digest(CHARTS)],
+            "commands.precheck",
+            [*args.access.arguments(), *project_command.digest(CHARTS)],
             pulumi.ResourceOptions(parent=self),
             # Later, the releases and namespaces that it finds are the stack's own.
             only_first=["--first", *(f"--namespace={name}" for name in args.namespaces)],

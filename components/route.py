@@ -9,11 +9,11 @@ from typing import Any
 
 import pulumi
 
-from cluster.access import Access
-from components import client_host, commands
-from components.manifests import Manifest
-from components.objects import SKIP_AWAIT, KubernetesObject, secret
-from components.secrets import NamedSecrets
+from commands.cluster_access import Access
+from components.shared import client_host, project_command
+from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject, secret
+from components.shared.manifests import Manifest
+from components.shared.named_secrets import NamedSecrets
 from settings import WINDOWS, Kong, RateLimit, Redis, Route
 
 PLUGIN = "rate-limit"
@@ -50,7 +50,7 @@ class RateLimitedRoute(pulumi.ComponentResource):
     the route is never open without its limit; with a redis password also the Secret `rate-limit-redis`, and where the
     settings name a Secret, the Command `<name>-redis-secret-ready`, which waits for it. Through the mesh, before the
     Ingress: the EnvoyFilter (in Kong's namespace) or the ServiceEntry that brings the client's Host to the application.
-    Last, Command `<name>-ready` (`python -m cluster.route_ready`), which waits until Kong serves the route with this
+    Last, Command `<name>-ready` (`python -m commands.route_ready`), which waits until Kong serves the route with this
     limit, and runs again when one of the two changes.
     Attributes: `ready`, to depend on where the route is asked for.
     Raises in `up`: the sentence of `<name>-ready`, after `kong.readyTimeoutSeconds` for a route that is not there, and
@@ -80,9 +80,9 @@ class RateLimitedRoute(pulumi.ComponentResource):
                 parent=self, depends_on=[plugin, *self._client_host(name, args), args.service, args.gateway_ready]
             ),
         )
-        self.ready = commands.run(
+        self.ready = project_command.run(
             f"{name}-ready",
-            "cluster.route_ready",
+            "commands.route_ready",
             wait_arguments(args),
             pulumi.ResourceOptions(parent=self, depends_on=[routed]),
         )
@@ -130,7 +130,7 @@ def wait_arguments(args: RateLimitedRouteArgs) -> list[str]:
         *(["--redis", f"{redis.host}:{redis.port}"] if redis else []),
         *("--type", args.kong.service_type, "--timeout", str(args.kong.ready_timeout_seconds)),
         *(["--proxy-protocol"] if args.kong.client_address.source == "proxyProtocol" else []),
-        *commands.digest(*objects),
+        *project_command.digest(*objects),
     ]
 
 

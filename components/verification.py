@@ -10,10 +10,10 @@ from typing import Any
 import pulumi
 
 from checks.target import Target, to_json
-from components import commands
-from components.charts import ChartSource
-from components.manifests import Manifest
 from components.route import plugin_config
+from components.shared import project_command
+from components.shared.manifests import Manifest
+from components.shared.releases import ChartSource
 from settings import Checks, Settings
 from versions import KONG_CONTROLLER, KONG_GATEWAY
 
@@ -41,7 +41,7 @@ class Verification(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: VerificationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:Verification", name, {"context": args.target.context}, opts)
-        command = commands.run(
+        command = project_command.run(
             "checks",
             "checks",
             arguments(args),
@@ -69,7 +69,7 @@ def arguments(args: VerificationArgs) -> list[str]:
         *("run", "--counts", "--target", to_json(args.target)),
         *([] if args.checks.fail_up else ["--warn"]),
         *(["--reports", args.checks.reports] if args.checks.reports else []),
-        *commands.digest(args.rests_on),
+        *project_command.digest(args.rests_on),
     ]
 
 

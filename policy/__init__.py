@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from policy.model import Finding
+from policy.rule import Finding
 
 if TYPE_CHECKING:
-    from policy.model import Severity
+    from policy.rule import Severity
 
 __all__ = ["Finding", "Severity", "findings"]
 

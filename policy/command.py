@@ -10,11 +10,11 @@ from pathlib import Path
 
 from pulumi import RunError
 
+from plan.stack_config import ROOT, Project
 from policy import examples
-from policy.model import Finding
+from policy.rule import Finding
 from policy.rules import RULES
 from policy.stack import findings
-from rehearsal.project import ROOT, Project
 
 
 def main(arguments: Sequence[str]) -> int:

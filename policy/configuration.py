@@ -14,7 +14,7 @@ from typing import Any
 
 from pulumi import RunError
 
-from policy.model import Options, Rule
+from policy.rule import Options, Rule
 
 _FOLDER = Path(__file__).resolve().parent
 _LEVEL = "enforcementLevel"

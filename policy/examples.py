@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from policy.model import Object, Options, Rule, Violation
+from policy.rule import Object, Options, Rule, Violation
 from policy.rules import RULES
 
 _FOLDER = Path(__file__).resolve().parent / "examples"

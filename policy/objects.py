@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from policy.model import Object, mapping
+from policy.rule import Object, mapping
 
 _RELEASE = "kubernetes:helm.sh/v3:Release"
 _COMMANDS = "command:"

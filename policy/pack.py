@@ -22,8 +22,8 @@ from pulumi_policy import (  # type: ignore[import-not-found]
 )
 from pulumi_policy.proxy import UnknownValueError  # type: ignore[import-not-found]
 
-from policy.model import Object, Rule
 from policy.objects import of_resource
+from policy.rule import Object, Rule
 from policy.rules import RULES
 
 _NAME = "kong-istio"

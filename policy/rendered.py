@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mirror import rendering
-from policy.model import Object, mapping
-from rehearsal.graph import Recording
+from plan import rendering
+from plan.recording import Recording
+from policy.rule import Object, mapping
 
 
 def objects(recording: Recording, root: Path) -> Iterator[Object]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from plan.program import record_stack
+from plan.recording import Recording
+from plan.stack_config import ROOT, Project
 from policy import configuration, rendered
 from policy.configuration import Configuration
-from policy.model import Finding, Object
 from policy.objects import of_resource
+from policy.rule import Finding, Object
 from policy.rules import RULES
-from rehearsal.graph import Recording
-from rehearsal.program import record_stack
-from rehearsal.project import ROOT, Project
 
 
 def findings(config_file: Path, excuses: Sequence[Path] = ()) -> list[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import workloads
-from policy.model import Object, items, mapping, pick
+from policy.rule import Object, items, mapping, pick
 from workloads import INJECTED, Image
 
 __all__ = ["INJECTED", "Image", "containers", "images", "injection", "template"]

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from preview import archive, comment, publish
+from preview.changes import Preview
 from preview.github import GitHub, GitHubError
-from preview.model import Preview
 
 _USAGE = 2
 
@@ -83,16 +83,16 @@ def _collect(options: argparse.Namespace) -> int:
 
 
 def _collected(options: argparse.Namespace) -> Iterator[Preview]:
-    from preview import collect, engine, stack_file, tree
+    from preview import collect, pulumi_preview, stack_settings, tree
 
     known = collect.stacks()
     for name in options.stack or ():
         if name not in known:
             raise UsageError(f"There is no stack {name}; there are: {', '.join(known)}.")
-    if missing := engine.missing():
+    if missing := pulumi_preview.missing():
         raise UsageError(missing)
     try:
-        charts = stack_file.charts_of(options.charts_of) if options.charts_of else {}
+        charts = stack_settings.charts_of(options.charts_of) if options.charts_of else {}
         base = tree.usual_base(collect.ROOT) if options.base is None else options.base
         with collect.trees(base) as (head, before):
             for name in options.stack or known:

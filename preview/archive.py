@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preview import schema
-from preview.model import Preview
+from preview.changes import Preview
 from preview.schema import FILE_BYTES, SchemaError
 
 FILES = 20

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from display.mermaid import Flowchart, arrows
-from preview.model import Change, Preview, Resource
+from preview.changes import Change, Preview, Resource
 
 #: GitHub draws nothing that is longer.
 LIMIT = 40_000

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from preview import compare, engine, policies, tree
-from preview.charts import ChartError, Helm, helm_at
+from preview import compare, policies, pulumi_preview, tree
+from preview.changes import Difference, Part, Preview
+from preview.chart_changes import ChartError, Helm, helm_at
 from preview.compare import Side
-from preview.engine import EngineError, Run
-from preview.model import Difference, Part, Preview
+from preview.pulumi_preview import EngineError, Run
 from preview.schema import DIFFERENCES, FILE_BYTES, RESOURCES, SENTENCE_CHARACTERS, clean
 from sandbox import tools
 from sandbox.errors import SandboxError
@@ -44,7 +44,7 @@ def collect(
 ) -> Preview:
     """Preview one stack; whatever fails is part of what is returned."""
     try:
-        after = engine.preview(head, stack, charts)
+        after = pulumi_preview.preview(head, stack, charts)
     except EngineError as problem:
         return Preview(stack=stack, problem=_sentence(problem))
     seconds = {"preview": after.seconds}
@@ -78,7 +78,7 @@ def _base(stack: str, base: Path | None, charts: Mapping[str, str]) -> tuple[Run
     if not (base / f"Pulumi.{stack}.yaml").is_file():
         return Run(states={}, seconds=0.0), ""
     try:
-        return engine.preview(base, stack, charts), ""
+        return pulumi_preview.preview(base, stack, charts), ""
     except EngineError as problem:
         return None, _sentence(problem)
 

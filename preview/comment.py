@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from preview import changed_graph
+from preview.changes import Change, Difference, Finding, Part, Preview
 from preview.markdown import LIMIT, code, details, fenced, shortened, size, table
-from preview.model import Change, Difference, Finding, Part, Preview
 
 #: By which a later run finds the comment that it replaces.
 MARKER = "<!-- preview of every stack -->"

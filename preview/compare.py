@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from preview import charts
-from preview.charts import ChartError, Helm
-from preview.engine import State
-from preview.model import Change, Difference, Part, Resource
+from preview import chart_changes
+from preview.changes import Change, Difference, Part, Resource
+from preview.chart_changes import ChartError, Helm
+from preview.pulumi_preview import State
 from preview.schema import DIFF_CHARACTERS, LINKS, NAME_CHARACTERS, clean
 
 _CONTEXT = 2
@@ -80,10 +80,10 @@ def differences(head: Side, base: Side, helm: Helm | ChartError) -> Iterator[Dif
         known = after or before
         if known is None:
             continue
-        if charts.is_release(known):
+        if chart_changes.is_release(known):
             yield from _release(known.name, (base, before), (head, after), helm)
         elif before and after and _differs(before, after):
-            text = unified(charts.as_yaml(before.inputs), charts.as_yaml(after.inputs))
+            text = unified(chart_changes.as_yaml(before.inputs), chart_changes.as_yaml(after.inputs))
             yield difference(Part.OBJECTS, f"{_kind(known)} {known.name}", text)
 
 
@@ -92,10 +92,10 @@ def _release(
 ) -> Iterator[Difference]:
     old, new = before[1], after[1]
     if old and new:
-        if (text := unified(charts.values(old), charts.values(new))) or old.inputs != new.inputs:
-            text = text or unified(charts.as_yaml(old.inputs), charts.as_yaml(new.inputs))
+        if (text := unified(chart_changes.values(old), chart_changes.values(new))) or old.inputs != new.inputs:
+            text = text or unified(chart_changes.as_yaml(old.inputs), chart_changes.as_yaml(new.inputs))
             yield difference(Part.VALUES, name, text)
-        if charts.fingerprint(old, before[0].root) == charts.fingerprint(new, after[0].root):
+        if chart_changes.fingerprint(old, before[0].root) == chart_changes.fingerprint(new, after[0].root):
             return
     yield from _manifests(name, before, after, helm)
 
@@ -106,7 +106,9 @@ def _manifests(
     try:
         if isinstance(helm, ChartError):
             raise helm
-        old, new = ({} if state is None else charts.rendered(state, side.root, helm) for side, state in (before, after))
+        old, new = (
+            {} if state is None else chart_changes.rendered(state, side.root, helm) for side, state in (before, after)
+        )
     except ChartError as problem:
         yield Difference(part=Part.MANIFESTS, name=name, note=clean(str(problem))[:1000])
         return

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import yaml
 
-from preview import stack_file
-from preview.model import Finding, Policies
+from preview import stack_settings
+from preview.changes import Finding, Policies
 from preview.schema import FINDINGS, NAME_CHARACTERS, SENTENCE_CHARACTERS, clean
 
 _MODULE = "policy"
@@ -52,7 +52,7 @@ def ask(root: Path, stack: str, charts: Mapping[str, str], excuses: Sequence[Pat
         return Policies()
     with tempfile.TemporaryDirectory(prefix="policies-") as folder:
         file = Path(folder) / f"Pulumi.{stack}.yaml"
-        file.write_text(yaml.safe_dump(stack_file.for_rehearsal(root / file.name, charts)))
+        file.write_text(yaml.safe_dump(stack_settings.for_rehearsal(root / file.name, charts)))
         try:
             with chdir(root):
                 found: Iterable[PolicyFinding] = list(importlib.import_module(_MODULE).findings(file, excuses))

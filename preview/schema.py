@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
-from preview.model import VERSION, Change, Difference, Finding, Part, Policies, Preview, Resource
+from preview.changes import VERSION, Change, Difference, Finding, Part, Policies, Preview, Resource
 
 FILE_BYTES = 512 * 1024
 DEPTH = 6

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
+from preview.changes import Change, Difference, Preview, Resource
 from preview.markdown import shortened
-from preview.model import Change, Difference, Preview, Resource
 
 _STYLES = {"+": "green", "-": "red", "@": "cyan", "~": "yellow", "±": "magenta", "x": "red", "!": "yellow"}
 _SIGNS = {Change.CREATE: "+", Change.UPDATE: "~", Change.REPLACE: "±", Change.DELETE: "-"}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sandbox import cluster, tools
+from sandbox import kwok_cluster, tools
 from sandbox.errors import SandboxError
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT, tool_cache
@@ -43,19 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _up() -> int:
     started = time.monotonic()
-    facts = cluster.up()
+    facts = kwok_cluster.up()
     _print_facts(facts)
     print(f"the sandbox is up ({time.monotonic() - started:.1f} s)")
     return 0
 
 
 def _down() -> int:
-    print("the sandbox is gone" if cluster.down() else "there is no sandbox")
+    print("the sandbox is gone" if kwok_cluster.down() else "there is no sandbox")
     return 0
 
 
 def _status() -> int:
-    found = cluster.status()
+    found = kwok_cluster.status()
     if found.facts is None:
         print("there is no sandbox; `python -m sandbox up` makes one")
         return 1
@@ -70,7 +70,7 @@ def _status() -> int:
     return 0 if found.live else 1
 
 
-def _istiod_state(found: cluster.Status) -> str:
+def _istiod_state(found: kwok_cluster.Status) -> str:
     if found.istiod:
         return "runs"
     return "waits for Istio to be installed" if found.watcher else "does not run"

@@ -35,7 +35,7 @@ CONTROL_PLANE = (
     "helm",
 )
 
-_MODULES = CHECKOUT.root / "tools"
+_MODULES = CHECKOUT.root / "sandbox" / "go"
 _WAITING = "another process is getting tools ready; waiting for it"
 _GO_HINT = "Install Go from https://go.dev/dl/"
 # Variables of the user's shell that would lead helm, kubectl or pulumi somewhere else.
@@ -213,7 +213,7 @@ def go_environment() -> dict[str, str]:
 
 
 def go_problem(folder: str) -> str:
-    """Say why nothing can be built from a module below tools/; nothing if it can."""
+    """Say why nothing can be built from a module below sandbox/go/; nothing if it can."""
     if not shutil.which("go"):
         return f"there is no Go on this machine. {_GO_HINT}"
     answer = subprocess.run(
@@ -227,7 +227,7 @@ def go_problem(folder: str) -> str:
     wanted = re.search(r"^go (\S+)", (_MODULES / folder / "go.mod").read_text(), re.MULTILINE)
     minimum = wanted[1] if wanted else "0"
     if answer.returncode or _numbers(answer.stdout) < _numbers(minimum):
-        return f"Go is too old: tools/{folder} needs {minimum}. {_GO_HINT}"
+        return f"Go is too old: sandbox/go/{folder} needs {minimum}. {_GO_HINT}"
     return ""
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from stack import Project, Stack, make_project
 
-from sandbox import cluster, tools
+from sandbox import kwok_cluster, tools
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT, Paths
 
@@ -45,11 +45,11 @@ class Sandbox:
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
     """Bring up the checkout's own sandbox unless it is, and take it down only if it was not."""
-    was_up = cluster.status().live
-    facts = cluster.up()
+    was_up = kwok_cluster.status().live
+    facts = kwok_cluster.up()
     yield Sandbox(CHECKOUT, facts)
     if not was_up:
-        cluster.down()
+        kwok_cluster.down()
 
 
 @pytest.fixture(scope="session")

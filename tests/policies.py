@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from rehearsal.project import Project
-from sandbox import charts, tools
+from plan.stack_config import Project
+from sandbox import chart_sources, tools
 from sandbox.errors import SandboxError
 from sandbox.paths import CHECKOUT, Paths
 from versions import TOOLS
@@ -29,7 +29,7 @@ def local_charts(root: Path) -> dict[str, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KONG_ISTIO_OFFLINE", "1")
         try:
-            sources = charts.resolve({}, Paths(root))
+            sources = chart_sources.resolve({}, Paths(root))
         except SandboxError as error:
             pytest.skip(str(error))
     return {name: str((root / source.path).resolve()) for name, source in sources.items()}

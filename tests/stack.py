@@ -104,9 +104,11 @@ class Stack:
 
     def up(self) -> None:
         """Run what `make up` runs."""
-        answer = self.project.python("-m", "sandbox.stack", "up")
+        answer = self.project.python("-m", "sandbox.up_and_down", "up")
         self.said = said(answer)
-        assert answer.returncode == 0, f"`python -m sandbox.stack up` ended with {answer.returncode}:\n{self.said}"
+        assert answer.returncode == 0, (
+            f"`python -m sandbox.up_and_down up` ended with {answer.returncode}:\n{self.said}"
+        )
         reason = re.search(r"^Rehearsing: (.+)$", self.said, re.MULTILINE)
         self.rehearsed = reason[1] if reason else ""
         self.outputs = self._outputs()
@@ -120,8 +122,10 @@ class Stack:
 
     def down(self) -> None:
         """Run what `make down` runs, and look that nothing is left of the sandbox."""
-        answer = self.project.python("-m", "sandbox.stack", "down")
-        assert answer.returncode == 0, f"`python -m sandbox.stack down` ended with {answer.returncode}:\n{said(answer)}"
+        answer = self.project.python("-m", "sandbox.up_and_down", "down")
+        assert answer.returncode == 0, (
+            f"`python -m sandbox.up_and_down down` ended with {answer.returncode}:\n{said(answer)}"
+        )
         assert not self.paths.sandbox.exists(), f"`down` has left its folder:\n{said(answer)}"
         wait_for(lambda: not running(self.paths.root), "the end of every process that `up` started")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.images import OF_CHARTS, canonical, pulled
+from components.shared.images import OF_CHARTS, canonical, pulled
 from sandbox.paths import CHECKOUT
 from settings import KEYS, generate
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from preview import publish
-from sandbox import engine, tools
+from sandbox import pulumi_engine, tools
 from versions import KUBERNETES_MINIMUM, KUBERNETES_TESTED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -218,7 +218,7 @@ def test_modules_know_their_commands_and_options(line: list[str]) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.skipif(bool(engine.missing()), reason="Pulumi is not here")
+@pytest.mark.skipif(bool(pulumi_engine.missing()), reason="Pulumi is not here")
 @pytest.mark.parametrize("line", of("pulumi"), ids=" ".join)
 def test_pulumi_knows_its_commands_and_options(line: list[str]) -> None:
     words = [word for word in line[1:] if not word.startswith("-")]

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from checks.model import Outcome, Result
+from checks.framework import Outcome, Result
 from checks.target import Target
 
 JUNIT, JSON, HTML = "junit.xml", "report.json", "report.html"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from html import escape
 
-from checks.model import Outcome, Result
+from checks.framework import Outcome, Result
 from checks.report import Part, Run
 from checks.target import RoutedApplication, Target
 from display.printable import printable

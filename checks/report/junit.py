@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from checks.model import Outcome, Result
+from checks.framework import Outcome, Result
 from checks.report import Run
 from display.printable import printable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from checks.model import Result
+from checks.framework import Result
 from checks.report import Run
 
 

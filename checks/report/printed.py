@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from checks.model import Outcome, Result
+from checks.framework import Outcome, Result
 from checks.report import Run
 from display.console import ruled_table
 from display.printable import one_line

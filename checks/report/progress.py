@@ -7,7 +7,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from checks.model import Check, Result
+from checks.framework import Check, Result
 from checks.report import printed
 from display.printable import one_line
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from checks.model import Outcome
+from checks.framework import Outcome
 from checks.report import Run, drawing
 from display.printable import printable
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policy.model import Rule
+from policy.rule import Rule
 from policy.rules import (
     dashboards,
     exposure,

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from policy.model import Object, Options, Rule, Violation, items, mapping, pick
+from policy.rule import Object, Options, Rule, Violation, items, mapping, pick
 from policy.workloads import containers
 
 _TOKEN = "set observability.kiali.auth to token"  # noqa: S105 -- advice, no token

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from policy.model import Object, Options, Rule, Violation, items, pick
+from policy.rule import Object, Options, Rule, Violation, items, pick
 from policy.workloads import containers, template
 
 _KONG_PROXY = "kong-istio/kong-istio-kong-proxy"

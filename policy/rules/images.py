@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from policy.model import Object, Options, Rule, Violation, mapping, pick
+from policy.rule import Object, Options, Rule, Violation, mapping, pick
 from policy.workloads import INJECTED, Image, images, template
 
 # Where the images of the stack are published.

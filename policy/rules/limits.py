@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from policy.model import Object, Options, Rule, Violation, pick
+from policy.rule import Object, Options, Rule, Violation, pick
 from policy.workloads import Image, containers
 
 _ROUTES = {"Ingress", "HTTPRoute", "GRPCRoute", "TCPIngress", "UDPIngress"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from policy.model import Object, Options, Rule, Violation, mapping, pick
+from policy.rule import Object, Options, Rule, Violation, mapping, pick
 
 _ROOT_NAMESPACE = "istio-system"
 _REMEDY = "set istio.mtls to STRICT"

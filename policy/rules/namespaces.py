@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from policy.model import Object, Options, Rule, Violation, mapping, pick
+from policy.rule import Object, Options, Rule, Violation, mapping, pick
 from policy.workloads import template
 
 _ENFORCE = "pod-security.kubernetes.io/enforce"

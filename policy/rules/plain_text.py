@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from policy.model import Object, Options, Rule, Violation, items, mapping, pick
+from policy.rule import Object, Options, Rule, Violation, items, mapping, pick
 from policy.workloads import containers
 
 # `passwordSecret`, `secretName`, `tokenFile` and the like say where one is.

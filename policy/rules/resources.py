@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from policy.model import Object, Options, Rule, Violation, pick
+from policy.rule import Object, Options, Rule, Violation, pick
 from policy.workloads import INJECTED, containers, injection
 
 # No limit of CPU: a container that meets one is slowed down while the node idles.

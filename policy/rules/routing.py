@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from policy.model import Object, Options, Rule, Violation, items, pick
+from policy.rule import Object, Options, Rule, Violation, items, pick
 
 _UPSTREAM = "ingress.kubernetes.io/service-upstream"
 _HOST = "konghq.com/preserve-host"

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from policy.model import Object, Options, Rule, Violation, pick
+from policy.rule import Object, Options, Rule, Violation, pick
 from policy.workloads import Image, images
 from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
 

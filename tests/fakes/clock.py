@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest import mock
 
-from checks import gateway, kong, limit, model, traffic
+from checks import framework, kong_programmed, limit, through_kong, traffic
 
 #: Five seconds into a calendar minute.
 START = 1_800_000_005.0
@@ -38,7 +38,7 @@ class Clock:
     def installed(self) -> Iterator[None]:
         """Have the checks live by this clock."""
         with ExitStack() as stack:
-            for module in (model, gateway, limit, traffic, kong):
+            for module in (framework, through_kong, limit, traffic, kong_programmed):
                 stack.enter_context(mock.patch.object(module, "time", self))
-            stack.enter_context(mock.patch.object(model, "stopping", self))
+            stack.enter_context(mock.patch.object(framework, "stopping", self))
             yield

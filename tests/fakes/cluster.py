@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cluster.kubectl import Kubectl, KubectlError
+from commands.kubectl import Kubectl, KubectlError
 
 from .clock import START
 from .kiali import TOKEN

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from checks import dashboards, graph, kong, limit, metrics, page, strict, traffic
-from checks.model import Check, Outcome, Result, perform
+from checks import answers, dashboards, kiali_edge, kong_programmed, limit, prometheus_edge, strict, traffic
+from checks.framework import Check, Outcome, Result, perform
 
 from .world import MUTANTS, Mutant, World
 
 CHECKS: tuple[Check, ...] = (
-    *kong.CHECKS,
-    *page.CHECKS,
+    *kong_programmed.CHECKS,
+    *answers.CHECKS,
     *limit.CHECKS,
     *traffic.CHECKS,
-    *metrics.CHECKS,
-    *graph.CHECKS,
+    *prometheus_edge.CHECKS,
+    *kiali_edge.CHECKS,
     *strict.CHECKS,
     *dashboards.CHECKS,
 )

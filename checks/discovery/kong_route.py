@@ -1,0 +1,272 @@
+"""Kong's way to each application, and what waits at its end, as istiod configures them: no traffic is needed for either."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from checks import endpoints, portforward, through_kong
+from checks.discovery import ads, routing
+from checks.discovery.kong_request import PRESERVE_HOST, SERVICE_UPSTREAM, Route
+from checks.discovery.routing import MUTUAL_TLS, PLAIN_TEXT, Configuration, Way
+from checks.framework import Check, Failed, NotChecked, eventually
+from checks.target import RoutedApplication, Target
+from commands.istiod_ready import NAMESPACE as ISTIO
+from commands.kong_ready import DEPLOYMENT, NAMESPACE
+
+Object = dict[str, Any]
+
+PASSTHROUGH = "PassthroughCluster"
+_CLIENTS_HOST = "the client's Host"
+
+_PORT = 15010
+_SECONDS = 30
+
+
+def look_at_way(target: Target) -> str:
+    """Return which way requests of Kong take to each application."""
+
+    def look(address: str, application: RoutedApplication) -> str:
+        kong = _pod(target, NAMESPACE, _selector_of_kong(target), f"the Deployment {DEPLOYMENT}")
+        found = _host_object(target, application)
+        route = replace(_route(target, application), kong=kong, host_object=found)
+        return judge_way(routing.way_of(_fetch(target, address, kong), route.request), route, target)
+
+    return _asked(target, look)
+
+
+def look_at_mode(target: Target) -> str:
+    """Return which connections the pods of each application take."""
+
+    def look(address: str, application: RoutedApplication) -> str:
+        route = _route(target, application)
+        configuration = _fetch(target, address, route.pod)
+        mode = routing.accepted(configuration, route.pod["status"]["podIP"], route.pod_port)
+        return judge_mode(mode, target, application)
+
+    return _asked(target, look)
+
+
+def judge_way(way: Way, route: Route, target: Target) -> str:
+    """Return the way of Kong's requests, if it is the one that the stack's routing promises."""
+    application = route.application
+    by_entry = target.routing == "mesh" and target.client_host == "serviceEntry"
+    service = f"{application.service}.{application.namespace}.svc"
+    named = re.escape(application.host) if by_entry else rf"{re.escape(service)}\..+"
+    through_mesh = bool(way.clusters) and all(
+        re.fullmatch(rf"outbound\|{application.port}\|[^|]*\|{named}", name) for name in way.clusters
+    )
+    host = f"Host {route.request.host} takes {way}"
+    if target.routing == "mesh":
+        host += f"; the application sees {_host_seen(way, route)}"
+    kept = target.client_host == "none" or _host_seen(way, route) == _CLIENTS_HOST
+    if target.routing == "mesh" and through_mesh and way.security == {MUTUAL_TLS} and kept:
+        return host
+    if target.routing == "guide" and way.clusters == (PASSTHROUGH,) and way.security == {PLAIN_TEXT}:
+        return f"{host}, as the guide's routing does"
+    cluster = f"outbound|{application.port}||{application.host if by_entry else f'{service}.cluster.local'}"
+    expected = f"{cluster} in {MUTUAL_TLS}" if target.routing == "mesh" else f"{PASSTHROUGH} in {PLAIN_TEXT}"
+    if target.routing == "mesh" and target.client_host != "none":
+        expected += f" with {_CLIENTS_HOST}"
+    raise Failed(
+        f"requests of Kong to take {expected}",
+        host,
+        cause=(
+            _cause(way, route, target.client_host, through_mesh=through_mesh)
+            if target.routing == "mesh"
+            else _cause_in_guide(route)
+        ),
+        look=target.command(
+            "--namespace", application.namespace, "get", "services,ingresses", "--output=yaml", application.service
+        ),
+        certain=target.routing == "mesh" and (not route.by_service or route.keeps_host),
+    )
+
+
+def _host_seen(way: Way, route: Route) -> str:
+    """Return which Host reaches the application. Kong sends the client's in X-Forwarded-Host, always."""
+    if way.host_literal:
+        return f"Host {way.host_literal}"
+    if way.host_header.lower() == "x-forwarded-host" or (route.keeps_host and not way.host_header):
+        return _CLIENTS_HOST
+    return f"what stands in {way.host_header}" if way.host_header else f"Host {route.request.host}"
+
+
+def _cause(way: Way, route: Route, client_host: str, *, through_mesh: bool) -> str:
+    home = f"{route.application.namespace}/{route.application.service}"
+    if not route.by_service:
+        return f'the Service {home} has no annotation {SERVICE_UPSTREAM}: "true", so Kong calls its pods and bypasses the mesh'
+    if client_host == "serviceEntry":
+        if not route.keeps_host:
+            return f'the Ingress {home} has the annotation {PRESERVE_HOST}: "false", so Kong sends the Service\'s name'
+        if route.host_object is None:
+            return f"there is no ServiceEntry for {route.application.host}, so the mesh does not know that Host"
+    elif route.keeps_host:
+        return (
+            f'the Ingress {home} has no annotation {PRESERVE_HOST}: "false", and the mesh does not know clients\' Host'
+        )
+    if not through_mesh:
+        return "another object of Istio (VirtualService, Sidecar, ServiceEntry) leads the request elsewhere"
+    if not way.security:
+        return "no pod of the Service is ready"
+    if way.security != {MUTUAL_TLS}:
+        return "pods of the Service without sidecar, or a DestinationRule or PeerAuthentication that switches TLS off"
+    return _cause_of_host(route, client_host)
+
+
+def _cause_of_host(route: Route, client_host: str) -> str:
+    """Return why the request takes the mesh and has lost the client's Host."""
+    if client_host == "envoyFilter" and route.host_object is None:
+        return (
+            f"there is no EnvoyFilter {_name_of(route.application)} in {NAMESPACE}, which puts the client's Host back"
+        )
+    if client_host == "envoyFilter" and not route.selects_kong:
+        return f"the EnvoyFilter {_name_of(route.application)} does not select Kong's pods (workloadSelector)"
+    return "another object of Istio (VirtualService, EnvoyFilter) rewrites the Host, or the stack's was changed"
+
+
+def _name_of(application: RoutedApplication) -> str:
+    return f"client-host.{application.service}.{application.namespace}"
+
+
+def _cause_in_guide(route: Route) -> str:
+    left = [
+        name for name, there in ((SERVICE_UPSTREAM, route.by_service), (PRESERVE_HOST, not route.keeps_host)) if there
+    ]
+    if left:
+        return f"annotations of the other routing are still there ({', '.join(left)})"
+    return "the mesh knows the Host that clients send, or lets nothing out that it does not know (REGISTRY_ONLY)"
+
+
+def judge_mode(mode: str, target: Target, application: RoutedApplication) -> str:
+    """Return which connections an application's pods take, if that is what the settings say."""
+    takes = {
+        "PERMISSIVE": "mutual TLS and plain text (PERMISSIVE)",
+        "STRICT": "mutual TLS only (STRICT)",
+        "DISABLE": "plain text only (DISABLE)",
+    }
+    seen = f"port {application.port} takes {takes.get(mode, 'no connection')}"
+    if mode == target.mtls:
+        return seen
+    raise Failed(
+        f"{application.service}'s sidecar to take {takes.get(target.mtls, target.mtls)}",
+        seen,
+        cause="another PeerAuthentication than the stack's rules there, or the stack's was changed or removed",
+        look=target.command("get", "peerauthentications.security.istio.io", "--all-namespaces"),
+    )
+
+
+def _asked(target: Target, look: Callable[[str, RoutedApplication], str]) -> str:
+    if not target.injection:
+        raise NotChecked("not shown: sidecar injection is switched off for this stack (istio.injection)")
+    if target.simulated and not target.istiod_address:
+        raise NotChecked("nodes are simulated, and no istiod runs beside them")
+
+    def look_once() -> str:
+        with _istiod(target) as address:
+            return through_kong.for_each(target, lambda application: look(address, application))
+
+    return eventually(look_once, _SECONDS)
+
+
+@contextmanager
+def _istiod(target: Target) -> Iterator[str]:
+    """Give host and port of istiod's plain-text ADS: as named, else by a port-forward."""
+    if target.istiod_address:
+        yield target.istiod_address
+        return
+    with portforward.open_port(target, ISTIO, "deployment/istiod", _PORT) as url:
+        yield url.removeprefix("http://").rstrip("/")
+
+
+def _fetch(target: Target, address: str, pod: Object) -> Configuration:
+    try:
+        return ads.fetch(address, ads.sidecar_of(pod))
+    except ads.NoIstiod as reason:
+        raise Failed(
+            f"istiod's configuration for {pod['metadata']['name']}",
+            str(reason),
+            cause="istiod does not run, or its plain-text port is closed",
+            look=target.command("--namespace", ISTIO, "logs", "deployment/istiod", "--tail=50"),
+        ) from None
+
+
+def _route(target: Target, application: RoutedApplication) -> Route:
+    name, home = application.service, f"--namespace={application.namespace}"
+    ingress = endpoints.ask(target, lambda kubectl: kubectl.get("ingress", name, home))
+    service = endpoints.ask(target, lambda kubectl: kubectl.get("service", name, home))
+    ports = [entry["port"] for entry in service["spec"].get("ports") or []] if service else []
+    if not ingress or not service or application.port not in ports:
+        missing = "no such Ingress" if not ingress else "no such Service" if not service else "no such port"
+        raise Failed(
+            f"an Ingress and a Service {application.namespace}/{name} with port {application.port}",
+            missing,
+            cause="the route or the application was changed since the last `pulumi up`",
+            look=target.command("--namespace", application.namespace, "get", "ingresses,services"),
+            certain=True,
+        )
+    pod = _pod(target, application.namespace, service["spec"].get("selector") or {}, f"the Service {name}")
+    return Route(application, ingress, service, pod)
+
+
+def _host_object(target: Target, application: RoutedApplication) -> Object | None:
+    """Return what the stack made to bring the client's Host through the mesh."""
+    kind, name, home = {
+        "envoyFilter": ("envoyfilters.networking.istio.io", _name_of(application), NAMESPACE),
+        "serviceEntry": (
+            "serviceentries.networking.istio.io",
+            f"client-host.{application.service}",
+            application.namespace,
+        ),
+    }.get(target.client_host, ("", "", ""))
+    if not kind or target.routing != "mesh":
+        return None
+    return endpoints.ask(target, lambda kubectl: kubectl.get(kind, name, f"--namespace={home}"))
+
+
+def _selector_of_kong(target: Target) -> dict[str, str]:
+    words = ("deployment", DEPLOYMENT, f"--namespace={NAMESPACE}")
+    found = endpoints.ask(target, lambda kubectl: kubectl.get(*words))
+    return dict(found["spec"]["selector"]["matchLabels"]) if found else {}
+
+
+def _pod(target: Target, namespace: str, labels: dict[str, str], owner: str) -> Object:
+    """Return a pod that runs and has an address."""
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    words = ("pods", f"--namespace={namespace}", f"--selector={selector}", "--field-selector=status.phase=Running")
+    found = endpoints.ask(target, lambda kubectl: kubectl.list(*words)) if selector else []
+    for pod in found:
+        if (pod.get("status") or {}).get("podIP") and "deletionTimestamp" not in pod["metadata"]:
+            return pod
+    raise Failed(
+        f"a pod of {owner} in {namespace} that runs",
+        "none",
+        cause="it does not start, or is scaled to nothing",
+        look=target.command("--namespace", namespace, "get", "pods", "--output=wide"),
+    )
+
+
+CHECKS = (
+    Check(
+        number="3b",
+        name="way into the mesh",
+        statement=(
+            "Kong's requests take the application's cluster in mutual TLS, with the client's Host as kong.clientHost says "
+            "(in the guide's routing: pass the mesh by)."
+        ),
+        how="istiod, asked over ADS for what Kong's sidecar would do with the request that Kong sends",
+        look=look_at_way,
+        seconds=_SECONDS,
+    ),
+    Check(
+        number="3c",
+        name="mTLS mode",
+        statement="The application's sidecar takes the connections that istio.mtls says.",
+        how="istiod, asked over ADS for what the application's sidecar listens to",
+        look=look_at_mode,
+        seconds=_SECONDS,
+    ),
+)

@@ -1,0 +1,71 @@
+"""The ways in: where Kong and what is kept inside the cluster answer, seen from this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from checks import portforward
+from checks.framework import Failed
+from checks.target import Target
+from commands import http_client
+from commands.kong_ready import NAMESPACE as KONG_NAMESPACE
+from commands.kong_ready import SERVICE, bracketed, outside
+from commands.kubectl import Kubectl, KubectlError, NoKubectlError
+from kube import ClusterError
+
+T = TypeVar("T")
+
+DASHBOARDS_NAMESPACE = "istio-system"
+PORTS = {"prometheus": 9090, "grafana": 3000, "kiali": 20001}
+
+
+@dataclass(frozen=True)
+class Way:
+    """An address (without a slash at its end), and how it is reached, for people."""
+
+    url: str
+    how: str
+
+
+def ask(target: Target, question: Callable[[Kubectl], T]) -> T:
+    """Return what kubectl answers; its refusal is a failure of the check."""
+    try:
+        return question(target.kubectl())
+    except (KubectlError, ClusterError) as error:
+        raise Failed(
+            "an answer of the API server",
+            str(error).rstrip("."),
+            cause="the cluster does not answer, or this user may not ask that",
+            look=target.command("auth", "can-i", "--list"),
+            certain=isinstance(error, NoKubectlError) or "(Forbidden)" in str(error),
+        ) from None
+
+
+@contextmanager
+def proxy(target: Target) -> Iterator[Way]:
+    """Give the way to Kong's proxy: as named, else by load balancer or node port, else by a port-forward."""
+    if target.proxy_url:
+        yield Way(target.proxy_url.rstrip("/"), target.proxy_url)
+        return
+    direct = ask(target, lambda _: outside(target.cluster(), target.service_type))
+    if direct and http_client.reachable(*direct):
+        url = f"http://{bracketed(direct[0])}:{direct[1]}"
+        yield Way(url, f"{url} ({target.service_type})")
+        return
+    missed = f", as {direct[0]}:{direct[1]} accepts no connection from here" if direct else ""
+    with portforward.open_port(target, KONG_NAMESPACE, f"service/{SERVICE}", 80) as url:
+        yield Way(url.rstrip("/"), f"a port-forward to {KONG_NAMESPACE}/{SERVICE}{missed}")
+
+
+@contextmanager
+def dashboard(target: Target, name: str) -> Iterator[str]:
+    """Give the address of prometheus, grafana or kiali: as named, else by a port-forward."""
+    named = {"prometheus": target.prometheus_url, "grafana": target.grafana_url, "kiali": target.kiali_url}[name]
+    if named:
+        yield named.rstrip("/")
+        return
+    with portforward.open_port(target, DASHBOARDS_NAMESPACE, f"service/{name}", PORTS[name]) as url:
+        yield url.rstrip("/")

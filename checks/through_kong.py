@@ -1,0 +1,251 @@
+"""Requests through Kong, and what its answers tell: who made them, and how much of the limit is left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from checks import endpoints, framework
+from checks.endpoints import Way
+from checks.framework import Failed, NotChecked
+from checks.target import RoutedApplication, Target
+from commands import http_client
+from commands.http_client import Answer, NoAnswer
+from commands.kong_ready import DEPLOYMENT, NAMESPACE
+
+# The longest that a request waits for a limit to lift: one calendar minute, and the counter's lag.
+_PATIENCE = 65
+_WAKING_SECONDS = 30
+_BOOKINFO_PAGE = "/productpage"
+# What a sidecar writes where a policy refuses a request.
+_FORBIDDEN = "RBAC: access denied"
+
+NOT_KONG = "something else than Kong answers at this address, or kong.values turn its headers off (env.headers)"
+
+T = TypeVar("T")
+
+# Held while requests are counted against a limit: no other check may send any meanwhile.
+counting = threading.Lock()
+
+
+def is_bookinfo(application: RoutedApplication) -> bool:
+    """Return whether an application is the guide's, whose page is known."""
+    return application.service == "productpage"
+
+
+def page_path(application: RoutedApplication) -> str:
+    """Return the path that is asked for: the route's own, or for BookInfo the page that has a title."""
+    own_page = is_bookinfo(application) and _BOOKINFO_PAGE.startswith(application.path)
+    return _BOOKINFO_PAGE if own_page else application.path
+
+
+def send(way: Way, application: RoutedApplication) -> Answer:
+    """Return the answer for an application's page, whoever made it. Raises `NoAnswer`."""
+    return http_client.get(way.url + page_path(application), host_header(application))
+
+
+def host_header(application: RoutedApplication) -> dict[str, str]:
+    """Return the header that a route with a host name asks for; any name will do for a wildcard."""
+    return {"Host": application.host.replace("*", "checks", 1)} if application.host else {}
+
+
+def fetch(target: Target, way: Way, application: RoutedApplication) -> Answer:
+    """Return an answer for the page that is not the rate limit's.
+
+    Where the limit is used up it waits for it to lift, and raises `NotChecked` where that takes over a minute.
+    """
+    answer = _answer(target, way, application)
+    if not is_limited(answer, application):
+        return answer
+    wait = seconds_left(answer) or to_next_minute()
+    if wait > _PATIENCE:
+        raise NotChecked(f"the limit of {application.name} is used up for another {wait} s")
+    pause(wait)
+    return _answer(target, way, application)
+
+
+def wake(target: Target, application: RoutedApplication) -> None:
+    """Wait until an application answers at all; what a first request finds asleep says nothing of the others."""
+
+    def look(way: Way) -> None:
+        answer = fetch(target, way, application)
+        if answer.status >= 500:
+            raise Failed(
+                f"an answer of {application.name}",
+                describe(answer),
+                cause=cause_of(answer, application),
+                look=routes(target, application),
+            )
+
+    eventually_through(target, look, _WAKING_SECONDS)
+
+
+def _answer(target: Target, way: Way, application: RoutedApplication) -> Answer:
+    try:
+        return send(way, application)
+    except NoAnswer as reason:
+        raise no_answer(target, way, reason) from None
+
+
+def passed_on(target: Target, way: Way, application: RoutedApplication) -> Answer:
+    """Return an answer for the page that Kong did not make itself."""
+    answer = fetch(target, way, application)
+    if made_by_kong(answer):
+        raise Failed(
+            f"an answer of {application.name} for {page_path(application)}",
+            describe(answer),
+            cause=cause_of(answer, application),
+            look=routes(target, application),
+        )
+    return answer
+
+
+def cause_of(answer: Answer, application: RoutedApplication) -> str:
+    """Return why an application's page is likely to be answered otherwise than by 200."""
+    if is_limited(answer, application):
+        return "others use up the limit at this moment, or it does not lift"
+    if answer.status in (502, 503, 504):
+        return f"Kong does not reach {application.name}: its pods are not ready, or Kong bypasses the mesh while it is STRICT"
+    if made_by_kong(answer):
+        return _cause_in_kong(answer, application)
+    if not made_by_upstream(answer):
+        return NOT_KONG
+    if answer.status == 403 and _FORBIDDEN in answer.text:
+        return (
+            "an AuthorizationPolicy refuses Kong: its requests bypass the mesh, so that it is nobody there, or the policy "
+            "names another service account"
+        )
+    if answer.status == 429:
+        return f"{application.name} itself, or its sidecar, limits requests"
+    if answer.status < 500:
+        return f"{application.name} itself answers so: it has no such page, or wants a login for it"
+    return f"{application.name} itself answers so: one of its pods is broken, or comes and goes"
+
+
+def _cause_in_kong(answer: Answer, application: RoutedApplication) -> str:
+    if answer.status == 404:
+        return "Kong knows no such route: the Ingress is missing, or has not reached Kong"
+    if answer.status >= 500 and application.policy == "redis":
+        return "Kong does not reach redis (rateLimit.redis), and rateLimit.faultTolerant is false; or Kong itself is broken"
+    return "Kong itself refuses the request, by a plugin or for a fault of its own"
+
+
+def cause_of_silence(application: RoutedApplication) -> str:
+    """Return why an answer through a limited route is likely to say nothing of its limit."""
+    if application.policy == "redis":
+        # https://developer.konghq.com/plugins/rate-limiting/: `fault_tolerant`
+        return (
+            "Kong does not reach redis (rateLimit.redis): it then lets every request through, and says nothing of the limit; "
+            "else the plugin is not on the route, or hides its headers"
+        )
+    return "the plugin is not on the route, Kong has not taken it, or it hides its headers (hide_client_headers)"
+
+
+def says_nothing_of_limit(answer: Answer) -> bool:
+    """Return whether an answer has none of the rate limit's headers."""
+    return not any(name.lower().startswith(("ratelimit-", "x-ratelimit-")) for name, _ in answer.headers)
+
+
+def no_answer(target: Target, way: Way, reason: NoAnswer) -> Failed:
+    """Return the failure for a Kong that does not answer."""
+    return Failed(
+        f"an answer of Kong by {way.how}",
+        str(reason),
+        cause="Kong does not run, or nothing leads to it from this machine",
+        look=target.command("--namespace", NAMESPACE, "get", "pods,services", "--output=wide"),
+    )
+
+
+def made_by_kong(answer: Answer) -> bool:
+    """Return whether Kong itself made the answer: it then puts its name in `server`, and no upstream took time."""
+    return answer.header("server").startswith("kong/") and not made_by_upstream(answer)
+
+
+def made_by_upstream(answer: Answer) -> bool:
+    """Return whether Kong passed on what an upstream answered."""
+    return answer.header("x-kong-upstream-latency").isdigit()
+
+
+def is_limited(answer: Answer, application: RoutedApplication) -> bool:
+    """Return whether the rate limit refused the request."""
+    return answer.status == application.error_code and made_by_kong(answer)
+
+
+def remaining(answer: Answer, window: str = "") -> int | None:
+    """Return how many requests the limit still allows, in one window or in the tightest; None where it is not said."""
+    name = f"x-ratelimit-remaining-{window}" if window else "ratelimit-remaining"
+    return _number(answer, name)
+
+
+def seconds_left(answer: Answer) -> int | None:
+    """Return the seconds until the limit's tightest window ends; None where the answer does not say."""
+    waits = _number(answer, "retry-after"), _number(answer, "ratelimit-reset")
+    return next((wait for wait in waits if wait is not None), None)
+
+
+def describe(answer: Answer) -> str:
+    """Return who answered what, for people."""
+    if made_by_kong(answer):
+        return f"{answer.status} made by Kong itself ({answer.header('server')}): {answer.excerpt}"
+    if made_by_upstream(answer):
+        return f"{answer.status} made by the upstream"
+    return f"{answer.status} with no trace of Kong (server: {answer.header('server') or 'not said'})"
+
+
+def for_each(target: Target, look: Callable[[RoutedApplication], str]) -> str:
+    """Return what was seen of each application; where nothing could be looked at, raise `NotChecked`."""
+    return of_each(target.applications, look)
+
+
+def of_each(applications: Iterable[RoutedApplication], look: Callable[[RoutedApplication], str]) -> str:
+    """Do as `for_each` does, for some of the applications."""
+    seen: list[str] = []
+    skipped: list[str] = []
+    for application in applications:
+        try:
+            seen.append(f"{application.name}: {look(application)}")
+        except NotChecked as reason:
+            skipped.append(f"{application.name} not checked: {reason}")
+    if not seen:
+        raise NotChecked("; ".join(skipped) or "no application is routed")
+    return "; ".join([*seen, *skipped])
+
+
+def logs(target: Target) -> str:
+    """Return the command that shows what Kong's controller and proxy logged."""
+    return target.command("--namespace", NAMESPACE, "logs", f"deployment/{DEPLOYMENT}", "--all-containers", "--tail=50")
+
+
+def routes(target: Target, application: RoutedApplication) -> str:
+    """Return the command that shows an application's route with its annotations and events."""
+    return target.command("--namespace", application.namespace, "describe", "ingress", application.service)
+
+
+def eventually_through(target: Target, look: Callable[[Way], T], seconds: float, pause: float = 2) -> T:
+    """Return what is seen through Kong, as `eventually` does.
+
+    Each look opens its way anew, as a port-forward ends with the first connection that the pod refuses.
+    """
+
+    def once() -> T:
+        with endpoints.proxy(target) as way:
+            return look(way)
+
+    return framework.eventually(once, seconds, pause)
+
+
+def pause(seconds: float) -> None:
+    """Wait for a limit; an interrupted run ends that with `NotChecked`."""
+    framework.pause(seconds, "the limit's window has to end")
+
+
+def to_next_minute() -> int:
+    """Return the seconds until the limit's next minute has begun, by this machine's clock."""
+    return 61 - int(time.time()) % 60
+
+
+def _number(answer: Answer, name: str) -> int | None:
+    value = answer.header(name)
+    return int(value) if value.isdigit() else None

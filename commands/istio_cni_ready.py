@@ -1,0 +1,62 @@
+"""Waits until Istio's node agent runs on every node: a pod that starts without it has its traffic redirected by nobody.
+
+Helm would not wait for all of them: it takes a DaemonSet for ready with one node less, as an update may have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from commands import command_line
+from commands.command_line import CommandError
+from kube import Cluster
+
+NAMESPACE = "istio-cni"
+# The chart gives it this name whatever its release is called.
+NAME = "istio-cni-node"
+
+
+def main() -> None:
+    """Wait from the command line."""
+    options = _options()
+    print(json.dumps({"nodes": wait(command_line.connect(options), options.timeout)}))
+
+
+def _options() -> argparse.Namespace:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--timeout", type=int, default=300, help="seconds to wait")
+    return parser.parse_args()
+
+
+def wait(cluster: Cluster, seconds: float) -> int:
+    """Wait until the agent runs on every node that it is for; return how many those are. Raises `CommandError`."""
+    found = None
+    for found in cluster.follow("daemonsets", NAME, NAMESPACE, seconds):
+        if found and is_everywhere(found):
+            return wanted(found)
+    available = ((found or {}).get("status") or {}).get("numberAvailable", 0)
+    where = f"on {available} of {wanted(found)} nodes" if found else "nowhere: there is no such DaemonSet"
+    raise CommandError(
+        f"Istio's node agent {NAMESPACE}/{NAME} runs {where} after {seconds:.0f} s: look at "
+        f"`kubectl --namespace {NAMESPACE} describe daemonset {NAME}` and at its pods, or raise "
+        "istio.readyTimeoutSeconds."
+    )
+
+
+def is_everywhere(daemon_set: dict[str, Any]) -> bool:
+    """Return whether a DaemonSet's newest generation is available on every node."""
+    status = daemon_set.get("status") or {}
+    counts = (status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0))
+    observed = status.get("observedGeneration", 0) >= daemon_set["metadata"].get("generation", 1)
+    return bool(observed and min(counts) >= wanted(daemon_set))
+
+
+def wanted(daemon_set: dict[str, Any]) -> int:
+    """Return on how many nodes a DaemonSet is to run."""
+    return int((daemon_set.get("status") or {}).get("desiredNumberScheduled", 0))
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,59 @@
+"""Waits until istiod injects sidecars: its Deployment is available and the API server trusts its webhook.
+
+istiod writes its CA into the webhook only after it reports ready. A pod created before that is refused and tried
+again ever more slowly, so everything with pods waits here instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+from commands import command_line, deployments
+from commands.command_line import CommandError
+from kube import Cluster
+
+NAMESPACE = "istio-system"
+WEBHOOK = "istio-sidecar-injector"
+
+
+def main() -> None:
+    """Wait from the command line."""
+    options = _options()
+    cluster = command_line.connect(options)
+    started = time.monotonic()
+    if options.injection:
+        _wait_for_webhook(cluster, options.timeout)
+    left = options.timeout - (time.monotonic() - started)
+    images = deployments.wait(cluster, NAMESPACE, "istiod", max(left, 0))
+    print(json.dumps({"istiod": deployments.version_of(images.get("discovery", ""))}))
+
+
+def _options() -> argparse.Namespace:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--timeout", type=int, default=300, help="seconds to wait")
+    parser.add_argument(
+        "--no-injection", dest="injection", action="store_false", help="there is no webhook to wait for"
+    )
+    return parser.parse_args()
+
+
+def _wait_for_webhook(cluster: Cluster, seconds: int) -> None:
+    if not cluster.wait_until("mutatingwebhookconfigurations", WEBHOOK, "", is_trusted, seconds):
+        why = deployments.trouble(cluster, NAMESPACE, "istiod")
+        raise CommandError(
+            f"istiod has not put its CA into the webhook {WEBHOOK} within {seconds} s{why}: no pod of the mesh could "
+            f"start; look at `kubectl --namespace {NAMESPACE} logs deployment/istiod`, or raise istio.readyTimeoutSeconds."
+        )
+
+
+def is_trusted(configuration: dict[str, Any]) -> bool:
+    """Return whether every webhook of a configuration has a CA to trust."""
+    webhooks = configuration.get("webhooks") or []
+    return bool(webhooks) and all(webhook["clientConfig"].get("caBundle") for webhook in webhooks)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

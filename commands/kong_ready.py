@@ -1,0 +1,119 @@
+"""Waits until Kong runs and has the address that its Service's type promises; prints them as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from commands import command_line, deployments
+from commands.command_line import CommandError
+from kube import Cluster
+
+NAMESPACE = "kong-istio"
+DEPLOYMENT = "kong-istio-kong"
+SERVICE = "kong-istio-kong-proxy"
+PORT_NAME = "kong-proxy"
+
+
+def main() -> None:
+    """Wait from the command line."""
+    options = _options()
+    cluster = command_line.connect(options)
+    images = deployments.wait(cluster, NAMESPACE, DEPLOYMENT, options.timeout)
+    address, port = _address(cluster, options.type, options.address_timeout)
+    url = f"http://{bracketed(address)}{'' if port == 80 else f':{port}'}" if address else ""
+    versions = {
+        "kong": deployments.version_of(images.get("proxy", "")),
+        "controller": deployments.version_of(images.get("ingress-controller", "")),
+    }
+    print(json.dumps({"address": address, "url": url, **versions}))
+
+
+def _options() -> argparse.Namespace:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--type", required=True, choices=("LoadBalancer", "NodePort", "ClusterIP"))
+    parser.add_argument("--timeout", type=int, default=300, help="seconds to wait for Kong")
+    parser.add_argument("--address-timeout", type=int, default=120, help="seconds to wait for a load balancer")
+    return parser.parse_args()
+
+
+def _address(cluster: Cluster, kind: str, seconds: int) -> tuple[str, int]:
+    if kind == "LoadBalancer":
+        return _balancer_address(cluster, seconds)
+    service = cluster.get("services", SERVICE, NAMESPACE)
+    if kind == "NodePort" and service:
+        return node_address(cluster.list("nodes")), _port(service, "nodePort")
+    # A ClusterIP has no address outside the cluster, and needs none.
+    return "", 0
+
+
+def _balancer_address(cluster: Cluster, seconds: int) -> tuple[str, int]:
+    def is_assigned(service: dict[str, Any]) -> bool:
+        _check_type(service)
+        return bool(balancer_address(service))
+
+    service = cluster.wait_until("services", SERVICE, NAMESPACE, is_assigned, seconds)
+    if not service:
+        raise CommandError(
+            f"The Service {NAMESPACE}/{SERVICE} has no load balancer address after {seconds} s, so this cluster seems to "
+            "have nothing that gives one: install one (MetalLB, cloud-provider-kind, `minikube tunnel`), set "
+            "kong.serviceType to NodePort or ClusterIP, or raise kong.addressTimeoutSeconds."
+        )
+    return balancer_address(service), _port(service, "port")
+
+
+def _check_type(service: dict[str, Any]) -> None:
+    kind = service["spec"].get("type", "LoadBalancer")
+    if kind != "LoadBalancer":
+        raise CommandError(
+            f"The Service {NAMESPACE}/{SERVICE} is of type {kind} while kong.serviceType is LoadBalancer: kong.values says "
+            "otherwise; set the type by kong.serviceType alone."
+        )
+
+
+def outside(cluster: Cluster, kind: str) -> tuple[str, int] | None:
+    """Return host and port of Kong's proxy where its Service, of that type, has any outside the cluster."""
+    service = cluster.get("services", SERVICE, NAMESPACE) if kind != "ClusterIP" else None
+    if not service:
+        return None
+    if kind == "NodePort":
+        host, port = node_address(cluster.list("nodes")), _port(service, "nodePort")
+    else:
+        host, port = balancer_address(service), _port(service, "port")
+    return (host, port) if host and port else None
+
+
+def balancer_address(service: dict[str, Any]) -> str:
+    """Return the IP or host name that a load balancer gave a Service, or nothing."""
+    entries = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    return str(entries[0].get("ip") or entries[0].get("hostname") or "") if entries else ""
+
+
+def node_address(nodes: list[dict[str, Any]]) -> str:
+    """Return an address of some node: one from outside the cluster where there is one."""
+    addresses = [
+        (entry["type"], entry["address"])
+        for node in nodes
+        for entry in (node.get("status") or {}).get("addresses") or []
+    ]
+    for wanted in ("ExternalIP", "ExternalDNS", "InternalIP", "Hostname"):
+        for kind, address in addresses:
+            if kind == wanted:
+                return str(address)
+    return ""
+
+
+def _port(service: dict[str, Any], field: str) -> int:
+    ports = service["spec"].get("ports") or [{}]
+    named = [port for port in ports if port.get("name") == PORT_NAME]
+    return int((named or ports)[0].get(field, 0))
+
+
+def bracketed(address: str) -> str:
+    """Return an address as it stands in a URL."""
+    return f"[{address}]" if ":" in address else address
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,206 @@
+"""The Kong gateway."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import pulumi
+
+from commands.cluster_access import Access
+from commands.kong_ready import NAMESPACE, SERVICE
+from components.namespace import Namespaces
+from components.shared import project_command, traffic_policies
+from components.shared.images import kong_images
+from components.shared.kubernetes_object import KubernetesObject, secret
+from components.shared.releases import ChartSource, merged, release
+from components.shared.scheduling import spread
+from settings import ClientAddress, Images, Kong, Tls
+from versions import KONG_CONTROLLER, KONG_GATEWAY
+
+# Readiness is asked from the start and every second: with the chart's 5 s and 10 s Kong stays out of its Service for up
+# to 10 s after it could serve. It is taken out as late as by the chart, after 30 s; liveness is the chart's.
+#
+# The controller's own waits, CONTROLLER_INIT_CACHE_SYNC_DURATION (5 s) and CONTROLLER_PROXY_SYNC_SECONDS (3 s), stay.
+# It is Ready after its first push (internal/dataplane/synchronizer.go), and nothing looks whether all objects are in
+# that one: the two waits alone let its reconcilers, which start at the same moment, read them. Even an empty
+# configuration is pushed with a stub that makes the proxy Ready (internal/dataplane/deckgen/generate.go). With less, a
+# restarted Kong could be Ready without some of its routes and answer 404; and below 3 s between pushes the controller
+# warns of an inconsistent proxy. Who knows that the cluster is small may set `ingressController.env` in kong.values.
+_READINESS = {"initialDelaySeconds": 0, "periodSeconds": 1, "failureThreshold": 30}
+
+# The chart names its objects `<release>-kong…`; the Service is then the guide's `kong-istio-kong-proxy`.
+RELEASE = "kong-istio"
+# What the chart labels the release's pods with.
+POD_LABELS = MappingProxyType({"app.kubernetes.io/name": "kong", "app.kubernetes.io/instance": RELEASE})
+CERTIFICATE = "kong-certificate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KongGatewayArgs:
+    """`kong`: the settings. `chart`: the chart. `mesh_ready`: what has to be there before an injected pod starts.
+
+    `images`: where images come from. `namespaces`: how namespaces are made.
+    """
+
+    kong: Kong
+    chart: ChartSource
+    access: Access
+    mesh_ready: pulumi.Resource
+    images: Images
+    namespaces: Namespaces
+
+
+class KongGateway(pulumi.ComponentResource):
+    """Kong with its Ingress Controller, inside the mesh. Type `kong-istio:index:KongGateway`.
+
+    Creates: Namespace `kong-istio`, labelled for injection; Release `kong-istio` (chart kong); Command `kong-ready`
+    (`python -m commands.kong_ready`), which waits for Kong and for its address. With `kong.tls` also Secret
+    `kong-certificate`; with `kong.tlsSecret` Command `kong-tls-secret-ready`, which waits for that one.
+    Attributes: `ready`, to depend on where Kong's kinds are needed; `address` (IP or host name), `url`, both empty for
+    a ClusterIP; `service`, the proxy Service's name; `kong_version`, `controller_version`, of the running images;
+    `version`, of the chart.
+    Raises in `up`: the sentence of `kong-ready`, after `kong.readyTimeoutSeconds` or `kong.addressTimeoutSeconds`.
+    """
+
+    def __init__(self, name: str, args: KongGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("kong-istio:index:KongGateway", name, {"serviceType": args.kong.service_type}, opts)
+        policies = traffic_policies.kong_policies(webhook=args.kong.admission_webhook)
+        home = args.namespaces.make(NAMESPACE, self, policies=policies)
+        values = kong_values(args.kong, args.images)
+        installed = release(
+            RELEASE,
+            args.chart,
+            NAMESPACE,
+            values,
+            pulumi.ResourceOptions(parent=self, depends_on=[*home, *self._certificate(args, home), args.mesh_ready]),
+        )
+        self.ready = project_command.run(
+            "kong-ready",
+            "commands.kong_ready",
+            [*_wait_arguments(args), *project_command.digest(args.chart, values)],
+            pulumi.ResourceOptions(parent=self, depends_on=[installed]),
+        )
+        found = self.ready.stdout.apply(json.loads)
+        self.service = SERVICE
+        self.address: pulumi.Output[str] = found.apply(lambda seen: str(seen["address"]))
+        self.url: pulumi.Output[str] = found.apply(lambda seen: str(seen["url"]))
+        self.kong_version: pulumi.Output[str] = found.apply(lambda seen: str(seen["kong"]))
+        self.controller_version: pulumi.Output[str] = found.apply(lambda seen: str(seen["controller"]))
+        self.version = installed.status.version
+        self.register_outputs({"address": self.address, "url": self.url, "version": self.version})
+
+    def _certificate(self, args: KongGatewayArgs, home: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+        """Return what Kong's pods mount a given certificate from, if there is one: a Secret, or the wait for it."""
+        opts = pulumi.ResourceOptions(parent=self, depends_on=home[0])
+        if args.kong.tls:
+            return [KubernetesObject(CERTIFICATE, certificate_secret(args.kong.tls), opts)]
+        if name := args.kong.tls_secret:
+            return [args.namespaces.named_secrets.wait("kong-tls-secret-ready", "tls", NAMESPACE, name, opts)]
+        return []
+
+
+def certificate_secret(tls: Tls) -> dict[str, Any]:
+    """Return the Secret with Kong's certificate and its key."""
+    pair = {"tls.crt": tls.certificate, "tls.key": tls.key}
+    return secret(CERTIFICATE, NAMESPACE, pair, kind="kubernetes.io/tls")
+
+
+def kong_values(kong: Kong, images: Images) -> dict[str, Any]:
+    """Return the values of the chart kong."""
+    values: dict[str, Any] = {
+        # The chart's own tags are 3.9 and 3.5, which move.
+        "image": {"tag": KONG_GATEWAY},
+        "ingressController": {
+            "image": {"tag": KONG_CONTROLLER},
+            "admissionWebhook": {"enabled": kong.admission_webhook},
+            "readinessProbe": _READINESS,
+        },
+        "readinessProbe": _READINESS,
+        "env": {"database": "off"},
+        "proxy": {"type": kong.service_type},
+        "admin": {"enabled": False},
+        "manager": {"enabled": False},
+        # A controller that asks the API server before its sidecar runs never recovers
+        # (kubernetes-ingress-controller#4603).
+        "podAnnotations": {"proxy.istio.io/config": '{"holdApplicationUntilProxyStarts": true}'},
+    }
+    parts = (_size(kong), _exposure(kong), _certificate(kong), _client_address(kong.client_address))
+    for further in (*parts, kong_images(images), kong.values):
+        values = merged(values, further)
+    return values
+
+
+def _size(kong: Kong) -> dict[str, Any]:
+    """Return how many pods there are, where they run, and what each may take."""
+    values: dict[str, Any] = {"replicaCount": kong.replicas}
+    if kong.resources:
+        values["resources"] = kong.resources
+    if kong.controller_resources:
+        values["ingressController"] = {"resources": kong.controller_resources}
+    if kong.replicas > 1:
+        values["topologySpreadConstraints"] = spread(dict(POD_LABELS))
+        # Of a single pod the chart refuses a budget: it could never be moved.
+        values["podDisruptionBudget"] = {"enabled": True, "minAvailable": 1}
+    return values
+
+
+def _exposure(kong: Kong) -> dict[str, Any]:
+    """Return from where the proxy's Service is reached."""
+    proxy: dict[str, Any] = {}
+    if kong.node_port:
+        proxy["http"] = {"nodePort": kong.node_port}
+    if kong.source_ranges:
+        proxy["loadBalancerSourceRanges"] = list(kong.source_ranges)
+    if kong.client_address.source == "localTraffic":
+        proxy["externalTrafficPolicy"] = "Local"
+    return {"proxy": proxy} if proxy else {}
+
+
+def _certificate(kong: Kong) -> dict[str, Any]:
+    """Return what makes the proxy serve a given certificate in place of one that it signs itself."""
+    name = CERTIFICATE if kong.tls else kong.tls_secret
+    if not name:
+        return {}
+    # Where the chart mounts its `secretVolumes`.
+    folder = f"/etc/secrets/{name}"
+    values: dict[str, Any] = {
+        "secretVolumes": [name],
+        "env": {"ssl_cert": f"{folder}/tls.crt", "ssl_cert_key": f"{folder}/tls.key"},
+    }
+    if kong.tls:
+        # Kong reads it when it starts: another certificate, which is no secret, makes other pods.
+        digest = hashlib.sha256(kong.tls.certificate.encode()).hexdigest()
+        values["podAnnotations"] = {"checksum/certificate": digest}
+    return values
+
+
+def _client_address(address: ClientAddress) -> dict[str, Any]:
+    """Return what makes Kong believe a load balancer about who calls, in Kong's and nginx's own terms.
+
+    Neither reads anything of a request's address from whoever is not in the trusted ranges.
+    """
+    trusted = {"trusted_ips": ",".join(address.trusted_ranges)}
+    match address.source:
+        case "proxyProtocol":
+            # Lists are replaced as a whole: http2 is the chart's own.
+            listeners = {"http": {"parameters": ["proxy_protocol"]}, "tls": {"parameters": ["http2", "proxy_protocol"]}}
+            return {"proxy": listeners, "env": {**trusted, "real_ip_header": "proxy_protocol"}}
+        case "forwardedFor":
+            # Recursive: the client is the last address that is not a trusted one, whatever the client itself put first.
+            return {"env": {**trusted, "real_ip_header": "X-Forwarded-For", "real_ip_recursive": "on"}}
+        case _:
+            return {}
+
+
+def _wait_arguments(args: KongGatewayArgs) -> list[str]:
+    return [
+        *args.access.arguments(),
+        *("--type", args.kong.service_type),
+        *("--timeout", str(args.kong.ready_timeout_seconds)),
+        *("--address-timeout", str(args.kong.address_timeout_seconds)),
+    ]

@@ -1,0 +1,107 @@
+"""The client's Host, brought to the application through the mesh.
+
+Kong's sidecar finds a Service by the Host of a request, so Kong has to send a name that the mesh knows. By default that is
+the Service's own, and the client's Host stands in X-Forwarded-Host, which Kong always sends and takes from a client only if
+that is in its `trusted_ips`. Without more, an application that redirects or makes links would use the Service's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from commands.kong_ready import NAMESPACE as KONG_NAMESPACE
+from components.kong_gateway import POD_LABELS
+from components.shared.manifests import Manifest, ManifestError
+from settings import Route
+
+_ISTIO = "networking.istio.io/v1"
+
+
+def made_for(client_host: str, namespace: str, service: Manifest, route: Route) -> dict[str, Any] | None:
+    """Return the object that brings the client's Host to a routed Service, by the setting; None for `none`."""
+    match client_host:
+        case "envoyFilter":
+            return envoy_filter(namespace, route)
+        case "serviceEntry":
+            return service_entry(namespace, service, route)
+    return None
+
+
+def envoy_filter(namespace: str, route: Route) -> dict[str, Any]:
+    """Return the filter by which Kong's sidecar, once it has found the Service, puts the client's Host back.
+
+    istiod names virtual hosts `<name>.<namespace>.svc.<cluster's domain>:<port>`; the domain without the last part is one of
+    those that it gives each Service, whatever the cluster's own domain is. A port whose protocol the sidecar has to guess
+    has another route, whose virtual host only the name finds; so both are looked for. Redirects and answers that a
+    VirtualService makes stay what they are (istio/istio, pilot/pkg/networking/core/envoyfilter/rc_patch.go).
+    """
+    host = f"{route.service}.{namespace}.svc"
+    return {
+        "apiVersion": "networking.istio.io/v1alpha3",
+        "kind": "EnvoyFilter",
+        # A dot is in no Service's or namespace's name, so no two applications share one.
+        "metadata": {"name": f"client-host.{route.service}.{namespace}", "namespace": KONG_NAMESPACE},
+        "spec": {
+            "workloadSelector": {"labels": dict(POD_LABELS)},
+            "configPatches": [
+                _patch({"portNumber": route.port}, {"domainName": host}),
+                _patch({}, {"name": f"{host}.cluster.local:{route.port}"}),
+            ],
+        },
+    }
+
+
+def service_entry(namespace: str, service: Manifest, route: Route) -> dict[str, Any]:
+    """Return the entry by which the mesh knows the public host, and takes it to the Service's pods."""
+    return {
+        "apiVersion": _ISTIO,
+        "kind": "ServiceEntry",
+        "metadata": {"name": f"client-host.{route.service}", "namespace": namespace},
+        "spec": {
+            "hosts": [route.host],
+            "location": "MESH_INTERNAL",
+            "resolution": "STATIC",
+            "ports": [
+                {
+                    "number": route.port,
+                    "name": "http",
+                    "protocol": "HTTP",
+                    "targetPort": _target_port(service, route),
+                }
+            ],
+            "workloadSelector": {"labels": dict(service["spec"]["selector"])},
+        },
+    }
+
+
+def check(service: Manifest, route: Route, where: str) -> None:
+    """Raise `ManifestError` for a routed Service that a ServiceEntry cannot stand for."""
+    name = service["metadata"]["name"]
+    if not service["spec"].get("selector"):
+        raise ManifestError(
+            f"{where}.route.service is {name}: that Service has no selector, and kong.clientHost: serviceEntry finds its pods "
+            "by it; give it one, or set kong.clientHost to envoyFilter."
+        )
+    target = _target_port(service, route)
+    if not isinstance(target, int):
+        raise ManifestError(
+            f"{where}.route.port is {route.port}: the Service {name} leads it to the port named {target}, and "
+            "kong.clientHost: serviceEntry takes a number; write the number there, or set kong.clientHost to envoyFilter."
+        )
+
+
+def _target_port(service: Manifest, route: Route) -> Any:
+    port: Mapping[str, Any] = next(port for port in service["spec"]["ports"] if port["port"] == route.port)
+    return port.get("targetPort", route.port)
+
+
+def _patch(routes: Mapping[str, Any], virtual_host: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "applyTo": "HTTP_ROUTE",
+        "match": {
+            "context": "SIDECAR_OUTBOUND",
+            "routeConfiguration": {**routes, "vhost": {**virtual_host, "route": {"action": "ROUTE"}}},
+        },
+        "patch": {"operation": "MERGE", "value": {"route": {"host_rewrite_header": "x-forwarded-host"}}},
+    }

@@ -1,0 +1,70 @@
+"""Every fixed name of the stack, once: namespaces, releases, and the objects that the charts name after them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import urlencode
+
+# --- namespaces ---------------------------------------------------------------------------------------------------
+
+ISTIO_NAMESPACE: Final = "istio-system"
+ISTIO_CNI_NAMESPACE: Final = "istio-cni"
+INGRESS_GATEWAY_NAMESPACE: Final = "istio-ingress"
+EGRESS_GATEWAY_NAMESPACE: Final = "istio-egress"
+KONG_NAMESPACE: Final = "kong-istio"
+#: Where a check starts a pod outside the mesh; it goes with the check.
+PROBE_NAMESPACE: Final = "kong-istio-checks"
+
+# --- Helm releases ------------------------------------------------------------------------------------------------
+
+ISTIO_BASE: Final = "istio-base"
+ISTIOD: Final = "istiod"
+ISTIO_CNI: Final = "istio-cni"
+INGRESS_GATEWAY: Final = "istio-ingressgateway"
+EGRESS_GATEWAY: Final = "istio-egressgateway"
+# The chart names its objects `<release>-kong…`; the Service is then the guide's `kong-istio-kong-proxy`.
+KONG: Final = "kong-istio"
+PROMETHEUS: Final = "prometheus"
+GRAFANA: Final = "grafana"
+KIALI: Final = "kiali"
+
+#: Release -> namespace: what the stack installs, and what Helm writes into the annotations of each release's objects.
+RELEASES: Final[Mapping[str, str]] = {
+    ISTIO_BASE: ISTIO_NAMESPACE,
+    ISTIOD: ISTIO_NAMESPACE,
+    ISTIO_CNI: ISTIO_CNI_NAMESPACE,
+    INGRESS_GATEWAY: INGRESS_GATEWAY_NAMESPACE,
+    EGRESS_GATEWAY: EGRESS_GATEWAY_NAMESPACE,
+    KONG: KONG_NAMESPACE,
+    PROMETHEUS: ISTIO_NAMESPACE,
+    GRAFANA: ISTIO_NAMESPACE,
+    KIALI: ISTIO_NAMESPACE,
+}
+
+# --- what the charts make -----------------------------------------------------------------------------------------
+
+INJECTOR_WEBHOOK: Final = "istio-sidecar-injector"
+VALIDATOR_WEBHOOKS: Final = ("istio-validator-istio-system", "istiod-default-validator")
+# The chart gives it this name whatever its release is called.
+ISTIO_CNI_DAEMON_SET: Final = "istio-cni-node"
+KONG_DEPLOYMENT: Final = "kong-istio-kong"
+KONG_SERVICE_ACCOUNT: Final = "kong-istio-kong"
+KONG_PROXY_SERVICE: Final = "kong-istio-kong-proxy"
+KONG_PROXY_PORT: Final = "kong-proxy"
+INGRESS_CLASS: Final = "kong"
+#: The dashboards' Services in istio-system -> their ports.
+DASHBOARD_PORTS: Final[Mapping[str, int]] = {PROMETHEUS: 9090, GRAFANA: 3000, KIALI: 20001}
+
+# --- what the stack makes itself ----------------------------------------------------------------------------------
+
+GRAFANA_SECRET: Final = "grafana-admin"  # noqa: S105 -- the Secret's name
+KIALI_SECRET: Final = "kiali-signing-key"  # noqa: S105 -- the Secret's name
+RATE_LIMIT_PLUGIN: Final = "rate-limit"
+REDIS_SECRET: Final = "rate-limit-redis"  # noqa: S105 -- the Secret's name
+
+
+def kiali_graph_path(namespaces: Sequence[str]) -> str:
+    """Return the path of Kiali's graph of some namespaces, by workload, of the last ten minutes."""
+    query = urlencode({"namespaces": ",".join(namespaces), "graphType": "workload", "duration": "600"}, safe=",")
+    return f"/kiali/console/graph/namespaces?{query}"

@@ -1,0 +1,267 @@
+"""Makes released resources in the sandbox, and waits for what Pulumi's providers would wait for.
+
+Releases go through helm, objects through server-side apply, commands through a shell. What is equal already
+is left alone. Nothing is ever deleted: the sandbox's `down` ends it all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pulumi import RunError
+
+from plan.recording import Resource
+from sandbox.rehearsal.api import Api, Object
+
+_OBJECT_TIMEOUT = 600  # seconds, as in Pulumi's provider
+_RELEASE_TIMEOUT = 300
+
+# Any other input of a Release would change what Pulumi does, and so is refused here.
+_RELEASE_INPUTS = {
+    *("chart", "compat", "createNamespace", "maxHistory", "name", "namespace", "repositoryOpts", "skipAwait"),
+    *("timeout", "values", "version"),
+}
+
+
+class Sandbox:
+    """The one cluster that a rehearsal applies to; making one fails where no sandbox is up."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.kubeconfig = folder / "kubeconfig"
+        try:
+            self.api = Api(self.kubeconfig)
+            # Tells this cluster from an earlier one of the same name.
+            self.id = self.api.get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
+        except (OSError, RunError):
+            raise RunError("No sandbox is up: start one with `python -m sandbox up`.") from None
+        self.environment = {**environment, "KUBECONFIG": str(self.kubeconfig)}
+        self.memory = folder / "rehearsal.json"
+
+
+class Applier:
+    """Makes one resource after the other in the sandbox; several threads may call it at once."""
+
+    def __init__(self, root: Path, sandbox: Sandbox) -> None:
+        self._root = root
+        self._sandbox = sandbox
+        self._lock = threading.Lock()
+
+    def __call__(self, resource: Resource) -> tuple[str, Object]:
+        """Make a resource and return its id and its outputs; note on it what that did."""
+        self.refuse_other_cluster(resource)
+        try:
+            return self._apply(resource)
+        except Exception as error:
+            self._sandbox.api.stopped.set()  # as in the engine, nothing new begins, but what runs may end
+            if isinstance(error, RunError):
+                raise RunError(f"{resource.label}: {_without_secrets(str(error), resource)}") from None
+            raise
+
+    def _apply(self, resource: Resource) -> tuple[str, Object]:
+        match resource.type.split(":"):
+            case ["pulumi", "providers", _]:
+                return resource.name, resource.inputs
+            case ["kubernetes", "helm.sh/v3", "Release"]:
+                resource.outcome, status = self._release(resource.inputs)
+                id_ = f"{status['namespace']}/{status['name']}"
+                return id_, {**resource.inputs, "status": status, "resourceNames": {}}
+            case ["kubernetes", _, _] if {"apiVersion", "kind"} <= resource.inputs.keys():
+                resource.outcome, live = self._object(resource)
+                metadata = live["metadata"]
+                return "/".join(filter(None, (metadata.get("namespace"), metadata["name"]))), live
+            case ["command", "local", "Command"]:
+                resource.outcome, outputs = self._command(resource)
+                return resource.name, {**resource.inputs, **outputs}
+        raise RunError(f"the rehearsal cannot make a {resource.type}.")
+
+    def refuse_other_cluster(self, resource: Resource) -> None:
+        """Raise for a provider that names another cluster than the sandbox."""
+        if resource.type != "pulumi:providers:kubernetes":
+            return
+        ours, context = self._sandbox.kubeconfig.resolve(), self._sandbox.api.context
+        kubeconfig = resource.inputs.get("kubeconfig") or str(ours)
+        if (self._root / Path(kubeconfig).expanduser()).resolve() != ours:
+            raise RunError(f"{resource.label} names a kubeconfig that is not the sandbox's.")
+        if resource.inputs.get("context", context) != context:
+            raise RunError(f"{resource.label} names a context that is not the sandbox's, {context}.")
+
+    def _run(self, command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        options.setdefault("env", self._sandbox.environment)
+        options.setdefault("cwd", self._root)
+        return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+    # Releases
+
+    def _helm(self, *arguments: str, values: str | None = None) -> Any:
+        command = ["helm", *arguments, "--output", "json", "--kubeconfig", str(self._sandbox.kubeconfig)]
+        done = self._run(command, input=values)
+        if done.returncode:
+            raise RunError(_last_line(done.stderr, "Error: "))
+        return json.loads(done.stdout)
+
+    def _release(self, inputs: Object) -> tuple[str, Object]:
+        unknown = {key for key, value in inputs.items() if value} - _RELEASE_INPUTS
+        if unknown:
+            raise RunError(f"the rehearsal does not know what to do with {', '.join(sorted(unknown))}.")
+        where = (inputs["name"], "--namespace", inputs.get("namespace", "default"))
+        before = self._deployed(where)
+        if before and before["status"] == "deployed" and before.pop("values") == inputs.get("values", {}):
+            chart, version = self._chart(inputs)
+            if (before["chart"], before["version"]) == (chart, version):
+                return "unchanged", before
+        arguments = [
+            *("upgrade", *where, inputs["chart"], "--install", "--reset-values", "--values", "-"),
+            *("--timeout", f"{inputs.get('timeout') or _RELEASE_TIMEOUT}s"),
+            *([] if inputs.get("skipAwait") else ["--wait"]),
+            *(["--create-namespace"] if inputs.get("createNamespace") else []),
+        ]
+        options = {"--version": inputs.get("version"), "--repo": inputs.get("repositoryOpts", {}).get("repo")}
+        options["--history-max"] = inputs.get("maxHistory")
+        for option, value in options.items():
+            arguments += [option, str(value)] if value else []
+        done = self._helm(*arguments, values=json.dumps(inputs.get("values", {})))
+        return "changed" if before else "created", {
+            "name": done["name"],
+            "namespace": done["namespace"],
+            "status": done["info"]["status"],
+            "revision": done["version"],
+            "chart": done["chart"]["metadata"]["name"],
+            "version": done["chart"]["metadata"]["version"],
+            "appVersion": done["chart"]["metadata"].get("appVersion", ""),
+        }
+
+    def _deployed(self, where: tuple[str, ...]) -> Object | None:
+        try:
+            known = self._helm("get", "metadata", *where)
+            values = self._helm("get", "values", *where) or {}
+        except RunError as error:
+            if "not found" in str(error):
+                return None
+            raise
+        kept = ("name", "namespace", "status", "revision", "chart", "version", "appVersion")
+        return {**{key: known[key] for key in kept}, "values": values}
+
+    def _chart(self, inputs: Object) -> tuple[str, str]:
+        """Return the name and version of the chart that is asked for."""
+        local = self._root / inputs["chart"] / "Chart.yaml"
+        if local.is_file():
+            metadata = yaml.safe_load(local.read_text())
+            return metadata["name"], metadata["version"]
+        return inputs["chart"].rsplit("/", 1)[-1], inputs.get("version", "")
+
+    # Objects
+
+    def _object(self, resource: Resource) -> tuple[str, Object]:
+        wanted = dict(resource.inputs)
+        wanted["metadata"] = {"name": resource.name, **wanted.get("metadata", {})}
+        outcome, live = self._sandbox.api.apply(wanted)
+        annotations = wanted["metadata"].get("annotations", {})
+        if annotations.get("pulumi.com/skipAwait") == "true" or ready(live):
+            return outcome, live
+        seconds = float(annotations.get("pulumi.com/timeoutSeconds", _OBJECT_TIMEOUT))
+        if not self._await(live, seconds):
+            raise RunError(f"not ready within {seconds:.0f} s.")
+        return outcome, self._sandbox.api.get(self._sandbox.api.path(live))
+
+    def _await(self, live: Object, seconds: float) -> bool:
+        api, metadata = self._sandbox.api, live["metadata"]
+        if live["kind"] == "Service" and live["spec"].get("type") != "LoadBalancer":
+            slices = f"/apis/discovery.k8s.io/v1/namespaces/{metadata['namespace']}/endpointslices"
+            label = f"kubernetes.io/service-name={metadata['name']}"
+            return api.wait(slices, {"labelSelector": label}, _has_endpoint, seconds)
+        collection = api.path(live).rsplit("/", 1)[0]
+        return api.wait(collection, {"fieldSelector": f"metadata.name={metadata['name']}"}, ready, seconds)
+
+    # Commands
+
+    def _command(self, resource: Resource) -> tuple[str, Object]:
+        inputs = resource.inputs
+        digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+        known = self._remembered().get(resource.urn)
+        if known and known["digest"] == digest:
+            return "unchanged", known["outputs"]
+        update = inputs.get("update") if known and known["triggers"] == inputs.get("triggers") else None
+        done = self._run(
+            [*(inputs.get("interpreter") or ["/bin/sh", "-c"]), update or inputs.get("create", "")],
+            cwd=self._root / inputs.get("dir", "."),
+            env={**self._sandbox.environment, **inputs.get("environment", {})},
+            input=inputs.get("stdin", ""),
+        )
+        if done.returncode:
+            raise RunError(_last_line(done.stderr) or f"failed with status {done.returncode}.")
+        outputs = {"stdout": done.stdout.removesuffix("\n"), "stderr": done.stderr.removesuffix("\n")}
+        self._remember(resource.urn, {"digest": digest, "triggers": inputs.get("triggers"), "outputs": outputs})
+        return "changed" if known else "created", outputs
+
+    def _remembered(self) -> Object:
+        memory = self._sandbox.memory
+        known = json.loads(memory.read_text()) if memory.is_file() else {}
+        return dict(known.get("commands", {})) if known.get("cluster") == self._sandbox.id else {}
+
+    def _remember(self, urn: str, entry: Object) -> None:
+        with self._lock:
+            commands = {**self._remembered(), urn: entry}
+            self._sandbox.memory.touch(mode=0o600)  # what commands print may be secret
+            self._sandbox.memory.write_text(json.dumps({"cluster": self._sandbox.id, "commands": commands}))
+
+
+def ready(live: Object) -> bool:
+    """Tell whether an object shows that it is ready; kinds that Pulumi does not wait for always are."""
+    judge = _READY.get((live["apiVersion"], live["kind"]))
+    return judge is None or judge(live)
+
+
+def _deployment(live: Object) -> bool:
+    status = live.get("status", {})
+    conditions = {each["type"]: each for each in status.get("conditions", ())}
+    progressing = conditions.get("Progressing", {"reason": "NewReplicaSetAvailable"})
+    seen = status.get("observedGeneration", 0) >= live["metadata"]["generation"]
+    available = conditions.get("Available", {}).get("status") == "True"
+    return bool(seen and available and progressing["reason"] == "NewReplicaSetAvailable")
+
+
+def _service(live: Object) -> bool:
+    spec = live["spec"]
+    if spec.get("type") == "LoadBalancer":
+        return _has_address(live)
+    return spec.get("type") == "ExternalName" or spec.get("clusterIP") == "None" or not spec.get("selector")
+
+
+def _has_address(live: Object) -> bool:
+    return bool(live.get("status", {}).get("loadBalancer", {}).get("ingress"))
+
+
+def _has_endpoint(slice_: Object) -> bool:
+    return any(each.get("conditions", {}).get("ready", True) for each in slice_.get("endpoints") or ())
+
+
+_READY: dict[tuple[str, str], Callable[[Object], bool]] = {
+    ("apps/v1", "Deployment"): _deployment,
+    ("v1", "Service"): _service,
+    ("networking.k8s.io/v1", "Ingress"): _has_address,
+    ("v1", "Namespace"): lambda live: live.get("status", {}).get("phase") == "Active",
+}
+
+
+def _last_line(text: str, prefix: str = "") -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    marked = [line for line in lines if line.startswith(prefix)] or lines
+    return marked[-1].removeprefix(prefix) if marked else ""
+
+
+def _without_secrets(text: str, resource: Resource) -> str:
+    def leaves(value: Any) -> list[str]:
+        if isinstance(value, dict | list):
+            return [leaf for item in (value.values() if isinstance(value, dict) else value) for leaf in leaves(item)]
+        return [str(value)] if value else []
+
+    for secret in leaves([resource.inputs[key] for key in resource.secret_inputs]):
+        text = text.replace(secret, "[secret]")
+    return text

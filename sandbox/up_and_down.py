@@ -1,0 +1,214 @@
+"""The stack in the sandbox, up and down: `python -m sandbox.up_and_down up|down`, which `make up` and `make down` call.
+
+Pulumi's engine does it where it can be had; elsewhere the same program is rehearsed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sandbox import kwok_cluster, pulumi_engine, tools
+from sandbox.errors import SandboxError
+from sandbox.facts import Facts
+from sandbox.paths import CHECKOUT
+
+STACK = "sandbox"
+
+# The state may name a plugin of another version than the one that is here.
+_NO_DOWNLOADS = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
+
+# Where the committed stack file has the checks write their page.
+_REPORT = CHECKOUT.sandbox / "checks" / "report.html"
+
+
+class Steps:
+    """What was done, and how long each took."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Announce and time a step."""
+        print(f"\n== {name}", flush=True)
+        started = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - started
+
+
+def main() -> int:
+    """Run the command line; return its exit code."""
+    commands = {"up": up, "down": down}
+    parser = argparse.ArgumentParser(prog="python -m sandbox.up_and_down", description=__doc__)
+    parser.add_argument("command", choices=commands)
+    try:
+        return commands[parser.parse_args().command]()
+    except SandboxError as problem:
+        print(f"\n{problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. `make down` clears up; after that, `make up` begins anew.", file=sys.stderr)
+        return 130
+
+
+def up() -> int:
+    """Bring the sandbox and the stack up, and say what is there."""
+    steps = Steps()
+    with steps.step("sandbox: a Kubernetes control plane on this machine"):
+        facts = kwok_cluster.up()
+    missing = pulumi_engine.missing()
+    if missing:
+        print(f"\nRehearsing: {missing}")
+        with steps.step("rehearsal of the stack"):
+            outputs = _rehearse()
+    else:
+        with steps.step("pulumi up"):
+            select_stack()
+            _pulumi("up", "--yes", "--skip-preview", "--suppress-permalink=true")
+        outputs = json.loads(_pulumi_output("stack", "output", "--json", "--stack", STACK))
+    _summarize(facts, steps, outputs, rehearsed=bool(missing))
+    return 0
+
+
+def down() -> int:
+    """Destroy the stack, end the sandbox and remove its folder.
+
+    Nothing is downloaded for it: without Pulumi the sandbox ends all the same, as nothing of the stack outlives its etcd.
+    """
+    steps = Steps()
+    found = kwok_cluster.status()
+    # An `up` that failed or was killed leaves the folder, and what already ran, without facts.
+    if not CHECKOUT.sandbox.exists():
+        print("There is no sandbox.")
+        return 0
+    code = 0
+    missing = pulumi_engine.missing(download=False)
+    if missing and _has_state():
+        print(f"\nThe stack ends with the sandbox, undestroyed: {missing} Nothing of it outlives the sandbox's etcd.")
+    if found.ready and not missing and _has_stack():
+        with steps.step("pulumi destroy"):
+            try:
+                _pulumi("destroy", "--yes", "--skip-preview", "--suppress-permalink=true", **_NO_DOWNLOADS)
+            except SandboxError as problem:
+                print(f"\n{problem} The sandbox ends all the same.", file=sys.stderr)
+                code = 1
+    with steps.step("sandbox down"):
+        kwok_cluster.down()
+    _print_steps(steps)
+    return code
+
+
+def _rehearse() -> dict[str, Any]:
+    outputs = CHECKOUT.sandbox / "outputs.json"
+    command = [sys.executable, "-m", "sandbox.rehearsal", "--outputs", os.fspath(outputs)]
+    if subprocess.run(command, cwd=CHECKOUT.root, check=False).returncode:
+        raise SandboxError("The rehearsal failed; what stopped it stands above.")
+    return dict(json.loads(outputs.read_text()))
+
+
+def select_stack() -> None:
+    """Create the sandbox's stack unless it is there."""
+    if not _has_stack():
+        create(STACK, CHECKOUT.root / "Pulumi.yaml")
+
+
+def create(name: str, project: Path) -> None:
+    """Create a stack of a project in the sandbox's state.
+
+    `stack init` writes into the stack file beside the project's, which is committed: it gets a folder of its own.
+    """
+    with tempfile.TemporaryDirectory(dir=CHECKOUT.sandbox) as folder:
+        shutil.copy(project, folder)
+        _pulumi_output("stack", "init", name, folder=Path(folder))
+
+
+def _has_stack() -> bool:
+    listed = json.loads(_pulumi_output("stack", "ls", "--json"))
+    return any(stack["name"].split("/")[-1] == STACK for stack in listed)
+
+
+def _has_state() -> bool:
+    """Return whether Pulumi has made something here, as its files say."""
+    return any((CHECKOUT.state / ".pulumi" / "stacks").rglob(f"{STACK}.json*"))
+
+
+def _pulumi(*arguments: str, **environment: str) -> None:
+    """Run a command on the stack, with its output where this program's goes."""
+    config = os.path.relpath(CHECKOUT.stack_file, CHECKOUT.root)
+    command = ["pulumi", *arguments, "--stack", STACK, "--config-file", config]
+    if not sys.stdout.isatty():
+        command.append("--non-interactive")
+    with subprocess.Popen(command, cwd=CHECKOUT.root, env=tools.environment() | environment) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            # The terminal interrupts Pulumi too, which then ends by itself: killed, it would leave its lock on the stack.
+            process.wait()
+            raise
+    if code:
+        raise SandboxError(
+            f"`pulumi {arguments[0]}` failed; what stopped it stands above. If that is a lock, an earlier run was killed: "
+            "`make down`, then `make up`."
+        )
+
+
+def _pulumi_output(*arguments: str, folder: Path = CHECKOUT.root) -> str:
+    """Return what a command prints that needs no settings."""
+    command = ["pulumi", *arguments, "--non-interactive"]
+    done = subprocess.run(command, cwd=folder, env=tools.environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SandboxError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+    return str(done.stdout)
+
+
+def _summarize(facts: Facts, steps: Steps, outputs: dict[str, Any], *, rehearsed: bool) -> None:
+    injection = f"not shown: {facts.not_shown}" if facts.not_shown else "by a real istiod on this machine"
+    print("\nNodes are simulated: the API server and its controllers are real, no container runs, and nothing answers")
+    print(f"at {outputs.get('proxyUrl') or 'the proxy'}. Sidecar injection: {injection}.")
+    print("\nWhat runs")
+    for name, version in outputs["versions"].items():
+        print(f"  {name:<16} {version}")
+    print("\nWhere the charts came from")
+    for name, origin in facts.origins.items():
+        print(f"  {name:<16} {origin}")
+    _print_checks(outputs.get("checks"))
+    print("\nWhat to do next")
+    print('  eval "$(venv/bin/python -m sandbox env)"    kubectl, helm and pulumi then work on the sandbox')
+    print("  kubectl get pods --all-namespaces")
+    print("  kubectl --namespace bookinfo get ingress,kongplugins")
+    print("  pulumi stack output --stack sandbox" if not rehearsed else "  venv/bin/python -m sandbox.rehearsal --plan")
+    print("  make down")
+    _print_steps(steps)
+
+
+def _print_checks(counts: dict[str, Any] | None) -> None:
+    if not counts:
+        return
+    print("\nChecks")
+    print(f"  {counts['passed']} passed, {counts['failed']} failed, {counts['notChecked']} not checked")
+    for name in counts["failedChecks"]:
+        print(f"  FAILED: {name}")
+    if _REPORT.is_file():
+        print(f"  {_REPORT.relative_to(CHECKOUT.root)}    the page with what was seen")
+    print("  venv/bin/python -m checks    looks again")
+
+
+def _print_steps(steps: Steps) -> None:
+    print("\nTime")
+    for name, seconds in steps.seconds.items():
+        print(f"  {seconds:7.1f} s  {name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

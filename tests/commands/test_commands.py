@@ -1,0 +1,845 @@
+"""The commands that the stack runs against the cluster: what they wait for, and why they give up."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from fakes.api_server import ApiServer
+
+from commands import (
+    command_line,
+    deployments,
+    istio_cni_ready,
+    istiod_ready,
+    kong_ready,
+    leftovers,
+    precheck,
+    secret_ready,
+)
+from commands.command_line import CommandError
+from kube import Cluster, ClusterError
+from versions import KUBERNETES_MINIMUM, KUBERNETES_TESTED
+
+Object = dict[str, Any]
+Objects = list[Object]
+
+
+class FakeCluster(Cluster):
+    """A cluster that is a list of objects, whose time passes only where somebody waits.
+
+    `later`: (seconds, object): what is there from then on, in place of an object of its kind and name.
+    """
+
+    def __init__(self, *objects: Object) -> None:
+        super().__init__("", "one")
+        self.objects = list(objects)
+        self.later: list[tuple[float, Object]] = []
+        self.version = {"major": "1", "minor": str(KUBERNETES_TESTED[1]), "gitVersion": "v1.35.1"}
+        self.may_not: set[str] = set()
+        self.unknown: set[str] = set()
+        self.seconds = 0.0
+
+    def raw(self, path: str) -> Any:
+        assert path == "/version"
+        return self.version
+
+    def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        assert manifest["kind"] == "SelfSubjectAccessReview"
+        assert manifest["spec"]["resourceAttributes"]["verb"] == "create"
+        assert not dry_run
+        allowed = manifest["spec"]["resourceAttributes"]["resource"] not in self.may_not
+        return {**manifest, "status": {"allowed": allowed}}
+
+    def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
+        return next((item for item in self.list(kind, namespace) if item["metadata"]["name"] == name), None)
+
+    def list(self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Objects:
+        assert not fields
+        return [item for item in self._now() if _selected(item, kind, namespace, labels) and kind not in self.unknown]
+
+    def follow(self, kind: str, name: str, namespace: str, seconds: float) -> Iterator[Object | None]:
+        end = self.seconds + seconds
+        for since in [self.seconds, *(since for since, _ in self.later if self.seconds < since <= end)]:
+            self.seconds = since
+            yield self.get(kind, name, namespace)
+        self.seconds = end
+
+    def monotonic(self) -> float:
+        """Be the clock of the commands."""
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Have time pass."""
+        self.seconds += seconds
+
+    def _now(self) -> Objects:
+        current = {(item["kind"], item["metadata"]["name"]): item for item in self.objects}
+        for since, item in self.later:
+            if self.seconds >= since:
+                current[item["kind"], item["metadata"]["name"]] = item
+        return [*current.values()]
+
+
+def _selected(item: Object, kind: str, namespace: str | None, selector: str) -> bool:
+    if kind not in {f"{item['kind'].lower()}{end}" for end in ("", "s", "es")}:
+        return False
+    if namespace is not None and item["metadata"].get("namespace", "") != namespace:
+        return False
+    labels = item["metadata"].get("labels") or {}
+    for term in re.split(r",(?![^(]*\))", selector):
+        if among := re.fullmatch(r"(\S+) in \((.*)\)", term):
+            if labels.get(among[1]) not in among[2].split(","):
+                return False
+        elif term and labels.get(term.partition("=")[0]) != term.partition("=")[2]:
+            return False
+    return True
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    """Make a cluster of nothing that the commands work on."""
+    created = FakeCluster()
+    monkeypatch.setattr(command_line, "connect", lambda _: created)
+    monkeypatch.setattr(istiod_ready, "time", created)
+    monkeypatch.setattr(command_line, "time", created)
+    return created
+
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command and return what it prints, as JSON."""
+
+    def execute(module: ModuleType, *arguments: str) -> Any:
+        monkeypatch.setattr(sys, "argv", [module.__name__, "--context", "one", *arguments])
+        command_line.run(module.main)
+        return json.loads(capsys.readouterr().out)
+
+    return execute
+
+
+def failure(run: Run, module: ModuleType, *arguments: str) -> str:
+    """Return the sentence that a command ends with."""
+    with pytest.raises(SystemExit) as caught:
+        run(module, *arguments)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert not re.search(r"\.\.|None", text), text
+    return text
+
+
+def helm(kind: str, name: str, release: str = "", namespace: str = "", **fields: Any) -> Object:
+    """Return an object as the Helm release of that name and namespace made it, or nobody."""
+    annotations = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": namespace}
+    metadata = {"name": name, **({"annotations": annotations} if release else {}), **fields.pop("metadata", {})}
+    return {"kind": kind, "metadata": metadata, **fields}
+
+
+# --- precheck: the version -------------------------------------------------------------------------------------------
+
+
+def test_the_precheck_of_an_empty_cluster_prints_its_version(cluster: FakeCluster, run: Run) -> None:
+    assert run(precheck, "--first", "--digest", "abc") == {"kubernetes": "v1.35.1"}
+    assert cluster.seconds == 0
+
+
+@pytest.mark.parametrize("version", [("1", "31"), ("1", "31+"), ("1", "9"), ("0", "99")])
+def test_an_old_kubernetes_is_refused(version: tuple[str, str], cluster: FakeCluster, run: Run) -> None:
+    cluster.version |= {"major": version[0], "minor": version[1]}
+    shown = ".".join(version).rstrip("+")
+    assert failure(run, precheck) == (
+        f"The cluster runs Kubernetes {shown}: this Istio needs 1.32 or newer; upgrade the cluster, or choose another one."
+    )
+
+
+@pytest.mark.parametrize("minor", ["36", "36+", "100"])
+def test_a_new_kubernetes_is_a_warning(
+    minor: str, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.version["minor"] = minor
+    monkeypatch.setattr(sys, "argv", ["precheck", "--context", "one"])
+    command_line.run(precheck.main)
+    said = capsys.readouterr()
+    assert said.err == (
+        f"warning: Kubernetes 1.{minor.rstrip('+')} is newer than 1.35, the newest that this Istio was tested with.\n"
+    )
+    assert json.loads(said.out) == {"kubernetes": "v1.35.1"}
+
+
+@pytest.mark.parametrize("minor", ["32", "32+", "33-gke.1", "35", "35+"])
+def test_a_kubernetes_in_between_is_fine(minor: str) -> None:
+    assert (KUBERNETES_MINIMUM, KUBERNETES_TESTED) == ((1, 32), (1, 35))
+    assert precheck.check_version("1", minor) is None
+
+
+# --- precheck: permissions -------------------------------------------------------------------------------------------
+
+
+def test_missing_permissions_are_listed(cluster: FakeCluster, run: Run) -> None:
+    cluster.may_not = {"clusterroles", "customresourcedefinitions", "namespaces"}
+    assert failure(run, precheck) == (
+        "This user may not create namespaces, clusterroles, customresourcedefinitions: ask for those permissions "
+        "(cluster-admin has them), or name another context."
+    )
+
+
+# --- precheck: strangers ---------------------------------------------------------------------------------------------
+
+SIDECARS = [{"name": "rev.namespace.sidecar-injector.istio.io", "clientConfig": {}}]
+HOW = "uninstall that one first (istioctl uninstall --purge, or helm uninstall)."
+PART = {"labels": {"app.kubernetes.io/part-of": "istio"}}
+
+
+def in_namespace(namespace: str, **labels: str) -> Object:
+    return {"namespace": namespace, "labels": labels}
+
+
+STRANGERS = {
+    "webhook of istioctl": (
+        helm("MutatingWebhookConfiguration", "istio-sidecar-injector", webhooks=SIDECARS),
+        "The webhook configuration istio-sidecar-injector belongs to another Istio: two meshes would inject the same "
+        f"pods; {HOW}",
+    ),
+    "webhook of another namespace": (
+        helm("MutatingWebhookConfiguration", "istio-sidecar-injector-two", "istiod", "mesh-two", webhooks=SIDECARS),
+        "The webhook configuration istio-sidecar-injector-two belongs to another Istio: two meshes would inject the same "
+        f"pods; {HOW}",
+    ),
+    "validating webhook": (
+        helm("ValidatingWebhookConfiguration", "istio-validator", webhooks=[{"name": "rev.validation.istio.io"}]),
+        f"The webhook configuration istio-validator belongs to another Istio: two meshes would inject the same pods; {HOW}",
+    ),
+    "ingress class": (
+        helm("IngressClass", "kong"),
+        "The IngressClass kong is there already and is not this stack's: two controllers would serve one class; uninstall "
+        "the other Kong first.",
+    ),
+    "ingress class of another release": (
+        helm("IngressClass", "kong", "kong", "kong"),
+        "The IngressClass kong is there already and is not this stack's: two controllers would serve one class; uninstall "
+        "the other Kong first.",
+    ),
+    "istiod": (
+        helm("Deployment", "istiod-1-20", metadata=in_namespace("mesh", app="istiod")),
+        f"The Deployment mesh/istiod-1-20 is the control plane of another Istio: {HOW}",
+    ),
+    "istiod of another release": (
+        helm("Deployment", "istiod", "istiod", "mesh", metadata=in_namespace("mesh", app="istiod")),
+        f"The Deployment mesh/istiod is the control plane of another Istio: {HOW}",
+    ),
+    "definition": (
+        helm("CustomResourceDefinition", "gateways.networking.istio.io", metadata=dict(PART)),
+        "The definition gateways.networking.istio.io is there already and is not the release istio-base's: Helm would "
+        "refuse it; uninstall the other Istio and delete its definitions (kubectl delete crd --selector "
+        "app.kubernetes.io/part-of=istio).",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+@pytest.mark.parametrize("first", [True, False])
+def test_what_a_stranger_made_is_refused(name: str, first: bool, cluster: FakeCluster, run: Run) -> None:
+    item, text = STRANGERS[name]
+    cluster.objects = [item]
+    assert failure(run, precheck, *(["--first"] if first else [])) == text
+
+
+OURS = [
+    helm("MutatingWebhookConfiguration", "istio-sidecar-injector", "istiod", "istio-system", webhooks=SIDECARS),
+    helm(
+        "ValidatingWebhookConfiguration", "v", "istio-base", "istio-system", webhooks=[{"name": "validation.istio.io"}]
+    ),
+    helm("IngressClass", "kong", "kong-istio", "kong-istio"),
+    helm("Deployment", "istiod", "istiod", "istio-system", metadata=in_namespace("istio-system", app="istiod")),
+    helm("CustomResourceDefinition", "sidecars.networking.istio.io", "istio-base", "istio-system", metadata=dict(PART)),
+]
+UNCONCERNED = [
+    helm("MutatingWebhookConfiguration", "cert-manager", webhooks=[{"name": "webhook.cert-manager.io"}]),
+    helm("ValidatingWebhookConfiguration", "empty"),
+    helm("IngressClass", "nginx"),
+    helm("Deployment", "shop", metadata=in_namespace("istio-system", app="shop")),
+    helm("CustomResourceDefinition", "kongplugins.configuration.konghq.com"),
+]
+
+
+@pytest.mark.parametrize("arguments", [["--first"], []])
+def test_what_the_stack_made_and_what_is_no_mesh_is_fine(arguments: list[str], cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [*OURS, *UNCONCERNED]
+    assert run(precheck, *arguments) == {"kubernetes": "v1.35.1"}
+
+
+def test_kinds_that_the_cluster_does_not_know_are_no_reason_to_stop(cluster: FakeCluster, run: Run) -> None:
+    cluster.unknown = {"customresourcedefinitions"}
+    assert run(precheck)
+
+
+def release(name: str, namespace: str) -> Object:
+    labels = {"owner": "helm", "name": name, "version": "1"}
+    return helm("Secret", f"sh.helm.release.v1.{name}.v1", metadata=in_namespace(namespace, **labels))
+
+
+RELEASES = {
+    "istio-base": "istio-system",
+    "istiod": "istio-system",
+    "kong-istio": "kong-istio",
+    "prometheus": "istio-system",
+    "grafana": "istio-system",
+    "kiali": "istio-system",
+}
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_a_release_of_our_name_is_refused_at_first_only(name: str, cluster: FakeCluster, run: Run) -> None:
+    namespace = RELEASES[name]
+    cluster.objects = [release(name, namespace)]
+    assert run(precheck)
+    assert failure(run, precheck, "--first") == (
+        f"The Helm release {name} is in {namespace} already and not in this stack's state: it is another installation, or "
+        f"the rest of an `up` that was killed; remove it with `helm uninstall {name} --namespace {namespace}`."
+    )
+
+
+@pytest.mark.parametrize(("name", "namespace"), [("grafana", "monitoring"), ("nginx", "istio-system")])
+def test_other_releases_are_fine(name: str, namespace: str, cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [release(name, namespace)]
+    assert run(precheck, "--first")
+
+
+def test_a_namespace_that_the_stack_makes_is_refused_at_first(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [{"kind": "Namespace", "metadata": {"name": "shop"}}]
+    assert run(precheck, "--first", "--namespace", "other")
+    assert failure(run, precheck, "--first", "--namespace", "shop") == (
+        "The namespace shop is there already and not in this stack's state: the stack makes its namespaces, and a destroy "
+        "would delete it with all that is in it; delete it, or give the application another one."
+    )
+
+
+# --- polling ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("failures", "lasting"), [(1, False), (3, False), (9, True)])
+def test_only_a_failure_of_the_api_server_that_lasts_ends_a_wait(
+    failures: int, lasting: bool, cluster: FakeCluster
+) -> None:
+    left = [failures]
+
+    def look() -> str:
+        if left[0]:
+            left[0] -= 1
+            cluster.seconds += 10  # what one request may take
+            raise ClusterError("net/http: TLS handshake timeout", passing=True)
+        return "found"
+
+    if lasting:
+        with pytest.raises(ClusterError, match="handshake"):
+            command_line.poll(look, 300)
+        assert cluster.seconds < 75
+    else:
+        assert command_line.poll(look, 300) == "found"
+
+
+# --- deployments -----------------------------------------------------------------------------------------------------
+
+IMAGES = {"proxy": "kong:3.9.1", "ingress-controller": "docker.io/kong/kubernetes-ingress-controller:3.5.13"}
+
+
+def deployment(
+    name: str = "istiod",
+    namespace: str = "istio-system",
+    *,
+    ready: bool = True,
+    images: dict[str, str] | None = None,
+    status: Object | None = None,
+) -> Object:
+    images = {"discovery": "docker.io/istio/pilot:1.30.3"} if images is None else images
+    count = 1 if ready else 0
+    return {
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace, "generation": 2},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"spec": {"containers": [{"name": key, "image": image} for key, image in images.items()]}},
+        },
+        "status": {
+            "observedGeneration": 2,
+            "updatedReplicas": count,
+            "availableReplicas": count,
+            **(status or {}),
+        },
+    }
+
+
+def pod(status: Object, app: str = "istiod", namespace: str = "istio-system") -> Object:
+    return {
+        "kind": "Pod",
+        "metadata": {"name": f"{app}-1", "namespace": namespace, "labels": {"app": app}},
+        "status": status,
+    }
+
+
+def waiting(reason: str, message: str = "", *, container: str = "discovery", init: bool = False) -> Object:
+    state = {"reason": reason, **({"message": message} if message else {})}
+    return {
+        "initContainerStatuses" if init else "containerStatuses": [{"name": container, "state": {"waiting": state}}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "available"),
+    [
+        ({}, True),
+        ({"observedGeneration": 1}, False),
+        ({"updatedReplicas": 0}, False),
+        ({"availableReplicas": 0}, False),
+        ({"availableReplicas": 3}, True),
+    ],
+)
+def test_a_deployment_is_available_when_its_newest_generation_is(status: Object, available: bool) -> None:
+    assert deployments.is_available(deployment(status=status)) is available
+
+
+def test_a_deployment_that_nobody_looked_at_is_not_available() -> None:
+    fresh = deployment()
+    del fresh["status"]
+    assert not deployments.is_available(fresh)
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("kong:3.9.1", "3.9.1"),
+        ("mirror.example:5000/library/kong:3.9.1", "3.9.1"),
+        ("mirror.example:5000/library/kong", "latest"),
+        ("kong@sha256:abc", "sha256:abc"),
+        ("kong:3.9@sha256:abc", "3.9"),
+    ],
+)
+def test_the_version_of_an_image(image: str, version: str) -> None:
+    assert deployments.version_of(image) == version
+
+
+LOOK = "look at `kubectl --namespace istio-system describe deployment istiod` and at its pods."
+
+
+@pytest.mark.parametrize(
+    ("objects", "why"),
+    [
+        ([], " (there is no such Deployment)"),
+        ([deployment(ready=False)], ""),
+        (
+            [deployment(ready=False), pod(waiting("ImagePullBackOff", "Back-off pulling image\n  x"))],
+            " (container discovery: ImagePullBackOff Back-off pulling image x)",
+        ),
+        (
+            [deployment(ready=False), pod(waiting("CrashLoopBackOff", container="init", init=True))],
+            " (container init: CrashLoopBackOff)",
+        ),
+        ([deployment(ready=False), pod(waiting("ContainerCreating"))], ""),
+        ([deployment(ready=False), pod(waiting("PodInitializing"))], ""),
+        ([deployment(ready=False), pod(waiting("ImagePullBackOff"), app="other")], ""),
+        ([deployment(ready=False), pod(waiting("ImagePullBackOff"), namespace="other")], ""),
+        (
+            [
+                deployment(ready=False),
+                pod(
+                    {
+                        "conditions": [
+                            {
+                                "type": "PodScheduled",
+                                "status": "False",
+                                "reason": "Unschedulable",
+                                "message": "0/1 nodes are available: 1 Insufficient memory",
+                            }
+                        ]
+                    }
+                ),
+            ],
+            " (pod istiod-1: Unschedulable 0/1 nodes are available: 1 Insufficient memory)",
+        ),
+        (
+            [
+                deployment(
+                    ready=False,
+                    status={
+                        "conditions": [
+                            {"type": "Progressing", "status": "True", "message": "going"},
+                            {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"},
+                        ]
+                    },
+                )
+            ],
+            " (exceeded quota)",
+        ),
+    ],
+)
+def test_a_deployment_that_does_not_become_available_says_why(
+    objects: list[Object], why: str, cluster: FakeCluster
+) -> None:
+    cluster.objects = objects
+    with pytest.raises(CommandError) as caught:
+        deployments.wait(cluster, "istio-system", "istiod", 60)
+    assert str(caught.value) == f"The Deployment istio-system/istiod is not available after 60 s{why}: {LOOK}"
+    assert cluster.seconds == pytest.approx(60, abs=1)
+
+
+def test_a_deployment_is_waited_for(cluster: FakeCluster) -> None:
+    cluster.objects = [deployment(ready=False)]
+    cluster.later = [(30, deployment())]
+    assert deployments.wait(cluster, "istio-system", "istiod", 60) == {"discovery": "docker.io/istio/pilot:1.30.3"}
+    assert cluster.seconds == pytest.approx(30, abs=1)
+
+
+# --- mesh_ready ------------------------------------------------------------------------------------------------------
+
+
+def webhook(*bundles: str) -> Object:
+    return {
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "istio-sidecar-injector"},
+        "webhooks": [
+            {"name": f"{index}.istio.io", "clientConfig": {"caBundle": bundle} if bundle else {}}
+            for index, bundle in enumerate(bundles)
+        ],
+    }
+
+
+def test_the_mesh_is_ready_once_every_webhook_has_its_ca(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [deployment(), webhook("", "")]
+    cluster.later = [(5, webhook("Q0E=", "")), (20, webhook("Q0E=", "Q0E="))]
+    assert run(istiod_ready, "--timeout", "60") == {"istiod": "1.30.3"}
+    assert cluster.seconds == pytest.approx(20, abs=1)
+
+
+def test_the_mesh_is_not_ready_before_its_deployment(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [deployment(ready=False), webhook("Q0E=")]
+    assert failure(run, istiod_ready, "--timeout", "60").startswith(
+        "The Deployment istio-system/istiod is not available after 60 s"
+    )
+
+
+WITHOUT_CA = (
+    "no pod of the mesh could start; look at `kubectl --namespace istio-system logs deployment/istiod`, or raise "
+    "istio.readyTimeoutSeconds."
+)
+
+
+@pytest.mark.parametrize("hook", [[webhook("")], [webhook()], [], [webhook("Q0E=", "")]])
+def test_a_mesh_that_gets_no_ca_is_given_up_at_the_limit(hook: list[Object], cluster: FakeCluster, run: Run) -> None:
+    stuck = pod(waiting("ImagePullBackOff", "Back-off pulling image istio/pilot"))
+    cluster.objects = [deployment(ready=False), stuck, *hook]
+    assert failure(run, istiod_ready, "--timeout", "45") == (
+        "istiod has not put its CA into the webhook istio-sidecar-injector within 45 s (container discovery: "
+        f"ImagePullBackOff Back-off pulling image istio/pilot): {WITHOUT_CA}"
+    )
+    assert cluster.seconds == pytest.approx(45, abs=1)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_mesh_whose_istiod_is_missing_says_so(run: Run) -> None:
+    assert failure(run, istiod_ready, "--timeout", "1") == (
+        "istiod has not put its CA into the webhook istio-sidecar-injector within 1 s (there is no such Deployment): "
+        f"{WITHOUT_CA}"
+    )
+
+
+def test_without_injection_there_is_no_webhook_to_wait_for(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [deployment()]
+    assert run(istiod_ready, "--no-injection") == {"istiod": "1.30.3"}
+    assert cluster.seconds == 0
+
+
+# --- gateway_ready ---------------------------------------------------------------------------------------------------
+
+KONG = deployment("kong-istio-kong", "kong-istio", images=IMAGES)
+VERSIONS = {"kong": "3.9.1", "controller": "3.5.13"}
+
+
+def service(*ingress: Object, port: int = 80) -> Object:
+    return {
+        "kind": "Service",
+        "metadata": {"name": "kong-istio-kong-proxy", "namespace": "kong-istio"},
+        "spec": {
+            "ports": [
+                {"name": "kong-proxy-tls", "port": 443, "nodePort": 30443},
+                {"name": "kong-proxy", "port": port, "nodePort": 30080},
+            ]
+        },
+        "status": {"loadBalancer": {"ingress": list(ingress)}} if ingress else {"loadBalancer": {}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("entry", "port", "address", "url"),
+    [
+        ({"ip": "192.0.2.1"}, 80, "192.0.2.1", "http://192.0.2.1"),
+        ({"hostname": "lb.example"}, 80, "lb.example", "http://lb.example"),
+        ({"ip": "192.0.2.1", "hostname": "lb.example"}, 80, "192.0.2.1", "http://192.0.2.1"),
+        ({"ip": "2001:db8::1"}, 80, "2001:db8::1", "http://[2001:db8::1]"),
+        ({"ip": "2001:db8::1"}, 8000, "2001:db8::1", "http://[2001:db8::1]:8000"),
+        ({"ip": "192.0.2.1"}, 8000, "192.0.2.1", "http://192.0.2.1:8000"),
+    ],
+)
+def test_the_address_of_a_load_balancer(
+    entry: Object, port: int, address: str, url: str, cluster: FakeCluster, run: Run
+) -> None:
+    cluster.objects = [KONG, service(entry, port=port)]
+    assert run(kong_ready, "--type", "LoadBalancer") == {"address": address, "url": url, **VERSIONS}
+
+
+def test_a_service_whose_type_the_charts_values_changed_is_not_waited_for(cluster: FakeCluster, run: Run) -> None:
+    found = service()
+    found["spec"]["type"] = "ClusterIP"
+    cluster.objects = [KONG, found]
+    assert failure(run, kong_ready, "--type", "LoadBalancer") == (
+        "The Service kong-istio/kong-istio-kong-proxy is of type ClusterIP while kong.serviceType is LoadBalancer: "
+        "kong.values says otherwise; set the type by kong.serviceType alone."
+    )
+
+
+def test_a_load_balancer_is_waited_for(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [KONG, service()]
+    cluster.later = [(50, service({"ip": "192.0.2.1"}))]
+    assert run(kong_ready, "--type", "LoadBalancer", "--address-timeout", "60")["address"] == "192.0.2.1"
+    assert cluster.seconds == pytest.approx(50, abs=1)
+
+
+@pytest.mark.parametrize("objects", [[KONG], [KONG, service()], [KONG, service({})]])
+def test_a_cluster_that_gives_no_address_is_told_with_the_ways_out(
+    objects: list[Object], cluster: FakeCluster, run: Run
+) -> None:
+    cluster.objects = objects
+    assert failure(run, kong_ready, "--type", "LoadBalancer", "--address-timeout", "7") == (
+        "The Service kong-istio/kong-istio-kong-proxy has no load balancer address after 7 s, so this cluster seems to "
+        "have nothing that gives one: install one (MetalLB, cloud-provider-kind, `minikube tunnel`), set kong.serviceType "
+        "to NodePort or ClusterIP, or raise kong.addressTimeoutSeconds."
+    )
+    assert cluster.seconds == pytest.approx(7, abs=1)
+
+
+def node(name: str, **addresses: str) -> Object:
+    listed = [{"type": kind, "address": address} for kind, address in addresses.items()]
+    return {"kind": "Node", "metadata": {"name": name}, "status": {"addresses": listed}}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "address", "url"),
+    [
+        ([node("a", InternalIP="10.0.0.1", Hostname="a")], "10.0.0.1", "http://10.0.0.1:30080"),
+        (
+            [node("a", InternalIP="10.0.0.1"), node("b", InternalIP="10.0.0.2", ExternalIP="192.0.2.2")],
+            "192.0.2.2",
+            "http://192.0.2.2:30080",
+        ),
+        ([node("a", InternalIP="fd00::1")], "fd00::1", "http://[fd00::1]:30080"),
+        ([node("a", Hostname="a.example")], "a.example", "http://a.example:30080"),
+        ([node("a")], "", ""),
+        ([], "", ""),
+    ],
+)
+def test_the_address_of_a_node_port(
+    nodes: list[Object], address: str, url: str, cluster: FakeCluster, run: Run
+) -> None:
+    cluster.objects = [KONG, service(), *nodes]
+    assert run(kong_ready, "--type", "NodePort") == {"address": address, "url": url, **VERSIONS}
+    assert cluster.seconds == 0
+
+
+def test_a_cluster_ip_has_no_address(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [KONG, service({"ip": "192.0.2.1"}), node("a", ExternalIP="192.0.2.2")]
+    assert run(kong_ready, "--type", "ClusterIP") == {"address": "", "url": "", **VERSIONS}
+
+
+@pytest.mark.parametrize("kind", ["LoadBalancer", "NodePort", "ClusterIP"])
+def test_a_kong_that_does_not_start_is_told(kind: str, cluster: FakeCluster, run: Run) -> None:
+    stuck = pod(waiting("CrashLoopBackOff", container="proxy"), "kong-istio-kong", "kong-istio")
+    cluster.objects = [deployment("kong-istio-kong", "kong-istio", ready=False), stuck, service({"ip": "192.0.2.1"})]
+    assert failure(run, kong_ready, "--type", kind, "--timeout", "9") == (
+        "The Deployment kong-istio/kong-istio-kong is not available after 9 s (container proxy: CrashLoopBackOff): look "
+        "at `kubectl --namespace kong-istio describe deployment kong-istio-kong` and at its pods."
+    )
+
+
+# --- secrets that others make ----------------------------------------------------------------------------------------
+
+
+def secret(name: str, namespace: str, **data: str) -> Object:
+    encoded = {key.replace("_", "."): base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    return {"kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": encoded}
+
+
+# Kind -> what names it, a Secret of it that will do, its keys, and the command that makes it.
+WAITS: dict[str, tuple[list[str], Object, str, str]] = {
+    "tls": (
+        ["--namespace", "kong-istio", "--name", "front-door"],
+        secret("front-door", "kong-istio", tls_crt="one", tls_key="two"),
+        "tls.crt and tls.key",
+        "kubectl create secret tls front-door --namespace kong-istio --context one --cert=tls.crt --key=tls.key",
+    ),
+    "login": (
+        ["--namespace", "istio-system", "--name", "login"],
+        secret("login", "istio-system", **{"admin-user": "admin", "admin-password": "two"}),
+        "admin-user and admin-password",
+        "kubectl create secret generic login --namespace istio-system --context one --from-literal=admin-user=admin "
+        "--from-file=admin-password=password-of-grafana",
+    ),
+    "json": (
+        ["--namespace", "shop", "--name", "store", "--key", "pass"],
+        secret("store", "shop", **{"pass": '"two"'}),
+        "pass",
+        """printf '"%s"' "$(cat password-of-redis)" | kubectl create secret generic store --namespace shop --context """
+        "one --from-file=pass=/dev/stdin",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WAITS)
+def test_a_secret_is_waited_for_and_the_command_that_makes_it_is_said_once(
+    kind: str, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names, made, _, line = WAITS[kind]
+    cluster.later = [(10, made)]
+    monkeypatch.setattr(sys, "argv", ["secret_ready", "--context", "one", "--kind", kind, *names])
+    command_line.run(secret_ready.main)
+    assert 10 <= cluster.seconds < 12
+    said = capsys.readouterr()
+    place = f"{names[1]}/{names[3]}"
+    assert said.err.splitlines() == [
+        f"The Secret {place} is not there; waiting for it, up to 300 s. To make it:",
+        line,
+    ]
+    assert json.loads(said.out) == {"secret": place}
+
+
+@pytest.mark.parametrize("kind", WAITS)
+def test_a_secret_that_is_there_is_not_waited_for(
+    kind: str, cluster: FakeCluster, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names, made, *_ = WAITS[kind]
+    cluster.objects = [made]
+    run(secret_ready, "--kind", kind, *names)
+    assert cluster.seconds == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_secret_for_pulling_only_has_to_be_there(cluster: FakeCluster, run: Run) -> None:
+    cluster.later = [(5, secret("mirror", "shop", **{".dockercfg": "{}"}))]
+    assert run(secret_ready, "--kind", "registry", "--namespace", "shop", "--name", "mirror") == {
+        "secret": "shop/mirror"
+    }
+    assert cluster.seconds >= 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "problem"),
+    [
+        ("tls", {"tls_crt": "hunter2"}, "has no tls.key"),
+        ("tls", {"tls_crt": "hunter2", "tls_key": ""}, "has no tls.key"),
+        ("tls", {}, "has no tls.crt and tls.key"),
+        ("login", {"password": "hunter2"}, "has no admin-user and admin-password"),
+        ("json", {"password": '"hunter2"'}, "has no pass"),
+        *(
+            (
+                "json",
+                {"pass": text},
+                "holds no JSON text in pass (Kong's controller wants double quotes around the password)",
+            )
+            for text in ("hunter2", "4711", '"hunter2', '["hunter2"]', '"hun"ter2"')
+        ),
+    ],
+)
+def test_a_secret_that_will_not_do_is_said_without_what_is_in_it(
+    kind: str, data: dict[str, str], problem: str, cluster: FakeCluster, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names, right, keys, line = WAITS[kind]
+    cluster.objects = [secret(names[3], names[1], **data)]
+    said = failure(run, secret_ready, "--kind", kind, *names, "--timeout", "5")
+    assert said == (
+        f"The Secret {names[1]}/{names[3]} {problem} after 5 s: delete it and make it with {keys} by `{line}` and run "
+        "`pulumi up` again, or raise security.secretTimeoutSeconds."
+    )
+    assert "hunter2" not in capsys.readouterr().err
+    cluster.seconds, cluster.later = 0, [(3, right)]
+    assert run(secret_ready, "--kind", kind, *names) == {"secret": f"{names[1]}/{names[3]}"}
+
+
+def test_the_command_that_makes_redis_password_quotes_it(tmp_path: Path, cluster: FakeCluster, run: Run) -> None:
+    kubectl_that_keeps = tmp_path / "kubectl"
+    kubectl_that_keeps.write_text(f"#!/bin/sh\ncat > {tmp_path}/made\n")
+    kubectl_that_keeps.chmod(0o755)
+    (tmp_path / "password-of-redis").write_text("hunter2\n")
+    said = failure(run, secret_ready, "--kind", "json", *WAITS["json"][0], "--timeout", "1")
+    line = said.split("`")[1]
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, env=environment, check=True)
+    assert json.loads((tmp_path / "made").read_text()) == "hunter2"
+    assert cluster.seconds >= 1
+
+
+@pytest.mark.parametrize("kind", WAITS)
+def test_a_secret_that_does_not_come_is_one_sentence(kind: str, cluster: FakeCluster, run: Run) -> None:
+    names, _, keys, line = WAITS[kind]
+    assert failure(run, secret_ready, "--kind", kind, *names, "--timeout", "20") == (
+        f"The Secret {names[1]}/{names[3]} is not there after 20 s: make it with {keys} by `{line}` and run `pulumi up` "
+        "again, or raise security.secretTimeoutSeconds."
+    )
+    assert cluster.seconds >= 20
+
+
+# --- the way to the cluster ------------------------------------------------------------------------------------------
+
+
+def kubeconfig(path: Path, server: str) -> Path:
+    content = {
+        "clusters": [{"name": "one", "cluster": {"server": server}}],
+        "contexts": [{"name": "one", "context": {"cluster": "one", "user": "one"}}],
+        "users": [{"name": "one", "user": {"token": "abc"}}],
+    }
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_the_options_of_a_command_lead_to_the_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    monkeypatch.setenv("HOME", os.fspath(tmp_path))
+    with ApiServer().running() as url:
+        monkeypatch.setenv("KUBECONFIG", os.fspath(kubeconfig(tmp_path / "config", url)))
+        for arguments in ([], ["--kubeconfig", "~/config"], ["--kubeconfig", os.fspath(tmp_path / "config")]):
+            assert run(precheck, "--first", *arguments) == {"kubernetes": "v1.37.2"}
+
+
+def test_a_command_does_not_guess_the_context(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command_line.parser("What it does.").parse_args([])
+    assert "the following arguments are required: --context" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", [precheck, istiod_ready, kong_ready, istio_cni_ready, leftovers])
+def test_what_the_api_server_says_is_the_sentence_of_a_command(module: ModuleType, tmp_path: Path, run: Run) -> None:
+    arguments = ["--type", "LoadBalancer"] if module is kong_ready else []
+    server = ApiServer()
+    server.token = "another"
+    with server.running() as url:
+        path = kubeconfig(tmp_path / "config", url)
+        assert failure(run, module, "--kubeconfig", os.fspath(path), *arguments) == (
+            "The API server of context one refuses the credentials."
+        )
+
+
+def test_a_missing_kubeconfig_is_the_sentence_of_a_command(run: Run, tmp_path: Path) -> None:
+    path = os.fspath(tmp_path / "none")
+    assert failure(run, istiod_ready, "--kubeconfig", path) == f"The kubeconfig {path} does not exist."

@@ -1,0 +1,1341 @@
+"""The program's graph: what it registers, what waits for what, and what the settings change of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+from unittest import mock
+from urllib.parse import parse_qs, urlsplit
+
+import pulumi
+import pytest
+import yaml
+from charts import STAND_INS, pick
+
+from components.shared import releases
+from kube import Cluster
+from plan import Recording, Resource, record
+from plan.program import run
+from plan.stack_config import ROOT, Project
+from settings import RateLimit, Redis
+from settings.sentences import keys
+from versions import CHARTS
+
+CONTEXT = "somewhere"
+PASSWORD = "correct horse battery"
+MIRROR = "mirror.example:5000/all"
+ROUTE = {"service": "productpage", "port": 9080}
+BOOKINFO = {"name": "bookinfo", "namespace": "bookinfo", "manifests": "manifests/bookinfo.yaml", "route": ROUTE}
+SHOP = {**BOOKINFO, "name": "shop", "namespace": "shop-home", "route": {**ROUTE, "path": "/shop"}}
+
+TREE = {
+    "Precheck/precheck": {"Command/precheck"},
+    "Leftovers/leftovers": {"Command/leftovers"},
+    "IstioMesh/mesh": {
+        *("Namespace/istio-system", "Release/istio-base", "Release/istiod", "Command/istiod-ready"),
+        "PeerAuthentication/peer-authentication",
+    },
+    "KongGateway/gateway": {"Namespace/kong-istio", "Release/kong-istio", "Command/kong-ready"},
+    "Application/bookinfo": {
+        "Namespace/bookinfo",
+        *(f"Service/bookinfo-service-{name}" for name in ("details", "ratings", "reviews", "productpage")),
+        *(
+            f"ServiceAccount/bookinfo-serviceaccount-bookinfo-{name}"
+            for name in ("details", "ratings", "reviews", "productpage")
+        ),
+        *(
+            f"Deployment/bookinfo-deployment-{name}"
+            for name in ("details-v1", "ratings-v1", "reviews-v1", "reviews-v2", "reviews-v3", "productpage-v1")
+        ),
+    },
+    "RateLimitedRoute/bookinfo-route": {
+        "EnvoyFilter/bookinfo-route-client-host",
+        "KongPlugin/bookinfo-route-rate-limit",
+        "Ingress/bookinfo-route-ingress",
+        "Command/bookinfo-route-ready",
+    },
+    "ObservabilityStack/observability": {
+        *("Release/prometheus", "Release/grafana", "Release/kiali"),
+        *("Command/grafana-admin-value", "Secret/grafana-admin"),
+        *("Command/kiali-signing-key-value", "Secret/kiali-signing-key"),
+    },
+    "Verification/verification": {"Command/checks"},
+}
+POD_MAKERS = {"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"}
+
+# An application with one of everything that the graph treats in a way of its own.
+OWN_KINDS = """
+apiVersion: v1
+kind: List
+items:
+  - {apiVersion: v1, kind: ServiceAccount, metadata: {name: runner}}
+  - {apiVersion: v1, kind: ServiceAccount, metadata: {name: idler}}
+  - {apiVersion: v1, kind: ConfigMap, metadata: {name: page}, data: {page: hello}}
+  - {apiVersion: v1, kind: Secret, metadata: {name: login}, stringData: {password: hidden-plain}}
+  - {apiVersion: v1, kind: Secret, metadata: {name: old-login}, data: {password: aGlkZGVuLWRhdGE=}}
+  - {apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}
+  - apiVersion: batch/v1
+    kind: CronJob
+    metadata: {name: nightly}
+    spec: {schedule: "@daily", jobTemplate: {spec: {template: {spec: {
+      serviceAccountName: runner, containers: [{name: one, image: busybox}],
+      initContainers: [{name: two, image: quay.io/some/init, envFrom: [{secretRef: {name: login}}]}]}}}}}
+  - apiVersion: v1
+    kind: Pod
+    metadata: {name: single}
+    spec: {containers: [{name: one, image: some/image}], volumes: [{name: page, configMap: {name: page}}]}
+  - {apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: web}, spec: {hosts: [web]}}
+  - {apiVersion: configuration.konghq.com/v1, kind: KongConsumer, metadata: {name: someone}, username: someone}
+  - {apiVersion: example.com/v1, kind: Thing, metadata: {name: thing}}
+  - apiVersion: apiextensions.k8s.io/v1
+    kind: CustomResourceDefinition
+    metadata: {name: things.example.com}
+    spec: {group: example.com}
+"""
+
+
+# --- Recordings ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Stand for a machine without a kubeconfig, to which every chart repository answers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", str(tmp_path_factory.mktemp("machine") / "none"))
+        patch.setattr(releases, "urlopen", lambda *_, **__: nullcontext())
+        yield
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a kubeconfig whose current context is not the stack's."""
+    file = tmp_path_factory.mktemp("kube") / "config"
+    content = {
+        "clusters": [{"name": "cluster", "cluster": {"server": "https://192.0.2.1"}}],
+        "users": [{"name": "user", "user": {"token": "token"}}],
+        "contexts": [
+            {"name": name, "context": {"cluster": "cluster", "user": "user"}} for name in (CONTEXT, "current")
+        ],
+        "current-context": "current",
+    }
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+@pytest.fixture(scope="module")
+def kubectl(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a PATH with a kubectl that answers each question with its own arguments, as JSON."""
+    folder = tmp_path_factory.mktemp("bin")
+    program = folder / "kubectl"
+    program.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    program.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def recorded(*, secrets: tuple[str, ...] = (), **config: Any) -> Recording:
+    return record({"kubeContext": CONTEXT, **config}, secrets)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Recording:
+    """Record the program with its defaults."""
+    return recorded()
+
+
+@pytest.fixture(scope="module")
+def two() -> Recording:
+    """Record the program with two applications, the second of which has a limit of its own."""
+    return recorded(applications=[BOOKINFO, {**SHOP, "rateLimit": {"hour": 500}}])
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """Record the program with an application of many kinds, and a mirror of images."""
+    file = tmp_path_factory.mktemp("manifests") / "own.yaml"
+    file.write_text(OWN_KINDS)
+    application = {"name": "own", "namespace": "own", "manifests": str(file), "route": {"service": "web", "port": 80}}
+    return recorded(applications=[application], images={"registry": MIRROR})
+
+
+@pytest.fixture(scope="module")
+def applied(kubeconfig: Path) -> Recording:
+    """Record the program in an `up`, with what the commands and charts would say."""
+    said: dict[str, dict[str, Any]] = {
+        "precheck": {"kubernetes": "v1.35.1"},
+        "kong-ready": {"address": "192.0.2.9", "url": "http://192.0.2.9", "kong": "3.9.1", "controller": "3.5.0"},
+        "checks": {"passed": 4, "failed": 0, "notChecked": 13, "failedChecks": []},
+    }
+
+    def answer(resource: Resource) -> tuple[str, dict[str, Any]]:
+        status = {"appVersion": f"{resource.name} runs", "version": f"{resource.name} chart"}
+        stdout = json.dumps(said[resource.name]) if resource.name in said else f"said by {resource.name}"
+        known: dict[str, dict[str, Any]] = {"Release": {"status": status}, "Command": {"stdout": stdout}}
+        return resource.name, {**resource.inputs, **known.get(resource.kind, {})}
+
+    config = Project(ROOT).configure({"kubeContext": CONTEXT})
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+    with mock.patch.object(Cluster, "raw", return_value={}):
+        return run(config, answer, preview=False, environment=environment)
+
+
+def labels(recording: Recording) -> set[str]:
+    return {resource.label for resource in recording.resources.values()}
+
+
+def key_of(recording: Recording, label: str) -> str:
+    (key,) = (key for key, resource in recording.resources.items() if resource.label == label)
+    return key
+
+
+def get(recording: Recording, label: str) -> Resource:
+    return recording.resources[key_of(recording, label)]
+
+
+def inputs(recording: Recording, label: str) -> dict[str, Any]:
+    return get(recording, label).inputs
+
+
+def values(recording: Recording, release: str) -> dict[str, Any]:
+    return dict(inputs(recording, f"Release/{release}")["values"])
+
+
+def before(recording: Recording, label: str) -> set[str]:
+    """Return the labels of all that is there before a resource: components count, as their children wait for them."""
+    return {recording.resources[key].label for key in recording.waits_for(key_of(recording, label))}
+
+
+def of_kind(recording: Recording, *kinds: str) -> list[Resource]:
+    found = [resource for resource in recording.resources.values() if resource.kind in kinds]
+    assert found
+    return found
+
+
+def kubernetes(recording: Recording) -> list[Resource]:
+    return [resource for resource in recording.resources.values() if resource.type.startswith("kubernetes:")]
+
+
+def text(value: Any) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+# --- The shape -------------------------------------------------------------------------------------------------------
+
+
+def test_every_child_has_its_component_as_parent(plain: Recording) -> None:
+    components = {r.label: key for key, r in plain.resources.items() if not r.custom}
+    assert {
+        label: {plain.resources[child].label for child in plain.children(key)} for label, key in components.items()
+    } == TREE
+
+
+def test_nothing_else_stands_outside_a_component(plain: Recording) -> None:
+    outside = {plain.resources[key].label for key in plain.children(None)}
+    assert outside == {"Provider/kubernetes", "Provider/command", *TREE}
+
+
+def test_components_are_called_after_their_class(plain: Recording) -> None:
+    types = {resource.label: resource.type for resource in plain.resources.values() if not resource.custom}
+    assert types == {label: f"kong-istio:index:{label.partition('/')[0]}" for label in TREE}
+
+
+@pytest.mark.parametrize("name", ["plain", "two", "own", "applied"])
+def test_all_goes_through_the_one_explicit_provider(name: str, request: pytest.FixtureRequest) -> None:
+    recording: Recording = request.getfixturevalue(name)
+    providers = {resource.type for resource in recording.resources.values() if resource.is_provider}
+    assert providers == {"pulumi:providers:kubernetes", "pulumi:providers:command"}
+    for resource in recording.resources.values():
+        if resource.custom and not resource.is_provider:
+            assert resource.provider is not None, f"{resource.label} would take the default provider"
+            assert recording.resources[resource.provider].type == f"pulumi:providers:{resource.type.split(':')[0]}"
+            assert recording.resources[resource.provider].name == resource.type.split(":")[0]
+
+
+def test_the_engine_makes_no_default_provider() -> None:
+    assert Project(ROOT).configure({}).values["pulumi:disable-default-providers"] == '["*"]'
+
+
+def test_releases_are_said_in_full(plain: Recording) -> None:
+    releases = {r.name: r for r in of_kind(plain, "Release")}
+    namespaces = {"istio-base": "istio-system", "istiod": "istio-system", "kong-istio": "kong-istio"}
+    namespaces |= dict.fromkeys(["prometheus", "grafana", "kiali"], "istio-system")
+    of_chart = {"istio-base": "base", "kong-istio": "kong", "kiali": "kiali-server"}
+    assert releases.keys() == namespaces.keys()
+    for name, release in releases.items():
+        chart = CHARTS[of_chart.get(name, name)]
+        assert release.inputs["name"] == name
+        assert release.inputs["namespace"] == namespaces[name]
+        assert (release.inputs["chart"], release.inputs["version"]) == (chart.name, chart.version)
+        assert release.inputs["repositoryOpts"] == {"repo": chart.repository}
+        assert release.options["delete_before_replace"] is True
+
+
+def test_whoever_has_a_waiting_command_does_not_wait_twice(plain: Recording) -> None:
+    for name in ("istio-base", "istiod", "kong-istio"):
+        assert inputs(plain, f"Release/{name}")["skipAwait"] is True
+    for name in ("prometheus", "grafana", "kiali"):
+        assert not inputs(plain, f"Release/{name}").get("skipAwait")
+        assert inputs(plain, f"Release/{name}")["timeout"] == 600
+
+
+@pytest.mark.parametrize(
+    ("name", "namespace", "injected"),
+    [
+        ("plain", "istio-system", False),
+        ("plain", "kong-istio", True),
+        ("plain", "bookinfo", True),
+        ("two", "bookinfo", True),
+        ("two", "shop-home", True),
+    ],
+)
+def test_namespaces_are_labelled_for_injection_when_they_are_made(
+    name: str, namespace: str, injected: bool, request: pytest.FixtureRequest
+) -> None:
+    metadata = inputs(request.getfixturevalue(name), f"Namespace/{namespace}")["metadata"]
+    assert metadata["name"] == namespace
+    assert metadata["labels"].get("istio-injection") == ("enabled" if injected else None)
+
+
+@pytest.mark.parametrize("name", ["plain", "two", "own"])
+def test_kubernetes_objects_lie_in_the_namespace_of_their_component(name: str, request: pytest.FixtureRequest) -> None:
+    recording: Recording = request.getfixturevalue(name)
+    for resource in kubernetes(recording):
+        if resource.kind in ("Namespace", "CustomResourceDefinition"):
+            continue
+        namespace = resource.inputs.get("namespace") or resource.inputs["metadata"]["namespace"]
+        assert f"Namespace/{namespace}" in before(recording, resource.label)
+
+
+# --- What waits for what ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["plain", "two", "own"])
+def test_the_precheck_comes_first_and_the_leftovers_go_last(name: str, request: pytest.FixtureRequest) -> None:
+    recording: Recording = request.getfixturevalue(name)
+    assert before(recording, "Command/precheck") == {"Precheck/precheck", "Provider/command"}
+    assert "Command/precheck" in before(recording, "Command/leftovers")
+    for resource in recording.resources.values():
+        if not resource.is_provider and resource.name not in ("precheck", "leftovers"):
+            assert {"Command/precheck", "Command/leftovers"} <= before(recording, resource.label), resource.label
+
+
+@pytest.mark.parametrize("name", ["plain", "two", "own"])
+def test_no_injected_pod_starts_before_istiod_answers(name: str, request: pytest.FixtureRequest) -> None:
+    recording: Recording = request.getfixturevalue(name)
+    makers = {resource.label for resource in of_kind(recording, *POD_MAKERS)} | {"Release/kong-istio"}
+    late = {
+        resource.label
+        for resource in kubernetes(recording)
+        if "Command/istiod-ready" in before(recording, resource.label)
+    }
+    assert makers <= late
+
+
+@pytest.mark.parametrize(
+    ("later", "earlier"),
+    [
+        ("Release/istiod", "Release/istio-base"),
+        ("Command/istiod-ready", "Release/istiod"),
+        ("PeerAuthentication/peer-authentication", "Command/istiod-ready"),
+        ("Command/kong-ready", "Release/kong-istio"),
+        ("KongPlugin/bookinfo-route-rate-limit", "Command/kong-ready"),
+        ("Ingress/bookinfo-route-ingress", "Command/kong-ready"),
+        ("Ingress/bookinfo-route-ingress", "KongPlugin/bookinfo-route-rate-limit"),
+        ("Ingress/bookinfo-route-ingress", "Service/bookinfo-service-productpage"),
+        ("Command/bookinfo-route-ready", "Ingress/bookinfo-route-ingress"),
+        ("Command/checks", "Command/bookinfo-route-ready"),
+        ("Release/kiali", "Release/istio-base"),
+        ("Release/kiali", "Release/prometheus"),
+        ("Release/kiali", "Secret/kiali-signing-key"),
+        ("Secret/kiali-signing-key", "Command/kiali-signing-key-value"),
+        ("Release/grafana", "Secret/grafana-admin"),
+        ("Secret/grafana-admin", "Command/grafana-admin-value"),
+    ],
+)
+def test_waits_for_what_it_needs(plain: Recording, later: str, earlier: str) -> None:
+    assert earlier in before(plain, later)
+
+
+def test_deployments_wait_for_their_own_service_account_and_no_other(plain: Recording) -> None:
+    for deployment in of_kind(plain, "Deployment"):
+        account = deployment.inputs["spec"]["template"]["spec"]["serviceAccountName"]
+        accounts = {label for label in before(plain, deployment.label) if label.startswith("ServiceAccount/")}
+        assert accounts == {f"ServiceAccount/bookinfo-serviceaccount-{account}"}
+
+
+ISTIOD = {"Release/istio-base", "Release/istiod", "Command/istiod-ready"}
+KONG = {"Namespace/kong-istio", "Release/kong-istio", "Command/kong-ready"}
+APPLICATION = TREE["Application/bookinfo"]
+OBSERVABILITY = TREE["ObservabilityStack/observability"] | {"ObservabilityStack/observability"}
+NEEDLESS = [
+    *((label, ISTIOD | KONG) for label in sorted(APPLICATION) if not label.startswith("Deployment/")),
+    *((label, KONG) for label in sorted(APPLICATION) if label.startswith("Deployment/")),
+    *((f"Release/{name}", ISTIOD | KONG | APPLICATION) for name in ("prometheus", "grafana")),
+    ("Release/grafana", {"Release/prometheus"}),
+    ("Release/kiali", {"Release/istiod", "Command/istiod-ready"} | KONG | APPLICATION),
+    ("Release/kong-istio", APPLICATION | {"PeerAuthentication/peer-authentication"}),
+    ("Command/kong-ready", APPLICATION),
+    ("Namespace/kong-istio", ISTIOD),
+    ("Release/istiod", KONG | APPLICATION),
+    ("KongPlugin/bookinfo-route-rate-limit", {label for label in APPLICATION if label.startswith("Deployment/")}),
+    ("Ingress/bookinfo-route-ingress", {label for label in APPLICATION if label.startswith("Deployment/")}),
+    ("Command/bookinfo-route-ready", {label for label in APPLICATION if label.startswith("Deployment/")}),
+]
+
+
+@pytest.mark.parametrize(("label", "needless"), NEEDLESS, ids=[label for label, _ in NEEDLESS])
+def test_waits_for_nothing_that_it_does_not_need(plain: Recording, label: str, needless: set[str]) -> None:
+    assert needless <= labels(plain), "the test names what is not there"
+    assert not before(plain, label) & needless
+
+
+def test_nothing_but_the_checks_waits_for_observability(plain: Recording) -> None:
+    for label in labels(plain) - OBSERVABILITY - {"Verification/verification", "Command/checks"}:
+        assert not before(plain, label) & OBSERVABILITY, label
+
+
+def test_applications_do_not_wait_for_each_other(two: Recording) -> None:
+    for one, other in (("bookinfo", "shop"), ("shop", "bookinfo")):
+        others = {r.label for r in two.resources.values() if r.name.startswith(other)}
+        mine = {r.label for r in two.resources.values() if r.name.startswith(one)}
+        assert len(mine) == len(others) == len(APPLICATION) + 6
+        assert not any(before(two, label) & others for label in mine)
+
+
+def test_pods_wait_for_what_they_mount_and_custom_objects_for_their_definition(own: Recording) -> None:
+    def of_application(label: str) -> set[str]:
+        return {name for name in before(own, label) if "/own-" in name}
+
+    assert of_application("CronJob/own-cronjob-nightly") == {
+        "ServiceAccount/own-serviceaccount-runner",
+        "Secret/own-secret-login",
+    }
+    assert of_application("Pod/own-pod-single") == {"ConfigMap/own-configmap-page"}
+    assert of_application("Thing/own-thing-thing") == {
+        "CustomResourceDefinition/own-customresourcedefinition-things.example.com"
+    }
+    assert "Command/istiod-ready" in before(own, "VirtualService/own-virtualservice-web")
+    assert not before(own, "VirtualService/own-virtualservice-web") & KONG
+    assert "Command/kong-ready" in before(own, "KongConsumer/own-kongconsumer-someone")
+    assert not before(own, "Thing/own-thing-thing") & (ISTIOD | KONG)
+
+
+# --- Kong ------------------------------------------------------------------------------------------------------------
+
+UPSTREAM = ("Service/bookinfo-service-productpage", "ingress.kubernetes.io/service-upstream", "true")
+HOST = ("Ingress/bookinfo-route-ingress", "konghq.com/preserve-host", "false")
+
+
+@pytest.mark.parametrize(("label", "annotation", "value"), [UPSTREAM, HOST])
+@pytest.mark.parametrize("routing", ["mesh", "guide"])
+def test_routing_sets_both_annotations_or_none(routing: str, label: str, annotation: str, value: str) -> None:
+    annotations = inputs(recorded(kong={"routing": routing}), label)["metadata"]["annotations"]
+    assert annotations.get(annotation) == (value if routing == "mesh" else None)
+
+
+HOST_FILTER = "EnvoyFilter/bookinfo-route-client-host"
+HOST_ENTRY = "ServiceEntry/bookinfo-route-client-host"
+
+
+def test_a_filter_for_kongs_pods_brings_the_clients_host_before_there_is_a_route(two: Recording) -> None:
+    found = inputs(two, HOST_FILTER)
+    assert (found["metadata"]["name"], found["metadata"]["namespace"]) == (
+        "client-host.productpage.bookinfo",
+        "kong-istio",
+    )
+    assert found["spec"]["workloadSelector"]["labels"] == {
+        "app.kubernetes.io/name": "kong",
+        "app.kubernetes.io/instance": "kong-istio",
+    }
+    assert HOST_FILTER in before(two, HOST[0])
+    assert {"Command/istiod-ready", "Command/kong-ready"} <= before(two, HOST_FILTER)
+    filters = of_kind(two, "EnvoyFilter")
+    assert len({r.inputs["metadata"]["name"] for r in filters}) == 2, "the second application has none of its own"
+    assert inputs(two, HOST[0])["metadata"]["annotations"][HOST[1]] == "false"
+
+
+@pytest.mark.parametrize("kong", [{"routing": "guide"}, {"clientHost": "none"}])
+def test_nothing_brings_the_clients_host_where_it_is_not_asked_for(kong: dict[str, Any]) -> None:
+    assert not {label for label in labels(recorded(kong=kong)) if label.endswith("client-host")}
+
+
+def test_a_service_entry_makes_the_mesh_know_the_clients_host() -> None:
+    application = {**BOOKINFO, "route": {"service": "productpage", "port": 9080, "host": "books.example"}}
+    found = recorded(kong={"clientHost": "serviceEntry"}, applications=[application])
+    spec = inputs(found, HOST_ENTRY)["spec"]
+    assert spec["hosts"] == ["books.example"]
+    assert spec["workloadSelector"] == {"labels": {"app": "productpage"}}
+    assert [(port["number"], port["targetPort"]) for port in spec["ports"]] == [(9080, 9080)]
+    assert inputs(found, HOST[0])["metadata"]["annotations"][HOST[1]] == "true"
+    assert HOST_ENTRY in before(found, HOST[0])
+    assert HOST_FILTER not in labels(found)
+
+
+def test_only_the_routed_service_is_called_by_its_name(plain: Recording) -> None:
+    annotated = {r.label for r in of_kind(plain, "Service") if UPSTREAM[1] in r.inputs["metadata"]["annotations"]}
+    assert annotated == {UPSTREAM[0]}
+
+
+def test_the_ingress_has_its_limit_from_the_start(plain: Recording) -> None:
+    ingress, plugin = inputs(plain, HOST[0]), inputs(plain, "KongPlugin/bookinfo-route-rate-limit")
+    assert ingress["metadata"]["annotations"]["konghq.com/plugins"] == plugin["metadata"]["name"]
+    assert ingress["metadata"]["namespace"] == plugin["metadata"]["namespace"] == "bookinfo"
+    assert ingress["spec"]["ingressClassName"] == "kong"
+    assert plugin["plugin"] == "rate-limiting"
+    assert plugin["config"] == {"minute": 30, "policy": "local"}
+
+
+def test_the_route_says_what_the_settings_say(plain: Recording) -> None:
+    route = {**ROUTE, "path": "/books", "pathType": "Prefix", "host": "books.example"}
+    (rule,) = inputs(recorded(applications=[{**BOOKINFO, "route": route}]), HOST[0])["spec"]["rules"]
+    backend = {"service": {"name": "productpage", "port": {"number": 9080}}}
+    path = {"path": "/books", "pathType": "Prefix", "backend": backend}
+    assert rule == {"host": "books.example", "http": {"paths": [path]}}
+    (default,) = inputs(plain, HOST[0])["spec"]["rules"]
+    assert default == {"http": {"paths": [{**path, "path": "/", "pathType": "ImplementationSpecific"}]}}
+
+
+# Setting -> what else it needs, its value, and the place and value in the plugin's configuration.
+REDIS = {"minute": 30, "policy": "redis"}
+FIELDS: dict[str, tuple[dict[str, Any], Any, str]] = {
+    **{window: ({}, 40, window) for window in ("second", "minute", "hour", "day", "month", "year")},
+    "limitBy": ({"minute": 30}, "ip", "limit_by"),
+    "headerName": ({"minute": 30, "limitBy": "header"}, "x-who", "header_name"),
+    "path": ({"minute": 30, "limitBy": "path"}, "/one", "path"),
+    "policy": ({"minute": 30, "redis": {"host": "store"}}, "redis", "policy"),
+    "redis": (REDIS, {"host": "store"}, "redis.host"),
+    "syncRate": ({**REDIS, "redis": {"host": "store"}}, 0.5, "sync_rate"),
+    "faultTolerant": ({"minute": 30}, False, "fault_tolerant"),
+    "hideClientHeaders": ({"minute": 30}, True, "hide_client_headers"),
+    "errorCode": ({"minute": 30}, 503, "error_code"),
+    "errorMessage": ({"minute": 30}, "Slow down", "error_message"),
+}
+REDIS_FIELDS: dict[str, tuple[Any, str]] = {
+    "host": ("store", "host"),
+    "port": (6380, "port"),
+    "username": ("kong", "username"),
+    "database": (3, "database"),
+    "timeout": (500, "timeout"),
+    "ssl": (True, "ssl"),
+    "sslVerify": (True, "ssl_verify"),
+    "serverName": ("store.example", "server_name"),
+}
+
+
+def plugin_config(limit: dict[str, Any]) -> dict[str, Any]:
+    plugin = inputs(recorded(rateLimit=limit), "KongPlugin/bookinfo-route-rate-limit")
+    assert "configPatches" not in plugin
+    return dict(plugin["config"])
+
+
+def test_every_field_of_the_plugin_is_tested() -> None:
+    assert FIELDS.keys() == set(keys(RateLimit))
+    secret = {"password", "passwordSecret"}
+    assert REDIS_FIELDS.keys() | secret == set(keys(Redis))
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_the_plugin_gets_each_field_in_kongs_spelling(field: str) -> None:
+    others, value, place = FIELDS[field]
+    config = plugin_config({**others, field: value})
+    assert pick(config, *place.split(".")) == (value["host"] if field == "redis" else value)
+    with_others = {"limitBy", "headerName", "path", "syncRate", "errorCode", "errorMessage", "second", "hour"}
+    if field in with_others and others:
+        assert place not in plugin_config({"minute": 30})
+
+
+@pytest.mark.parametrize("field", REDIS_FIELDS)
+def test_the_plugin_gets_each_field_of_redis_in_kongs_spelling(field: str) -> None:
+    value, place = REDIS_FIELDS[field]
+    assert plugin_config({**REDIS, "redis": {"host": "store", field: value}})["redis"][place] == value
+
+
+def test_an_application_has_a_limit_of_its_own(two: Recording) -> None:
+    configs = {r.name: r.inputs["config"] for r in of_kind(two, "KongPlugin")}
+    assert configs == {
+        "bookinfo-route-rate-limit": {"minute": 30, "policy": "local"},
+        "shop-route-rate-limit": {"hour": 500, "policy": "local"},
+    }
+    rules = {r.name: r.inputs["spec"]["rules"][0]["http"]["paths"][0]["path"] for r in of_kind(two, "Ingress")}
+    assert rules == {"bookinfo-route-ingress": "/", "shop-route-ingress": "/shop"}
+
+
+SECRET_LIMIT = {**REDIS, "redis": {"host": "store", "password": PASSWORD}}
+
+
+def test_the_password_of_redis_is_in_a_secret_and_nowhere_else() -> None:
+    recording = recorded(rateLimit=SECRET_LIMIT, secrets=("rateLimit",))
+    secret = get(recording, "Secret/bookinfo-route-rate-limit-redis")
+    metadata = secret.inputs["metadata"]
+    assert secret.inputs["stringData"] == {"password": json.dumps(PASSWORD)}
+    assert "stringData" in secret.secret_inputs
+    plugin = inputs(recording, "KongPlugin/bookinfo-route-rate-limit")
+    reference = {"secretKeyRef": {"name": metadata["name"], "key": "password"}}
+    assert plugin["configPatches"] == [{"path": "/redis/password", "valueFrom": reference}]
+    assert metadata["namespace"] == plugin["metadata"]["namespace"]
+    assert secret.label in before(recording, "KongPlugin/bookinfo-route-rate-limit")
+    others = [resource.inputs for resource in recording.resources.values() if resource is not secret]
+    assert PASSWORD not in text([others, recording.outputs])
+
+
+NAMED_SECRET = {**REDIS, "redis": {"host": "store", "passwordSecret": {"name": "redis-login", "key": "pass"}}}
+
+
+def test_a_secret_that_exists_is_named_and_none_is_made() -> None:
+    recording = recorded(rateLimit=NAMED_SECRET, applications=[BOOKINFO, SHOP])
+    reference = {"secretKeyRef": {"name": "redis-login", "key": "pass"}}
+    for name in ("bookinfo", "shop"):
+        plugin = inputs(recording, f"KongPlugin/{name}-route-rate-limit")
+        assert plugin["configPatches"] == [{"path": "/redis/password", "valueFrom": reference}]
+        assert "password" not in plugin["config"]["redis"]
+        assert f"Secret/{name}-route-rate-limit-redis" not in labels(recording)
+
+
+def test_an_application_may_have_a_secret_of_its_own_under_the_stacks_key() -> None:
+    own = {**SHOP, "rateLimit": {"redis": {"passwordSecret": {"name": "shop-login"}}}}
+    recording = recorded(rateLimit=NAMED_SECRET, applications=[BOOKINFO, own])
+    (patch,) = inputs(recording, "KongPlugin/shop-route-rate-limit")["configPatches"]
+    assert patch["valueFrom"]["secretKeyRef"] == {"name": "shop-login", "key": "pass"}
+
+
+def test_an_application_that_counts_locally_gets_no_password() -> None:
+    local = {**SHOP, "rateLimit": {"policy": "local"}}
+    recording = recorded(rateLimit=SECRET_LIMIT, applications=[BOOKINFO, local], secrets=("rateLimit",))
+    assert "Secret/bookinfo-route-rate-limit-redis" in labels(recording)
+    assert "Secret/shop-route-rate-limit-redis" not in labels(recording)
+    plugin = inputs(recording, "KongPlugin/shop-route-rate-limit")
+    assert plugin["config"] == {"minute": 30, "policy": "local"}
+    assert "configPatches" not in plugin
+
+
+@pytest.mark.parametrize("kind", ["LoadBalancer", "NodePort", "ClusterIP"])
+def test_the_service_type_reaches_the_chart_and_the_waiting_command(kind: str) -> None:
+    kong = {"serviceType": kind, "readyTimeoutSeconds": 77, "addressTimeoutSeconds": 33}
+    recording = recorded(kong=kong)
+    assert values(recording, "kong-istio")["proxy"] == {"type": kind}
+    arguments = shlex.split(inputs(recording, "Command/kong-ready")["create"])
+    options = dict(zip(arguments[3::2], arguments[4::2], strict=True))
+    wanted = {"--context": CONTEXT, "--type": kind, "--timeout": "77", "--address-timeout": "33"}
+    assert wanted.items() <= options.items()
+    assert ("proxy" in recording.outputs["commands"]) == (kind == "ClusterIP")
+
+
+def test_a_proxy_without_address_has_a_command() -> None:
+    command = recorded(kong={"serviceType": "ClusterIP"}).outputs["commands"]["proxy"]
+    place = ["--namespace", "kong-istio", "port-forward", "service/kong-istio-kong-proxy", "8000:80"]
+    assert shlex.split(command) == ["kubectl", "--context", CONTEXT, *place]
+
+
+def test_settings_of_kong_reach_the_chart() -> None:
+    kong = {
+        "serviceType": "NodePort",
+        "nodePort": 30123,
+        "admissionWebhook": False,
+        "values": {"terminationGracePeriodSeconds": 4},
+    }
+    chart = values(recorded(kong=kong), "kong-istio")
+    assert chart["proxy"] == {"type": "NodePort", "http": {"nodePort": 30123}}
+    assert chart["ingressController"]["admissionWebhook"] == {"enabled": False}
+    assert chart["terminationGracePeriodSeconds"] == 4
+
+
+def test_who_calls_and_how_reaches_the_chart() -> None:
+    kong = {
+        "replicas": 2,
+        "resources": {"requests": {"cpu": 1}},
+        "controllerResources": {"requests": {"cpu": "100m"}},
+        "sourceRanges": ["203.0.113.0/24"],
+        "tlsSecret": "front-door",
+        "clientAddress": {"source": "forwardedFor", "trustedRanges": ["198.51.100.0/24", "2001:db8::/32"]},
+    }
+    chart = values(recorded(kong=kong, rateLimit=NAMED_SECRET), "kong-istio")
+    assert chart["proxy"] == {"type": "LoadBalancer", "loadBalancerSourceRanges": ["203.0.113.0/24"]}
+    assert (chart["replicaCount"], chart["podDisruptionBudget"]["enabled"]) == (2, True)
+    assert chart["resources"] == {"requests": {"cpu": 1}}
+    assert chart["ingressController"]["resources"] == {"requests": {"cpu": "100m"}}
+    assert chart["secretVolumes"] == ["front-door"]
+    assert chart["env"]["trusted_ips"] == "198.51.100.0/24,2001:db8::/32"
+
+
+# --- Istio and observability -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["PERMISSIVE", "STRICT"])
+def test_mutual_tls_holds_for_the_whole_mesh(mode: str) -> None:
+    rule = inputs(recorded(istio={"mtls": mode}), "PeerAuthentication/peer-authentication")
+    assert (rule["metadata"]["name"], rule["metadata"]["namespace"]) == ("default", "istio-system")
+    assert rule["spec"] == {"mtls": {"mode": mode}}
+
+
+def test_a_destroy_waits_for_nothing_that_a_custom_object_owns(plain: Recording) -> None:
+    policy = "pulumi.com/deletionPropagationPolicy"
+    told = {r.name: r.inputs["metadata"].get("annotations", {}).get(policy) for r in objects_of(plain)}
+    assert {name for name, value in told.items() if value == "background"} == {
+        "peer-authentication",
+        "bookinfo-route-rate-limit",
+        "bookinfo-route-client-host",
+    }
+
+
+def test_containers_without_requests_get_the_applications(plain: Recording) -> None:
+    size = {"requests": {"cpu": "10m"}, "limits": {"memory": "64Mi"}}
+    app = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]["applications"]["default"][0]
+    sized = recorded(applications=[{**app, "resources": size}])
+    for recording, wanted in ((plain, None), (sized, size)):
+        deployments = [r for r in objects_of(recording) if r.inputs["kind"] == "Deployment"]
+        assert len(deployments) == 6
+        for deployment in deployments:
+            for container in deployment.inputs["spec"]["template"]["spec"]["containers"]:
+                assert container.get("resources") == wanted
+
+
+def objects_of(recording: Recording) -> list[Resource]:
+    """Return the Kubernetes objects that are resources of their own."""
+    return [r for r in recording.resources.values() if r.type.startswith("kubernetes:") and "kind" in r.inputs]
+
+
+@pytest.mark.parametrize("injection", [True, False])
+def test_without_injection_nobody_waits_for_it(injection: bool) -> None:
+    recording = recorded(istio={"injection": injection, "readyTimeoutSeconds": 44})
+    arguments = shlex.split(inputs(recording, "Command/istiod-ready")["create"])
+    assert ("--no-injection" in arguments) is not injection
+    assert arguments[arguments.index("--timeout") + 1] == "44"
+    assert values(recording, "istiod")["global"].get("operatorManageWebhooks", False) is not injection
+
+
+OFF = {"enabled": False}
+SWITCHES = {
+    "none": ({}, {"prometheus", "grafana", "kiali"}),
+    "kiali": ({"kiali": OFF}, {"prometheus", "grafana"}),
+    "grafana": ({"grafana": OFF}, {"prometheus", "kiali"}),
+    "all": ({"prometheus": OFF, "grafana": OFF, "kiali": OFF}, set()),
+}
+
+
+@pytest.mark.parametrize("switched_off", SWITCHES)
+def test_switches_take_releases_away_with_all_that_belongs_to_them(switched_off: str) -> None:
+    setting, left = SWITCHES[switched_off]
+    recording = recorded(observability=setting)
+    releases = {r.name for r in of_kind(recording, "Release")}
+    assert releases == {"istio-base", "istiod", "kong-istio", *left}
+    keys = {"kiali": "kiali-signing-key", "grafana": "grafana-admin"}
+    for name, key in keys.items():
+        assert (f"Secret/{key}" in labels(recording)) == (f"Command/{key}-value" in labels(recording)) == (name in left)
+    commands = {
+        "kiali": {"kiali", "kialiToken"},
+        "grafana": {"grafana", "grafanaPassword"},
+        "prometheus": {"prometheus"},
+    }
+    assert recording.outputs["commands"].keys() == set().union(*(commands[name] for name in left))
+    assert left == recording.outputs["versions"].keys() & {"prometheus", "grafana", "kiali"}
+    assert ("kialiGraph" in recording.outputs) == ("kiali" in left)
+
+
+def test_kiali_looks_for_grafana_only_where_there_is_one(plain: Recording) -> None:
+    without = recorded(observability={"grafana": OFF})
+    for recording, enabled in ((plain, True), (without, False)):
+        assert values(recording, "kiali")["external_services"]["grafana"]["enabled"] is enabled
+
+
+def test_settings_of_observability_reach_the_charts() -> None:
+    setting = {
+        "prometheus": {"retention": "3h", "volume": "9Gi", "values": {"server": {"replicaCount": 2}}},
+        "grafana": {"anonymous": True},
+        "kiali": {"auth": "anonymous", "viewOnly": False},
+        "readyTimeoutSeconds": 99,
+    }
+    recording = recorded(observability=setting)
+    server = values(recording, "prometheus")["server"]
+    assert (server["retention"], server["replicaCount"]) == ("3h", 2)
+    assert (server["persistentVolume"]["enabled"], server["persistentVolume"]["size"]) == (True, "9Gi")
+    assert values(recording, "grafana")["grafana.ini"]["auth.anonymous"]["enabled"] is True
+    kiali = values(recording, "kiali")
+    assert (kiali["auth"]["strategy"], kiali["deployment"]["view_only_mode"]) == ("anonymous", False)
+    assert {inputs(recording, f"Release/{name}")["timeout"] for name in ("prometheus", "grafana", "kiali")} == {99}
+
+
+@pytest.mark.parametrize("auth", ["token", "anonymous"])
+def test_a_token_is_asked_for_only_where_one_is_wanted(auth: str) -> None:
+    commands = recorded(observability={"kiali": {"auth": auth}}).outputs["commands"]
+    assert ("kialiToken" in commands) == (auth == "token")
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_definitions_stay_where_that_is_wanted(keep: bool) -> None:
+    command = inputs(recorded(keepCrds=keep), "Command/leftovers")
+    assert command.keys() & {"create", "update"} == set()
+    assert ("--keep-definitions" in shlex.split(command["delete"])) is keep
+
+
+# --- Charts and images -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def chart_folder(tmp_path: Path) -> Path:
+    shutil.copytree(STAND_INS / "kong", tmp_path / "kong")
+    return tmp_path / "kong"
+
+
+@pytest.mark.parametrize(
+    ("source", "chart", "version", "repository"),
+    [
+        ("https://charts.example/stable", "kong", CHARTS["kong"].version, "https://charts.example/stable"),
+        ("oci://registry.example/charts", "oci://registry.example/charts/kong", CHARTS["kong"].version, None),
+        ("oci://registry.example/charts/", "oci://registry.example/charts/kong", CHARTS["kong"].version, None),
+        ("oci://registry.example/charts/kong", "oci://registry.example/charts/kong", CHARTS["kong"].version, None),
+        ("sandbox/charts/kong", "sandbox/charts/kong", None, None),
+        ("./sandbox/charts/kong", "./sandbox/charts/kong", None, None),
+        (str(ROOT / "sandbox" / "charts" / "kong"), "sandbox/charts/kong", None, None),
+    ],
+)
+def test_a_chart_comes_from_where_the_setting_says(
+    source: str, chart: str, version: str | None, repository: str | None
+) -> None:
+    release = inputs(recorded(charts={"kong": source}), "Release/kong-istio")
+    assert (release["chart"], release.get("version")) == (chart, version)
+    assert release.get("repositoryOpts") == ({"repo": repository} if repository else None)
+
+
+def test_a_folder_elsewhere_is_named_from_the_projects_folder(chart_folder: Path) -> None:
+    chart = inputs(recorded(charts={"kong": str(chart_folder)}), "Release/kong-istio")["chart"]
+    assert not Path(chart).is_absolute()
+    assert (ROOT / chart).resolve() == chart_folder.resolve()
+
+
+def test_an_archive_is_a_chart_too(tmp_path: Path) -> None:
+    archive = tmp_path / "kong.tgz"
+    archive.touch()
+    release = inputs(recorded(charts={"kong": str(archive)}), "Release/kong-istio")
+    assert (ROOT / release["chart"]).resolve() == archive.resolve()
+    assert not release.keys() & {"version", "repositoryOpts"}
+
+
+def test_other_charts_stay_where_they_are(plain: Recording) -> None:
+    recording = recorded(charts={"kong": "https://charts.example"})
+    for release in of_kind(plain, "Release"):
+        if release.name != "kong-istio":
+            assert inputs(recording, release.label) == release.inputs
+
+
+IMAGE_VALUES = [
+    ("istiod", "global.hub", "/release"),
+    ("kong-istio", "image.repository", "/library/kong"),
+    ("kong-istio", "ingressController.image.repository", "/kong/kubernetes-ingress-controller"),
+    ("prometheus", "server.image.repository", "/prometheus/prometheus"),
+    ("prometheus", "configmapReload.prometheus.image.repository", "/prometheus-operator/prometheus-config-reloader"),
+    ("grafana", "image.registry", ""),
+    ("grafana", "downloadDashboardsImage.registry", ""),
+    ("kiali", "deployment.image_name", "/kiali/kiali"),
+]
+
+
+@pytest.mark.parametrize(("release", "place", "path"), IMAGE_VALUES)
+def test_a_mirror_takes_the_place_of_every_registry_in_charts(
+    plain: Recording, own: Recording, release: str, place: str, path: str
+) -> None:
+    assert pick(values(plain, release), *place.split(".")) is None
+    assert pick(values(own, release), *place.split(".")) == MIRROR + path
+
+
+def images(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "image" and isinstance(inner, str):
+                yield inner
+            else:
+                yield from images(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from images(inner)
+
+
+def test_a_mirror_takes_the_place_of_every_registry_in_manifests(plain: Recording, own: Recording) -> None:
+    found = [image for resource in of_kind(own, *POD_MAKERS) for image in images(resource.inputs)]
+    assert sorted(found) == [f"{MIRROR}/library/busybox", f"{MIRROR}/some/image", f"{MIRROR}/some/init"]
+    mirrored = recorded(images={"registry": MIRROR})
+    for deployment in of_kind(plain, "Deployment"):
+        (before_, after) = (list(images(inputs(r, deployment.label))) for r in (plain, mirrored))
+        assert before_
+        assert after == [f"{MIRROR}/{image.partition('/')[2]}" for image in before_]
+
+
+# --- The cluster, and this machine -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("context", ["", "not-there"])
+def test_a_preview_never_follows_the_current_context(
+    context: str, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    provider = inputs(record({"kubeContext": context}), "Provider/kubernetes")
+    assert "context" not in provider
+    assert yaml.safe_load(provider["kubeconfig"])["clusters"] == []
+    assert yaml.safe_load(provider["kubeconfig"])["current-context"] == ""
+
+
+def test_a_preview_without_a_kubeconfig_looks_for_no_cluster(plain: Recording) -> None:
+    provider = inputs(plain, "Provider/kubernetes")
+    assert "context" not in provider
+    given = yaml.safe_load(provider["kubeconfig"])
+    assert given["clusters"] == given["contexts"] == given["users"] == []
+
+
+def test_the_provider_goes_where_the_settings_say(kubeconfig: Path) -> None:
+    assert inputs(recorded(kubeconfig=str(kubeconfig)), "Provider/kubernetes") == {
+        "kubeconfig": str(kubeconfig),
+        "context": CONTEXT,
+        "clusterIdentifier": CONTEXT,
+    }
+
+
+def test_a_kubeconfig_in_the_environment_gives_the_context(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    assert inputs(recorded(), "Provider/kubernetes")["context"] == CONTEXT
+
+
+def test_a_kubeconfig_in_the_environment_is_not_kept_in_the_state(
+    kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The provider reads a list of files only where it looks for them itself.
+    monkeypatch.setenv("KUBECONFIG", f"{kubeconfig}{os.pathsep}{kubeconfig}")
+    assert not inputs(recorded(), "Provider/kubernetes").get("kubeconfig")
+
+
+def test_commands_run_in_the_virtual_environment_that_the_project_names(plain: Recording) -> None:
+    options = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["runtime"]["options"]
+    lines = [
+        r.inputs[key] for r in of_kind(plain, "Command") for key in ("create", "update", "delete") if key in r.inputs
+    ]
+    assert len(lines) >= len(of_kind(plain, "Command"))
+    for line in lines:
+        assert shlex.split(line)[0] == f"{options['virtualenv']}/bin/python"
+
+
+def test_commands_of_the_project_name_modules_of_it(plain: Recording) -> None:
+    modules = {
+        arguments[2]
+        for command in of_kind(plain, "Command")
+        for line in (command.inputs.get("create"), command.inputs.get("delete"))
+        if line and (arguments := shlex.split(line))[1] == "-m"
+    }
+    assert len(modules) == 6
+    for module in modules:
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
+
+
+def test_only_the_precheck_tells_its_first_run_from_later_ones(plain: Recording) -> None:
+    for command in of_kind(plain, "Command"):
+        create, update = (shlex.split(command.inputs.get(key, "")) for key in ("create", "update"))
+        if command.name == "precheck":
+            made = ["--namespace=istio-system", "--namespace=kong-istio", "--namespace=bookinfo"]
+            assert create == [*update, "--first", *made]
+        elif update:
+            assert create == update
+
+
+CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "values of istiod": ({"istio": {"istiodValues": {"pilot": {"env": {}}}}}, {"istiod-ready", "checks"}),
+    "values of Kong": ({"kong": {"values": {"resources": {"limits": {"cpu": 1}}}}}, {"kong-ready", "checks"}),
+    "chart of Kong": ({"charts": {"kong": "sandbox/charts/kong"}}, {"kong-ready", "checks"}),
+    "mirror": ({"images": {"registry": MIRROR}}, {"istiod-ready", "kong-ready", "checks"}),
+    "limit": ({"rateLimit": {"minute": 31}}, {"bookinfo-route-ready", "checks"}),
+    "limit's message": ({"rateLimit": {"minute": 30, "errorMessage": "no"}}, {"bookinfo-route-ready", "checks"}),
+    "route": (
+        {"applications": [{**BOOKINFO, "route": {**ROUTE, "path": "/books"}}]},
+        {"bookinfo-route-ready", "checks"},
+    ),
+    "routing": ({"kong": {"routing": "guide"}}, {"bookinfo-route-ready", "checks"}),
+    "applications": ({"applications": [BOOKINFO, SHOP]}, {"precheck", "checks"}),
+    "observability": ({"observability": {"grafana": {"anonymous": True}}}, {"checks"}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_commands_run_again_when_what_they_wait_for_changes_and_only_then(plain: Recording, change: str) -> None:
+    config, again = CHANGES[change]
+    changed = recorded(**config)
+    commands = {command.name: command.inputs for command in of_kind(plain, "Command")}
+    assert {name for name, before_ in commands.items() if inputs(changed, f"Command/{name}") != before_} == again
+
+
+def test_the_route_is_asked_for_as_the_settings_say(plain: Recording, two: Recording) -> None:
+    def arguments(recording: Recording, name: str) -> str:
+        return str(inputs(recording, f"Command/{name}-route-ready")["create"])
+
+    said = arguments(plain, "bookinfo")
+    assert (
+        "--namespace bookinfo --ingress productpage --plugin rate-limit --host '' --path / --limit=minute=30 " in said
+    )
+    assert "--type LoadBalancer --timeout 300" in said
+    assert not any(option in said for option in ("--hidden", "--redis", "--proxy-protocol"))
+    said = arguments(two, "shop")
+    assert (
+        "--namespace shop-home --ingress productpage --plugin rate-limit --host '' --path /shop --limit=hour=500"
+        in said
+    )
+    address = {"source": "proxyProtocol", "trustedRanges": ["198.51.100.0/24"]}
+    limit = {**REDIS, "second": 5, "redis": {"host": "store", "password": PASSWORD}, "hideClientHeaders": True}
+    other = recorded(
+        kong={"clientAddress": address, "readyTimeoutSeconds": 77}, rateLimit=limit, secrets=("rateLimit",)
+    )
+    said = arguments(other, "bookinfo")
+    assert "--limit=second=5 --limit=minute=30 --hidden --redis store:6379 " in said
+    assert "--timeout 77 --proxy-protocol" in said
+
+
+COPIED = ["Pulumi.yaml", "__main__.py", "outputs.py", "versions.py", "workloads.py"]
+COPIED_FOLDERS = ["checks", "commands", "components", "display", "kube", "manifests", "plan", "sandbox", "settings"]
+IN_A_COPY = """
+import json, sys
+from rehearsal import record
+resources = record(json.load(sys.stdin)).resources.values()
+json.dump({resource.label: resource.inputs for resource in resources}, sys.stdout, default=lambda _: "unknown")
+"""
+
+
+def recorded_in_a_copy(folder: Path, config: dict[str, Any]) -> Any:
+    """Copy the project, run all of it from there, and return the inputs by label."""
+    for name in COPIED_FOLDERS:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in COPIED:
+        shutil.copy(ROOT / name, folder / name)
+    for name in ("base", "istiod"):
+        (folder / "vendored" / name).mkdir(parents=True)
+        (folder / "vendored" / name / "Chart.yaml").write_text(f"name: {name}")
+    (folder / "dashboards").mkdir()
+    (folder / "dashboards" / "one.json").write_text("{}")
+    environment = {**os.environ, "KUBECONFIG": str(folder / "none")}
+    command = [sys.executable, "-c", IN_A_COPY]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, input=text(config), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_no_path_of_this_machine_is_in_any_input(tmp_path: Path) -> None:
+    def inputs_at(folder: Path) -> Any:
+        folder.mkdir()
+        absolute = {name: str(folder / "sandbox" / "charts" / name) for name in ("kong", "prometheus", "grafana")}
+        sources = {"kiali-server": "sandbox/charts/kiali-server", "base": "vendored/base", "istiod": "vendored/istiod"}
+        config = {
+            "kubeContext": CONTEXT,
+            "charts": {**absolute, **sources},
+            "applications": [{**BOOKINFO, "manifests": str(folder / "manifests")}],
+            "observability": {"grafana": {"dashboards": "dashboards"}},
+        }
+        return recorded_in_a_copy(folder, config)
+
+    here, there = inputs_at(tmp_path / "here"), inputs_at(tmp_path / "there")
+    assert here["Release/kong-istio"]["chart"] == "sandbox/charts/kong"
+    assert str(tmp_path) not in text(here)
+    assert str(Path.home()) + os.sep not in text(here)
+    assert here == there
+
+
+# --- Outputs ---------------------------------------------------------------------------------------------------------
+
+
+def test_outputs_say_where_kong_answers_and_what_runs(applied: Recording) -> None:
+    outputs = applied.outputs
+    assert outputs.keys() == {
+        *("proxyAddress", "proxyUrl", "proxyService", "proxyNamespace", "versions", "commands", "kialiGraph"),
+        *("checks", "checksTarget"),
+    }
+    assert (outputs["proxyAddress"], outputs["proxyUrl"]) == ("192.0.2.9", "http://192.0.2.9")
+    assert (outputs["proxyNamespace"], outputs["proxyService"]) == ("kong-istio", "kong-istio-kong-proxy")
+    assert outputs["versions"] == {
+        "kubernetes": "v1.35.1",
+        "istio": "istiod runs",
+        "kongChart": "kong-istio chart",
+        "kong": "3.9.1",
+        "kongController": "3.5.0",
+        **{name: f"{name} runs" for name in ("prometheus", "grafana", "kiali")},
+    }
+
+
+def test_outputs_hold_no_secret(applied: Recording) -> None:
+    assert applied.secret_outputs == set()
+    assert "said by" not in text(applied.outputs)
+
+
+def test_commands_of_the_stack_name_the_cluster_whatever_it_is_called() -> None:
+    cluster: dict[str, Any] = {"kubeconfig": "my clusters/it's one", "kubeContext": "a b; $(c)"}
+    commands = recorded(**cluster).outputs["commands"]
+    names = ["kubectl", "--kubeconfig", cluster["kubeconfig"], "--context", cluster["kubeContext"]]
+    rest = {
+        "kiali": "port-forward service/kiali 20001",
+        "kialiToken": "create token kiali",
+        "grafana": "port-forward service/grafana 3000",
+        "grafanaPassword": "get secret grafana-admin --output jsonpath={.data.admin-password} | base64 --decode",
+        "prometheus": "port-forward service/prometheus 9090",
+    }
+    assert {name: shlex.split(command) for name, command in commands.items()} == {
+        name: [*names, "--namespace", "istio-system", *words.split()] for name, words in rest.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "kubeconfig",
+    [
+        "my clusters/config",
+        "~/my clusters/config",
+    ],
+)
+def test_commands_can_be_pasted_into_a_shell(kubeconfig: str, kubectl: str, tmp_path: Path) -> None:
+    command = recorded(kubeconfig=kubeconfig).outputs["commands"]["kiali"]
+    environment = {**os.environ, "PATH": kubectl, "HOME": str(tmp_path)}
+    said = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=True).stdout
+    assert json.loads(said)[1] == kubeconfig.replace("~", str(tmp_path))
+
+
+def test_the_graph_shows_kong_and_every_application(two: Recording) -> None:
+    address = urlsplit(two.outputs["kialiGraph"])
+    assert (address.netloc, address.path) == ("localhost:20001", "/kiali/console/graph/namespaces")
+    assert parse_qs(address.query)["namespaces"] == ["kong-istio,bookinfo,shop-home"]
+
+
+# --- Secrets ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("grafana-admin", {"admin-user": "admin", "admin-password": "said by grafana-admin-value"}),
+        ("kiali-signing-key", {"key": "said by kiali-signing-key-value"}),
+    ],
+)
+def test_made_up_keys_are_secret_all_the_way(applied: Recording, name: str, data: dict[str, str]) -> None:
+    command = get(applied, f"Command/{name}-value")
+    assert "stdout" in command.options["additional_secret_outputs"]
+    assert command.inputs["logging"] == "none"
+    secret = get(applied, f"Secret/{name}")
+    assert secret.inputs["stringData"] == data
+    assert "stringData" in secret.secret_inputs
+    others = [resource.inputs for resource in applied.resources.values() if resource is not secret]
+    assert f"said by {name}-value" not in text(others)
+
+
+def test_charts_are_told_the_names_of_the_keys(plain: Recording) -> None:
+    assert values(plain, "grafana")["admin"]["existingSecret"] == "grafana-admin"
+    assert values(plain, "kiali")["login_token"]["signing_key"] == "secret:kiali-signing-key:key"
+
+
+def test_a_login_that_exists_takes_the_place_of_the_made_up_one(plain: Recording) -> None:
+    recording = recorded(observability={"grafana": {"adminSecret": "login"}})
+    assert values(recording, "grafana")["admin"]["existingSecret"] == "login"
+    assert labels(plain) - labels(recording) == {"Secret/grafana-admin", "Command/grafana-admin-value"}
+    assert "Namespace/istio-system" in before(recording, "Release/grafana")
+    command = shlex.split(recording.outputs["commands"]["grafanaPassword"])
+    assert command[command.index("secret") + 1] == "login"
+
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB+certificate/of=\n-----END CERTIFICATE-----\n"
+TLS_KEY = "-----BEGIN PRIVATE KEY-----\nMIGH+nobodys/of+tls=\n-----END PRIVATE KEY-----\n"
+
+
+def served(certificate: str = CERTIFICATE, key: str = TLS_KEY) -> Recording:
+    return recorded(kong={"tls": {"certificate": certificate, "key": key}}, secrets=("kong",))
+
+
+def test_kong_serves_a_certificate_of_the_stack() -> None:
+    recording = served()
+    secret = get(recording, "Secret/kong-certificate")
+    assert secret.inputs["metadata"] == {"name": "kong-certificate", "namespace": "kong-istio"}
+    assert secret.inputs["type"] == "kubernetes.io/tls"
+    assert secret.inputs["stringData"] == {"tls.crt": CERTIFICATE, "tls.key": TLS_KEY}
+    assert "stringData" in secret.secret_inputs
+    chart = values(recording, "kong-istio")
+    assert chart["secretVolumes"] == ["kong-certificate"]
+    assert chart["env"]["ssl_cert"] == "/etc/secrets/kong-certificate/tls.crt"
+    assert chart["env"]["ssl_cert_key"] == "/etc/secrets/kong-certificate/tls.key"
+    assert secret.label in before(recording, "Release/kong-istio")
+    others = [resource.inputs for resource in recording.resources.values() if resource is not secret]
+    assert "nobodys" not in text([others, recording.outputs])
+
+
+def test_a_preview_that_may_not_decrypt_takes_an_encrypted_key() -> None:
+    hidden = {"secure": "v1:abc:def"}
+    config = Project(ROOT).configure({"kong": {"tls": {"certificate": hidden, "key": hidden}}})
+    recording = run(config, lambda resource: (resource.name, resource.inputs), preview=True)
+    assert "stringData" in get(recording, "Secret/kong-certificate").secret_inputs
+
+
+def test_another_certificate_makes_other_pods_and_a_key_leaves_no_trace() -> None:
+    one, other = served(), served(key=TLS_KEY.replace("nobodys", "another"))
+    assert {r.label: r.inputs for r in one.resources.values() if r.kind != "Secret"} == {
+        r.label: r.inputs for r in other.resources.values() if r.kind != "Secret"
+    }
+    changed = values(served(CERTIFICATE.replace("MIIB", "MIIC")), "kong-istio")["podAnnotations"]
+    assert changed != values(one, "kong-istio")["podAnnotations"]
+    assert "proxy.istio.io/config" in changed
+
+
+def test_a_password_of_grafana_takes_the_place_of_the_made_up_one(plain: Recording) -> None:
+    recording = recorded(observability={"grafana": {"adminPassword": PASSWORD}}, secrets=("observability",))
+    assert labels(plain) - labels(recording) == {"Command/grafana-admin-value"}
+    secret = get(recording, "Secret/grafana-admin")
+    assert secret.inputs["stringData"] == {"admin-user": "admin", "admin-password": PASSWORD}
+    assert "stringData" in secret.secret_inputs
+    assert secret.label in before(recording, "Release/grafana")
+    others = [resource.inputs for resource in recording.resources.values() if resource is not secret]
+    assert PASSWORD not in text([others, recording.outputs])
+    another = recorded(observability={"grafana": {"adminPassword": "another"}}, secrets=("observability",))
+    assert inputs(another, "Command/checks") == inputs(recording, "Command/checks")
+
+
+# Settings -> the command that waits, its options, what waits for it, and what of the stack need not be there.
+WAITS: dict[str, tuple[dict[str, Any], str, list[str], str, str]] = {
+    "certificate": (
+        {"kong": {"tlsSecret": "front-door"}},
+        "kong-tls-secret-ready",
+        ["--namespace", "kong-istio", "--name", "front-door", "--kind", "tls", "--timeout", "300"],
+        "Release/kong-istio",
+        "Release/istiod",
+    ),
+    "login": (
+        {"observability": {"grafana": {"adminSecret": "login"}}, "security": {"secretTimeoutSeconds": 9}},
+        "grafana-secret-ready",
+        ["--namespace", "istio-system", "--name", "login", "--kind", "login", "--timeout", "9"],
+        "Release/grafana",
+        "Release/istiod",
+    ),
+    "password of redis": (
+        {"rateLimit": NAMED_SECRET},
+        "bookinfo-route-redis-secret-ready",
+        [
+            *("--namespace", "bookinfo", "--name", "redis-login", "--kind", "json", "--key", "pass"),
+            *("--timeout", "300"),
+        ],
+        "KongPlugin/bookinfo-route-rate-limit",
+        "Command/kong-ready",
+    ),
+    "registry": (
+        {"images": {"pullSecrets": ["mirror"]}},
+        "istio-system-pull-mirror",
+        ["--namespace", "istio-system", "--name", "mirror", "--kind", "registry", "--timeout", "300"],
+        "Release/prometheus",
+        "Release/istiod",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_a_secret_that_settings_name_is_waited_for_as_soon_as_there_is_its_namespace(name: str) -> None:
+    config, command, options, later, needless = WAITS[name]
+    recording = recorded(**config)
+    arguments = shlex.split(inputs(recording, f"Command/{command}")["create"])
+    assert arguments == ["venv/bin/python", "-m", "commands.secret_ready", "--context", CONTEXT, *options]
+    namespace = options[1]
+    earlier = before(recording, f"Command/{command}")
+    assert f"Namespace/{namespace}" in earlier
+    assert needless not in earlier
+    assert f"Command/{command}" in before(recording, later)
+
+
+def test_every_pod_waits_for_what_it_pulls_with() -> None:
+    istio = {"cni": True, "ingressGateway": True, "egressGateway": True}
+    recording = recorded(istio=istio, images={"pullSecrets": ["mirror", "other"]})
+    for resource in of_kind(recording, "Release", *POD_MAKERS & {r.kind for r in recording.resources.values()}):
+        if resource.name != "istio-base":
+            namespace = resource.inputs.get("namespace") or resource.inputs["metadata"]["namespace"]
+            waits = {f"Command/{namespace}-pull-{name}" for name in ("mirror", "other")}
+            assert waits <= before(recording, resource.label), resource.label
+
+
+def test_a_stack_that_names_no_secret_waits_for_none(plain: Recording) -> None:
+    assert not [
+        command.name for command in of_kind(plain, "Command") if "secret_ready" in command.inputs.get("create", "")
+    ]
+
+
+def test_keys_are_long_enough_and_different_each_time(plain: Recording) -> None:
+    for name in ("grafana-admin-value", "kiali-signing-key-value"):
+        command = inputs(plain, f"Command/{name}")["create"].replace("venv/bin/python", shlex.quote(sys.executable))
+        said = {subprocess.run(["sh", "-c", command], capture_output=True, check=True).stdout for _ in range(2)}
+        assert {len(key.strip()) for key in said} == {32}
+        assert len(said) == 2
+
+
+@pytest.mark.parametrize(("name", "field"), [("login", "stringData"), ("old-login", "data")])
+def test_secrets_of_an_application_are_secret(own: Recording, name: str, field: str) -> None:
+    assert get(own, f"Secret/own-secret-{name}").secret_inputs == {field}
+
+
+# --- Bad input -------------------------------------------------------------------------------------------------------
+
+WRONG_ROUTE = {**BOOKINFO, "route": {"service": "nobody", "port": 9080}}
+WRONG_PORT = {**BOOKINFO, "route": {"service": "productpage", "port": 80}}
+NO_FILE = {**BOOKINFO, "manifests": "manifests/none.yaml"}
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown key": ({"kongg": 1}, "kongg is not a setting"),
+    "unknown field": ({"kong": {"replica": 2}}, "did you mean replicas"),
+    "wrong value": ({"kong": {"serviceType": "External"}}, "kong.serviceType is"),
+    "wrong type of a key": ({"kong": "NodePort"}, "kong"),
+    "Service that is not there": ({"applications": [WRONG_ROUTE]}, "applications[0].route.service is nobody"),
+    "port that is not there": ({"applications": [SHOP, WRONG_PORT]}, "applications[1].route.port is 80"),
+    "manifests that are not there": ({"applications": [NO_FILE]}, "manifests/none.yaml"),
+    "one namespace for two": ({"applications": [BOOKINFO, {**SHOP, "namespace": "bookinfo"}]}, "namespace"),
+    "unknown chart": ({"charts": {"kongs": "https://charts.example"}}, "charts.kongs"),
+    "chart that is not there": ({"charts": {"kong": "nowhere"}}, "charts.kong"),
+    "another chart": ({"charts": {"kong": "sandbox/charts/grafana"}}, "charts.kong"),
+    "STRICT past the mesh": ({"istio": {"mtls": "STRICT"}, "kong": {"routing": "guide"}}, "STRICT"),
+    "range that is none": ({"kong": {"sourceRanges": ["203.0.113.7"]}}, "kong.sourceRanges[0]"),
+    "replicas that count for themselves": ({"kong": {"replicas": 2}}, "kong.replicas"),
+    "password in plain text": ({"rateLimit": SECRET_LIMIT}, "plain"),
+    "sandbox elsewhere": ({"sandbox": True, "kubeconfig": "somewhere/else"}, "sandbox"),
+}
+
+
+def refused(config: dict[str, Any], *, preview: bool = True) -> str:
+    """Run the program, which must fail before it has registered anything; return its sentence."""
+    made: list[str] = []
+
+    def note(resource: Resource) -> tuple[str, dict[str, Any]]:
+        made.append(resource.label)
+        return "", resource.inputs
+
+    with pytest.raises(pulumi.RunError) as error:
+        run(Project(ROOT).configure({"kubeContext": CONTEXT, **config}), note, preview=preview)
+    assert made == []
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_sentence_and_nothing_is_registered(name: str) -> None:
+    config, fragment = BAD[name]
+    sentence = refused(config)
+    assert fragment in sentence
+    assert "\n" not in sentence
+    assert PASSWORD not in sentence
+
+
+def test_an_up_without_a_kubeconfig_is_refused() -> None:
+    assert "does not exist" in refused({}, preview=False)
+
+
+@pytest.mark.parametrize("context", ["", "not-there"])
+def test_an_up_never_follows_the_current_context(
+    context: str, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    assert refused({"kubeContext": context}, preview=False).startswith(f"kubeContext is {context or 'empty'}")
+
+
+def test_a_chart_repository_that_does_not_answer_stops_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(address: str, **_: Any) -> AbstractContextManager[None]:
+        if CHARTS["kiali-server"].repository in address:
+            raise OSError("no route to host")
+        return nullcontext()
+
+    monkeypatch.setattr(releases, "urlopen", look)
+    assert CHARTS["kiali-server"].repository in refused({})
+    recorded(observability={"kiali": OFF})

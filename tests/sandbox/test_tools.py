@@ -1,0 +1,340 @@
+"""The sandbox's programs: found, downloaded, built; with fakes in place of the real ones."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from sandbox import tools
+from sandbox.errors import SandboxError
+from sandbox.paths import CHECKOUT, Paths, tool_cache
+from versions import TOOLS
+
+# Says its version, notes each build with the flags, and "builds" a script. $GO_FAILS makes it fail.
+FAKE_GO = """#!/bin/sh
+echo "$PWD $*" >> "$GO_LOG"
+if [ "$1" = env ]; then echo "${GO_SAYS:-go1.99.0}"; exit 0; fi
+if [ -n "$GO_FAILS" ]; then echo "compiling"; echo "dial tcp: no route to host"; exit 1; fi
+sleep "${GO_SLEEPS:-0}"
+while [ "$1" != -o ]; do shift; done
+printf '#!/bin/sh\\necho built\\n' > "$2"
+"""
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the test a machine with an empty home, no tools, no network, and no processor that downloads are known for."""
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "GOENV", "KONG_ISTIO_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path / "path"), "/usr/bin", "/bin"]))
+    monkeypatch.setattr(tools, "this_platform", lambda: ("plan9", "mips"))
+    # What the machine that runs the tests has must not be found.
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: which(name, path=str(tmp_path / "path")))
+    return tmp_path / "path"
+
+
+@pytest.fixture
+def go(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Put a fake Go on PATH; return the calls of `go build` so far."""
+    log = tmp_path / "go.log"
+    log.touch()
+    monkeypatch.setenv("GO_LOG", str(log))
+    script(machine / "go", FAKE_GO)
+    return lambda: [line for line in log.read_text().splitlines() if " build " in line]
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Serve files over HTTP on loopback: the address, and the files to fill in."""
+    files: dict[str, bytes] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = files.get(self.path.lstrip("/"))
+            self.send_response(200 if content is not None else 404)
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, *_arguments: object) -> None: ...
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{httpd.server_port}", files
+    httpd.shutdown()
+    httpd.server_close()
+
+
+# --- found on the machine -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("says", "is_right"),
+    [
+        ("kwok version v0.8.0 go1.26.8 (linux/amd64)", True),
+        ("kwok version v0.8.0+dirty", True),
+        ("kwok version v0.8.1", False),
+        ("kwok version v10.8.0", False),
+        ("kwok version v0.8.0-rc.1", False),
+        ("kwok version v0.8.01", False),
+        ("", False),
+    ],
+)
+def test_a_program_on_path_is_taken_only_in_the_right_version(machine: Path, says: str, is_right: bool) -> None:
+    program = script(machine / "kwok", f"#!/bin/sh\necho '{says}'\n")
+    assert tools.find(TOOLS["kwok"]) == (program if is_right else None)
+
+
+def test_a_program_that_is_asked_for_its_version_does_not_see_the_home(machine: Path) -> None:
+    script(machine / "kwok", "#!/bin/sh\nmkdir -p $HOME/.kwok && echo v0.8.0\n")
+    assert tools.find(TOOLS["kwok"])
+    assert not (Path.home() / ".kwok").exists()
+
+
+def test_what_is_in_the_cache_comes_before_what_is_on_path(machine: Path) -> None:
+    script(machine / "kwok", "#!/bin/sh\necho v0.8.0\n")
+    cached = script(tool_cache() / "kwok-0.8.0", "#!/bin/sh\n")
+    assert tools.ensure(["kwok"]) == {"kwok": cached}
+
+
+def test_nothing_on_path_is_taken_for_istiod(machine: Path) -> None:
+    # Every release says another version than that of the pinned source, and builds of it say none.
+    script(machine / "pilot-discovery", f"#!/bin/sh\necho {TOOLS['pilot-discovery'].version}\n")
+    assert tools.find(TOOLS["pilot-discovery"]) is None
+
+
+def test_the_cache_obeys_xdg_unless_that_is_relative(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+    assert tool_cache() == Path("/elsewhere/kong-istio/tools")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert tool_cache() == Path.home() / ".cache/kong-istio/tools"
+
+
+# --- official downloads ---------------------------------------------------------------------------------------
+
+
+def test_a_plain_program_is_downloaded(server: tuple[str, dict[str, bytes]], tmp_path: Path) -> None:
+    address, files = server
+    files["program"] = b"#!/bin/sh\necho hello\n"
+    checksum = hashlib.sha256(files["program"]).hexdigest()
+    program = tools.download(f"{address}/program", checksum, tmp_path / "cache/program", loopback_http=True)
+    assert subprocess.run([program], capture_output=True, text=True, check=True).stdout == "hello\n"
+
+
+def test_a_member_of_an_archive_is_downloaded(server: tuple[str, dict[str, bytes]], tmp_path: Path) -> None:
+    address, files = server
+    files["a.tar.gz"] = archive("linux-amd64/helm", b"#!/bin/sh\necho helm\n")
+    checksum = hashlib.sha256(files["a.tar.gz"]).hexdigest()
+    program = tools.download(
+        f"{address}/a.tar.gz", checksum, tmp_path / "helm", member="linux-amd64/helm", loopback_http=True
+    )
+    assert subprocess.run([program], capture_output=True, text=True, check=True).stdout == "helm\n"
+    with pytest.raises(SandboxError, match="no other/helm in the archive"):
+        tools.download(f"{address}/a.tar.gz", checksum, tmp_path / "other", member="other/helm", loopback_http=True)
+
+
+def archive(member: str, content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        info = tarfile.TarInfo(member)
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def test_a_wrong_checksum_leaves_nothing_behind(server: tuple[str, dict[str, bytes]], tmp_path: Path) -> None:
+    address, files = server
+    files["program"] = b"tampered with"
+    target = tmp_path / "cache/program"
+    with pytest.raises(SandboxError, match="checksum"):
+        tools.download(f"{address}/program", "0" * 64, target, loopback_http=True)
+    assert list(target.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1/x", "http://example.org/x", "file:///etc/passwd"])
+def test_nothing_but_https_is_downloaded(address: str, tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="not an https address"):
+        tools.download(address, "0" * 64, tmp_path / "x")
+
+
+def test_plain_http_is_for_loopback_only(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="not an https address"):
+        tools.download("http://example.org/x", "0" * 64, tmp_path / "x", loopback_http=True)
+
+
+def test_a_download_that_fails_is_said_and_made_up_for_by_a_build(
+    go: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreachable(address: str, *_arguments: object, **_keywords: object) -> Path:
+        assert address == "https://get.helm.sh/helm-v3.20.2-linux-amd64.tar.gz"
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(tools, "this_platform", lambda: ("linux", "amd64"))
+    monkeypatch.setattr(tools, "download", unreachable)
+    assert os.access(tools.ensure(["helm"])["helm"], os.X_OK)
+    assert "no official build of helm 3.20.2 (no route to host); building it" in capsys.readouterr().out
+    assert len(go()) == 1
+
+
+def test_no_download_is_tried_without_a_checksum_or_when_offline(
+    go: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_arguments: object, **_keywords: object) -> Path:
+        raise AssertionError("something was downloaded")
+
+    monkeypatch.setattr(tools, "download", forbidden)
+    tools.ensure(["helm"])
+    monkeypatch.setattr(tools, "this_platform", lambda: ("linux", "amd64"))
+    monkeypatch.setenv("KONG_ISTIO_OFFLINE", "1")
+    tools.ensure(["kwok"])
+    assert len(go()) == 2
+
+
+# --- builds ---------------------------------------------------------------------------------------------------
+
+
+def test_a_build_is_announced_and_done_once(go: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    paths = tools.ensure(["etcd", "kwok"])
+    said = capsys.readouterr().out
+    assert "2 programs" in said
+    assert "about 85 MB and 4 min" in said
+    assert "1 of 2: etcd 3.7.3" in said
+    assert "2 of 2: kwok" in said
+    assert subprocess.run([paths["etcd"]], capture_output=True, text=True, check=True).stdout == "built\n"
+    assert tools.ensure(["etcd", "kwok"]) == paths
+    assert capsys.readouterr().out == ""
+    assert [line.split()[0] for line in go()] == [
+        str(CHECKOUT.root / "sandbox" / "go" / name) for name in ("etcd", "kwok")
+    ]
+    assert sorted(path.name for path in tool_cache().iterdir()) == ["etcd-3.7.3", "kwok-0.8.0"]
+
+
+def test_the_cache_can_be_removed(go: Callable[[], list[str]]) -> None:
+    assert not tools.remove_cache()
+    tools.ensure(["etcd"])
+    assert tools.remove_cache()
+    assert not tool_cache().exists()
+    tools.ensure(["etcd"])
+    assert len(go()) == 2
+
+
+def test_the_programs_are_built_with_the_version_that_they_are_asked_for(go: Callable[[], list[str]]) -> None:
+    tools.ensure(["kube-apiserver"])
+    assert "-X k8s.io/component-base/version.gitVersion=v1.37.2" in go()[0]
+    assert "-X k8s.io/component-base/version.gitMinor=37" in go()[0]
+
+
+def test_two_at_once_build_once(go: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GO_SLEEPS", "1")
+    program = "from sandbox import tools; tools.this_platform = lambda: ('plan9', 'mips'); tools.ensure(['kwok'])"
+    both = [
+        subprocess.Popen([sys.executable, "-c", program], cwd=CHECKOUT.root, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert len(go()) == 1
+    assert any("waiting for it" in text for text in said)
+
+
+def test_a_build_that_fails_says_why_and_leaves_no_program(
+    go: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GO_FAILS", "1")
+    with pytest.raises(SandboxError, match=r"etcd 3\.7\.3 could not be built .*no route to host.*GOPROXY") as failure:
+        tools.ensure(["etcd"])
+    assert len(go()) == 1
+    log = re.search(r"is in (\S+);", str(failure.value))
+    assert log is not None
+    assert "compiling" in Path(log[1]).read_text()
+    assert not tools.cached_path(TOOLS["etcd"]).exists()
+
+
+def test_without_go_it_says_what_to_do_and_announces_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SandboxError, match=r"etcd 3\.7\.3 .*there is no Go.*https://go\.dev/dl/"):
+        tools.ensure(["etcd"])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("go")
+def test_a_go_that_is_too_old_is_refused_before_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GO_SAYS", "go1.19.3")
+    assert re.search(r"too old: sandbox/go/istiod needs 1\.\d+", tools.go_problem("istiod"))
+    monkeypatch.setenv("GO_SAYS", "go1.99")
+    assert tools.go_problem("istiod") == ""
+
+
+def test_go_keeps_the_users_settings_but_counts_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = tools.go_environment()
+    assert environment["GOENV"] == str(Path.home() / ".config/go/env")
+    assert environment["XDG_CONFIG_HOME"].startswith(str(tool_cache()))
+    monkeypatch.setenv("GOENV", "/their/own")
+    assert tools.go_environment()["GOENV"] == "/their/own"
+
+
+# --- the environment ------------------------------------------------------------------------------------------
+
+
+def test_the_environment_leads_everything_to_the_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HELM_NAMESPACE", "HELM_KUBECONTEXT", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_STACK"):
+        monkeypatch.setenv(name, "theirs")
+    monkeypatch.setenv("KUBECONFIG", "/home/them/.kube/config")
+    monkeypatch.setenv("EDITOR", "ed")
+    environment = tools.environment(Paths(tmp_path))
+    assert "theirs" not in environment.values()
+    assert environment["KUBECONFIG"] == str(tmp_path / ".sandbox/kubeconfig")
+    assert environment["PULUMI_BACKEND_URL"] == f"file://{tmp_path}/.sandbox/state"
+    assert environment["PATH"].startswith(f"{tmp_path}/.sandbox/bin:")
+    assert environment["EDITOR"] == "ed"
+    homes = [value for name, value in environment.items() if name.startswith(("HELM_", "PULUMI_HOME", "KWOK_"))]
+    assert len(homes) == 5
+    assert all(value.startswith(f"{tmp_path}/.sandbox/") for value in homes)
+
+
+def test_a_shell_can_take_the_environment_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "theirs")
+    paths = Paths(tmp_path / "it's a folder")
+    check = 'printf %s "$KUBECONFIG${PULUMI_CONFIG_PASSPHRASE-}"'
+    said = subprocess.run(
+        ["sh", "-c", f"{tools.exports(paths)}\n{check}"], capture_output=True, text=True, check=True
+    ).stdout
+    assert said == str(paths.kubeconfig)
+
+
+# --- the table ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_the_table_and_go_mod_pin_the_same_version(name: str) -> None:
+    tool = TOOLS[name]
+    module_file = (CHECKOUT.root / "sandbox" / "go" / tool.folder / "go.mod").read_text()
+    required = dict(re.findall(r"^\s*(?:require )?(\S+) (v\S+)(?: // indirect)?$", module_file, re.MULTILINE))
+    module = max((module for module in required if f"{tool.package}/".startswith(f"{module}/")), key=len)
+    assert required[module] == f"v{tool.version}"
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_known_checksums_belong_to_an_address(name: str) -> None:
+    tool = TOOLS[name]
+    assert all(re.fullmatch(r"[0-9a-f]{64}", checksum) for checksum in tool.sha256.values())
+    assert tool.download.startswith("https://") or not tool.sha256

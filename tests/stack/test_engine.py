@@ -1,0 +1,322 @@
+"""The stack by Pulumi's own engine: what stays as it is, what is refused, what the state holds, what a destroy leaves."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from stack import Answer, Object, Stack, said
+
+from sandbox import pulumi_engine
+from sandbox.paths import CONTEXT
+
+# The first test may have to wait until tools are built.
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(3600)]
+
+CONFIG_FILE = ".sandbox/Pulumi.sandbox.yaml"
+# The kinds that a destroy must leave nothing of, save what a cluster makes for itself.
+KINDS = (
+    *("namespaces", "customresourcedefinitions", "ingressclasses", "clusterroles", "clusterrolebindings"),
+    *("mutatingwebhookconfigurations", "validatingwebhookconfigurations"),
+    *("configmaps", "secrets", "services", "deployments.apps", "pods", "ingresses.networking.k8s.io"),
+)
+CLUSTERS_OWN = {
+    "Namespace": "default|kube-node-lease|kube-public|kube-system",
+    "ClusterRole": "system:.+|admin|cluster-admin|edit|view",
+    "ClusterRoleBinding": "system:.+|cluster-admin",
+    "ConfigMap": "kube-.+|extension-apiserver-authentication",
+    "Service": "kubernetes",
+}
+
+
+@pytest.fixture(scope="module")
+def engines(request: pytest.FixtureRequest) -> Stack:
+    """Return the stack that the engine brought up; skip where there is no engine."""
+    if not shutil.which("pulumi"):
+        pytest.skip(pulumi_engine.missing())
+    # Only now: without an engine, nothing here is worth the time that a stack takes.
+    found: Stack = request.getfixturevalue("stack")
+    if found.rehearsed:
+        pytest.skip(found.rehearsed)
+    found.up_unless_it_is()
+    return found
+
+
+def pulumi(stack: Stack, *arguments: str) -> Answer:
+    """Run Pulumi on the stack in the sandbox."""
+    options = ("--stack=sandbox", f"--config-file={CONFIG_FILE}", "--non-interactive")
+    return stack.project.run("pulumi", *arguments, *options, environment=stack.environment)
+
+
+# --- nothing to do --------------------------------------------------------------------------------------------
+
+
+def test_a_second_up_changes_nothing(engines: Stack) -> None:
+    answer = pulumi(engines, "up", "--yes", "--skip-preview", "--expect-no-changes")
+    assert answer.returncode == 0, f"a second `up` has something to do:\n{said(answer)}"
+
+
+def test_a_refresh_finds_nothing_and_a_preview_then_neither(engines: Stack) -> None:
+    refreshed = pulumi(engines, "refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    assert refreshed.returncode == 0, f"a refresh finds that the cluster is not as the state says:\n{said(refreshed)}"
+    previewed = pulumi(engines, "preview", "--expect-no-changes")
+    assert previewed.returncode == 0, f"after a refresh, a preview has something to do:\n{said(previewed)}"
+
+
+# --- what the state holds -------------------------------------------------------------------------------------
+
+
+def test_no_secret_is_told_or_written_down(engines: Stack) -> None:
+    export = ("pulumi", "stack", "export", "--stack=sandbox", "--non-interactive")
+    texts = {
+        "the exported state": engines.run(*export),
+        "the outputs": engines.run("pulumi", "stack", "output", "--json", "--stack=sandbox", "--non-interactive"),
+        "what `up` said": engines.said,
+        **{str(path.relative_to(engines.paths.root)): text for path, text in written(engines)},
+    }
+    assert any(name.startswith(".sandbox/state") for name in texts), "the state's own files are not among them"
+    disclosed = engines.run(*export, "--show-secrets")
+    for name, field in (("kiali-signing-key", "key"), ("grafana-admin", "admin-password")):
+        value = base64.b64decode(engines.get("secret", name, "istio-system")["data"][field]).decode()
+        assert value in disclosed, f"the key of {name} is not even encrypted in the state: is it what was looked for?"
+        spellings = (value, base64.b64encode(value.encode()).decode())
+        telling = [where for where, text in texts.items() if any(spelling in text for spelling in spellings)]
+        assert not telling, f"the key of {name} stands in clear text in {', '.join(telling)}"
+
+
+def test_the_passphrase_is_kept_to_itself(engines: Stack) -> None:
+    passphrase = engines.paths.passphrase.read_text().strip()
+    telling = [path.name for path, text in written(engines) if passphrase in text]
+    assert passphrase, "there is no passphrase"
+    assert passphrase not in engines.said, "`up` tells the passphrase"
+    assert not telling, f"the passphrase stands in {', '.join(telling)}"
+
+
+def test_the_state_names_no_folder_of_this_machine(engines: Stack) -> None:
+    exported = json.loads(engines.run("pulumi", "stack", "export", "--stack=sandbox", "--non-interactive"))
+    resources = exported["deployment"]["resources"]
+    folders = [str(engines.paths.root), str(engines.project.home)]
+    telling = [item["urn"] for item in resources if any(folder in json.dumps(item) for folder in folders)]
+    assert len(resources) > 40, f"the state holds only {len(resources)} resources"
+    assert not telling, f"these would differ on another machine: {telling}"
+
+
+def written(stack: Stack) -> list[tuple[Path, str]]:
+    """Return the state and the logs, as they lie on the disk."""
+    folders = (
+        stack.paths.state,
+        stack.paths.logs,
+        stack.paths.sandbox / "pulumi" / "logs",
+        stack.paths.cluster / "logs",
+    )
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return [(path, path.read_text(errors="replace")) for path in files]
+
+
+# --- other stacks, which must not reach a cluster -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Other:
+    """A stack of the same project, in a state of its own and with settings of its own."""
+
+    stack: Stack
+    name: str
+    config_file: Path
+    environment: dict[str, str]
+
+    def preview(self) -> Answer:
+        return self._pulumi("preview", f"--config-file={self.config_file}")
+
+    def up(self) -> Answer:
+        return self._pulumi("up", "--yes", "--skip-preview", f"--config-file={self.config_file}")
+
+    def made(self) -> list[str]:
+        """Return the resources, other than components, that are in the state."""
+        answer = self._pulumi("stack", "export")
+        assert answer.returncode == 0, said(answer)
+        resources = json.loads(answer.stdout)["deployment"].get("resources") or []
+        return [item["urn"] for item in resources if item.get("custom")]
+
+    def _pulumi(self, *arguments: str) -> Answer:
+        options = (f"--stack={self.name}", "--non-interactive")
+        return self.stack.project.run("pulumi", *arguments, *options, environment=self.environment)
+
+
+MakeOther = Callable[..., Other]
+
+
+@pytest.fixture
+def other(engines: Stack, tmp_path: Path) -> MakeOther:
+    """Make stacks with the sandbox's settings and some changes to them."""
+
+    def make(changes: Mapping[str, Any], name: str = "other") -> Other:
+        project = tmp_path / "project"
+        state = tmp_path / "state"
+        for folder in (project, state):
+            folder.mkdir()
+        # `stack init` writes a stack file beside the project's, where it would stay.
+        shutil.copy(engines.paths.root / "Pulumi.yaml", project)
+        settings = yaml.safe_load(engines.paths.stack_file.read_text())
+        own = {f"kong-istio:{key}": value for key, value in changes.items()}
+        config_file = tmp_path / "settings.yaml"
+        config_file.write_text(yaml.safe_dump({"config": {**settings["config"], **own}}))
+        environment = {**engines.environment, "PULUMI_BACKEND_URL": state.as_uri()}
+        init = ("pulumi", "stack", "init", name, "--no-select", "--non-interactive", f"--cwd={project}")
+        answer = engines.project.run(*init, environment=environment)
+        assert answer.returncode == 0, said(answer)
+        return Other(engines, name, config_file, environment)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def closed_port() -> Iterator[int]:
+    """Hold a port that nothing listens at."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def dead(tmp_path_factory: pytest.TempPathFactory, closed_port: int) -> str:
+    """Write a kubeconfig of a server that does not answer, also with a user who has no credentials."""
+    path = tmp_path_factory.mktemp("dead") / "kubeconfig"
+    cluster = {"server": f"https://127.0.0.1:{closed_port}"}
+    users: dict[str, Object] = {"dead": {"token": "token"}, "nobody": {}}
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "dead", "cluster": cluster}],
+        "contexts": [{"name": name, "context": {"cluster": "dead", "user": name}} for name in users],
+        "users": [{"name": name, "user": user} for name, user in users.items()],
+        "current-context": "dead",
+    }
+    path.write_text(yaml.safe_dump(content))
+    return str(path)
+
+
+def test_a_preview_needs_no_kubeconfig(other: MakeOther, tmp_path: Path) -> None:
+    absent = str(tmp_path / "absent")
+    answer = other({"sandbox": False, "kubeconfig": absent}).preview()
+    assert answer.returncode == 0, f"the preview failed without a kubeconfig:\n{said(answer)}"
+    warnings = sentences(answer, "warning", about="kubeconfig")
+    wanted = f"The kubeconfig {absent} does not exist: set kubeconfig to the file that reaches your cluster."
+    assert warnings == [f"{wanted} Previewing without a cluster."], f"the warnings are {warnings}"
+
+
+def test_a_preview_needs_no_server_that_answers(other: MakeOther, dead: str) -> None:
+    answer = other({"sandbox": False, "kubeconfig": dead, "kubeContext": "dead"}).preview()
+    assert answer.returncode == 0, f"the preview failed with a dead server:\n{said(answer)}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        pytest.param(
+            {"kubeconfig": "DEAD", "kubeContext": "dead"},
+            "The API server of context dead does not answer: ",
+            id="dead server",
+        ),
+        pytest.param({"kubeContext": ""}, "kubeContext is empty, and this stack never follows ", id="empty context"),
+        pytest.param(
+            {"kubeContext": "elsewhere"},
+            rf"kubeContext is elsewhere: .+ has no such context \(there are: {CONTEXT}\)",
+            id="unknown context",
+        ),
+        pytest.param({"kubeconfig": "absent"}, "The kubeconfig absent does not exist: ", id="no kubeconfig"),
+        pytest.param(
+            {"kubeconfig": "DEAD", "kubeContext": "nobody"},
+            "kubeContext is nobody: its user nobody in .+ has no credentials",
+            id="no credentials",
+        ),
+    ],
+)
+def test_an_up_without_a_cluster_is_refused(other: MakeOther, dead: str, changes: Object, reason: str) -> None:
+    settings = {key: dead if value == "DEAD" else value for key, value in changes.items()}
+    tried = other({"sandbox": False, **settings})
+    assert re.match(reason, refusal(tried.up())), f"not refused for {reason}"
+    assert tried.made() == [], "something was made although the `up` was refused"
+
+
+@pytest.mark.parametrize("command", ["preview", "up"])
+def test_the_stack_sandbox_takes_no_other_kubeconfig(other: MakeOther, dead: str, command: str) -> None:
+    tried = other({"kubeconfig": dead, "kubeContext": "dead"}, name="sandbox")
+    sentence = refusal(tried.up() if command == "up" else tried.preview())
+    assert sentence.startswith(f"kubeconfig is {dead} while sandbox is true: "), f"refused otherwise: {sentence}"
+    assert tried.made() == [], "something was made although it was refused"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        pytest.param({"kongs": {"replicas": 1}}, r"kongs is not a setting: did you mean kong\?", id="unknown key"),
+        pytest.param({"kong": {"replica": 1}}, r"kong\.replica is not a setting: did you mean", id="unknown field"),
+        pytest.param({"kong": {"replicas": "two"}}, r'kong\.replicas is "two": it must be a whole', id="wrong field"),
+        # The engine itself judges these.
+        pytest.param({"sandbox": "maybe"}, r"validating .+ key 'sandbox' must be of type 'boolean'", id="wrong type"),
+        pytest.param(
+            {"applications": "bookinfo"}, r"validating .+ 'applications' must be .+ 'array", id="text for a list"
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused(other: MakeOther, changes: Object, reason: str) -> None:
+    sentence = refusal(other(changes).preview())
+    assert re.match(reason, sentence), f"refused otherwise: {sentence}"
+
+
+def test_a_chart_repository_out_of_reach_is_named(other: MakeOther, engines: Stack, closed_port: int) -> None:
+    repository = f"http://127.0.0.1:{closed_port}/"
+    charts = yaml.safe_load(engines.paths.stack_file.read_text())["config"].get("kong-istio:charts") or {}
+    tried = other({"charts": {**charts, "kong": repository}, "sandbox": False, "kubeconfig": "absent"})
+    sentence = refusal(tried.up())
+    assert sentence.startswith(f"The chart repository {repository} cannot be reached ("), f"refused for {sentence}"
+    assert "charts" in sentence.rpartition(":")[2], f"no remedy: {sentence}"
+    assert tried.made() == [], "something was made although the `up` was refused"
+
+
+def refusal(answer: Answer) -> str:
+    """Return the one sentence that a command was refused with."""
+    told = said(answer)
+    assert answer.returncode, f"it was not refused:\n{told}"
+    assert "Traceback" not in told, f"the sentence is buried by a traceback:\n{told}"
+    found = [text for text in sentences(answer, "error") if "program exited with non-zero exit code" not in text]
+    assert len(found) == 1, f"not one sentence but {len(found)}:\n{told}"
+    return found[0]
+
+
+def sentences(answer: Answer, severity: str, about: str = "") -> list[str]:
+    """Return the messages of a severity that stand on lines of their own, each once."""
+    lines = re.findall(rf"^ *{severity}: (.+)$", said(answer), re.MULTILINE)
+    return list(dict.fromkeys(line.strip() for line in lines if about in line))
+
+
+# --- the end of the stack, and a new one in the same cluster; last, as the others need the stack --------------
+
+
+def test_destroy_leaves_nothing_and_up_works_again(engines: Stack) -> None:
+    answer = pulumi(engines, "destroy", "--yes", "--skip-preview")
+    assert answer.returncode == 0, f"`destroy` ended with {answer.returncode}:\n{said(answer)}"
+    assert "Kept the definition" not in said(answer), f"definitions were kept:\n{said(answer)}"
+    left = leftovers(engines)
+    assert not left, f"`destroy` has left {', '.join(left)}"
+    listed = json.loads(engines.run("pulumi", "stack", "export", "--stack=sandbox", "--non-interactive"))
+    assert not listed["deployment"].get("resources"), "the state still holds resources"
+    engines.up()
+    engines.project.assert_home_untouched("After `up`, `destroy` and `up`")
+
+
+def leftovers(stack: Stack) -> list[str]:
+    """Return what there is in the cluster that it did not make for itself."""
+    found = [(item["kind"], item["metadata"]["name"]) for item in stack.list(",".join(KINDS))]
+    assert ("Namespace", "default") in found, f"this is no whole list: {found}"
+    return [f"{kind} {name}" for kind, name in found if not re.fullmatch(CLUSTERS_OWN.get(kind, "-"), name)]
