@@ -53,11 +53,14 @@ KONG_SERVICE_ACCOUNT: Final = "kong-istio-kong"
 KONG_PROXY_SERVICE: Final = "kong-istio-kong-proxy"
 KONG_PROXY_PORT: Final = "kong-proxy"
 INGRESS_CLASS: Final = "kong"
+#: What the chart labels the release's pods with.
+KONG_POD_LABELS: Final[Mapping[str, str]] = {"app.kubernetes.io/name": "kong", "app.kubernetes.io/instance": KONG}
 #: The dashboards' Services in istio-system -> their ports.
 DASHBOARD_PORTS: Final[Mapping[str, int]] = {PROMETHEUS: 9090, GRAFANA: 3000, KIALI: 20001}
 
 # --- what the stack makes itself ----------------------------------------------------------------------------------
 
+KONG_CERTIFICATE: Final = "kong-certificate"
 GRAFANA_SECRET: Final = "grafana-admin"  # noqa: S105 -- the Secret's name
 KIALI_SECRET: Final = "kiali-signing-key"  # noqa: S105 -- the Secret's name
 RATE_LIMIT_PLUGIN: Final = "rate-limit"

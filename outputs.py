@@ -2,79 +2,85 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 
 import pulumi
 
-from checks.describe import describe
-from checks.forwards import kiali_graph_path
-from checks.target import to_json
-from commands import kong_ready as kong
 from commands.cluster_access import Access
-from components.kong_gateway import KongGateway
-from components.mesh import NAMESPACE, IstioMesh
-from components.observability import GRAFANA_KEY, ObservabilityStack
-from components.precheck import Precheck
-from components.verification import Verification
+from components.kong_gateway import GatewayOutputs
+from components.mesh import MeshOutputs
+from components.observability import ObservabilityOutputs
+from components.precheck import PrecheckOutputs
+from components.verification import VerificationOutputs
+from names import (
+    DASHBOARD_PORTS,
+    GRAFANA,
+    GRAFANA_SECRET,
+    ISTIO_NAMESPACE,
+    KIALI,
+    KONG_NAMESPACE,
+    KONG_PROXY_SERVICE,
+    PROMETHEUS,
+    kiali_graph_path,
+)
 from settings import Settings
 
 
 def export(
-    chosen: Settings,
+    settings: Settings,
     access: Access,
-    precheck: Precheck,
-    mesh: IstioMesh,
-    gateway: KongGateway,
-    observability: ObservabilityStack,
-    verification: Verification | None,
+    precheck: PrecheckOutputs,
+    mesh: MeshOutputs,
+    gateway: GatewayOutputs,
+    observability: ObservabilityOutputs,
+    verification: VerificationOutputs | None,
 ) -> None:
-    """Register the stack's outputs."""
+    """Register the stack's outputs: for people, and for other stacks."""
     pulumi.export("proxyAddress", gateway.address)
     pulumi.export("proxyUrl", gateway.url)
-    pulumi.export("proxyService", gateway.service)
-    pulumi.export("proxyNamespace", kong.NAMESPACE)
+    pulumi.export("proxyService", KONG_PROXY_SERVICE)
+    pulumi.export("proxyNamespace", KONG_NAMESPACE)
     pulumi.export(
         "versions",
         {
-            "kubernetes": precheck.report.apply(lambda report: json.loads(report)["kubernetes"]),
+            "kubernetes": precheck.kubernetes_version,
             "istio": mesh.version,
-            "kongChart": gateway.version,
+            "kongChart": gateway.chart_version,
             "kong": gateway.kong_version,
             "kongController": gateway.controller_version,
             **observability.versions,
         },
     )
-    pulumi.export("commands", commands(chosen, access))
-    if chosen.observability.kiali.enabled:
-        pulumi.export("kialiGraph", kiali_graph(chosen))
-    pulumi.export("checksTarget", to_json(describe(chosen)))
+    pulumi.export("commands", commands(settings, access))
+    if settings.observability.kiali.enabled:
+        pulumi.export("kialiGraph", kiali_graph(settings))
     if verification:
         pulumi.export("checks", verification.counts)
 
 
-def commands(chosen: Settings, access: Access) -> dict[str, str]:
+def commands(settings: Settings, access: Access) -> dict[str, str]:
     """Return commands that open what the stack keeps inside the cluster, ready to paste."""
-    shown = chosen.observability
-    ports: Mapping[str, tuple[bool, int]] = {
-        "kiali": (shown.kiali.enabled, 20001),
-        "grafana": (shown.grafana.enabled, 3000),
-        "prometheus": (shown.prometheus.enabled, 9090),
+    shown = settings.observability
+    switches: Mapping[str, bool] = {
+        KIALI: shown.kiali.enabled,
+        GRAFANA: shown.grafana.enabled,
+        PROMETHEUS: shown.prometheus.enabled,
     }
-    kubectl = _pasteable(["kubectl", *access.arguments(), "--namespace", NAMESPACE])
-    found = {name: f"{kubectl} port-forward service/{name} {port}" for name, (on, port) in ports.items() if on}
+    kubectl = _pasteable(["kubectl", *access.arguments(), "--namespace", ISTIO_NAMESPACE])
+    lines = {
+        name: f"{kubectl} port-forward service/{name} {DASHBOARD_PORTS[name]}" for name, on in switches.items() if on
+    }
     if shown.kiali.enabled and shown.kiali.auth == "token":
-        found["kialiToken"] = f"{kubectl} create token kiali"
+        lines["kialiToken"] = f"{kubectl} create token {KIALI}"
     if shown.grafana.enabled:
         password = "{.data.admin-password}"  # noqa: S105 -- where the password is, not what it is
-        found["grafanaPassword"] = (
-            f"{kubectl} get secret {shown.grafana.admin_secret or GRAFANA_KEY} --output jsonpath='{password}' | base64 --decode"
-        )
-    if chosen.kong.service_type == "ClusterIP":
-        there = _pasteable(["kubectl", *access.arguments(), "--namespace", kong.NAMESPACE])
-        found["proxy"] = f"{there} port-forward service/{kong.SERVICE} 8000:80"
-    return found
+        secret = shown.grafana.admin_secret or GRAFANA_SECRET
+        lines["grafanaPassword"] = f"{kubectl} get secret {secret} --output jsonpath='{password}' | base64 --decode"
+    if settings.kong.service_type == "ClusterIP":
+        in_kong = _pasteable(["kubectl", *access.arguments(), "--namespace", KONG_NAMESPACE])
+        lines["proxy"] = f"{in_kong} port-forward service/{KONG_PROXY_SERVICE} 8000:80"
+    return lines
 
 
 def _pasteable(arguments: Sequence[str]) -> str:
@@ -85,6 +91,7 @@ def _pasteable(arguments: Sequence[str]) -> str:
     )
 
 
-def kiali_graph(chosen: Settings) -> str:
+def kiali_graph(settings: Settings) -> str:
     """Return the address of the graph of Kong and the applications, behind the command for Kiali."""
-    return f"http://localhost:20001{kiali_graph_path(describe(chosen).namespaces)}"
+    namespaces = [KONG_NAMESPACE, *(application.namespace for application in settings.applications)]
+    return f"http://localhost:{DASHBOARD_PORTS[KIALI]}{kiali_graph_path(namespaces)}"

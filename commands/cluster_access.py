@@ -61,7 +61,7 @@ class Access:
         return listed or [Path.home() / ".kube" / "config"]
 
 
-def check(access: Access, root: Path, *, preview: bool) -> str | None:
+def check_access(access: Access, root: Path, *, preview: bool) -> str | None:
     """Return None where the cluster can be used, or a warning where a preview does without one.
 
     Raises `AccessError` for what neither may do, and outside a preview for a cluster that is not there.

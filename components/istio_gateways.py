@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 import pulumi
 
-from components.namespace import Namespaces
+from components.mesh import MeshOutputs
+from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceStandards
 from components.shared import traffic_policies
 from components.shared.images import gateway_images
 from components.shared.pod_security import POD
 from components.shared.releases import ChartSource, merged, release
+from names import EGRESS_GATEWAY, EGRESS_GATEWAY_NAMESPACE, INGRESS_GATEWAY, INGRESS_GATEWAY_NAMESPACE
 from settings import Images, Istio
 
 Direction = Literal["ingress", "egress"]
@@ -25,18 +27,22 @@ _PORTS: Mapping[Direction, Mapping[str, int]] = {
 _STATUS = "status-port"
 
 
+_NAMESPACES: Mapping[Direction, str] = {"ingress": INGRESS_GATEWAY_NAMESPACE, "egress": EGRESS_GATEWAY_NAMESPACE}
+_RELEASES: Mapping[Direction, str] = {"ingress": INGRESS_GATEWAY, "egress": EGRESS_GATEWAY}
+
+
 @dataclass(frozen=True, kw_only=True)
 class IstioGatewaysArgs:
     """`istio`: the settings. `chart`: the chart gateway. `service_type`: of the ingress gateway's Service.
 
-    `mesh_ready`: the chart names no image, istiod's webhook does, and a pod that starts before it pulls `auto` for ever.
+    `mesh`: the chart names no image, istiod's webhook does, and a pod that starts before it pulls `auto` for ever.
     """
 
     istio: Istio
     chart: ChartSource
     service_type: str
-    mesh_ready: pulumi.Resource
-    namespaces: Namespaces
+    mesh: MeshOutputs
+    standards: NamespaceStandards
     images: Images
 
 
@@ -46,6 +52,7 @@ class IstioGateways(pulumi.ComponentResource):
     Creates: Namespace `istio-ingress` with Release `istio-ingressgateway`; Namespace `istio-egress` with Release
     `istio-egressgateway`. istioctl puts both into istio-system; here each has a namespace of its own, as a gateway may
     read all Secrets of the one that it is in, and in istio-system those are the mesh's signing key and passwords.
+    Outputs: `namespaces`, of the gateways that there are.
     Raises in `up`: Helm's error, when one is not ready within `istio.readyTimeoutSeconds`. An ingress gateway of type
     LoadBalancer is not until it has an address beside Kong's.
     """
@@ -56,24 +63,26 @@ class IstioGateways(pulumi.ComponentResource):
             "ingress": args.istio.ingress_gateway,
             "egress": args.istio.egress_gateway,
         }
-        for direction, enabled in switches.items():
-            if enabled:
-                self._gateway(direction, args)
-        self.register_outputs({})
+        self.namespaces = [self._gateway(direction, args) for direction, enabled in switches.items() if enabled]
+        self.register_outputs({"namespaces": self.namespaces})
 
-    def _gateway(self, direction: Direction, args: IstioGatewaysArgs) -> None:
-        namespace = f"istio-{direction}"
+    def _gateway(self, direction: Direction, args: IstioGatewaysArgs) -> str:
         ports = [port for name, port in _PORTS[direction].items() if name != _STATUS]
-        policies = traffic_policies.gateway_policies(namespace, ports, mesh_only=direction == "egress")
-        home = args.namespaces.make(namespace, self, level="restricted", policies=policies)
+        policies = traffic_policies.gateway_policies(_NAMESPACES[direction], ports, mesh_only=direction == "egress")
+        namespace = GuardedNamespace(
+            _NAMESPACES[direction],
+            GuardedNamespaceArgs(standards=args.standards, level="restricted", policies=policies),
+            pulumi.ResourceOptions(parent=self),
+        ).outputs
         release(
-            f"istio-{direction}gateway",
+            _RELEASES[direction],
             args.chart,
-            namespace,
+            namespace.name,
             gateway_values(direction, args.service_type, args.images, args.istio.gateway_values),
-            pulumi.ResourceOptions(parent=self, depends_on=[*home, args.mesh_ready]),
+            pulumi.ResourceOptions(parent=self, depends_on=[*namespace.ready, args.mesh.ready]),
             wait_seconds=args.istio.ready_timeout_seconds,
         )
+        return namespace.name
 
 
 def gateway_values(

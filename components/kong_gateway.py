@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import pulumi
+from pulumi_kubernetes.core.v1 import Secret
 
 from commands.cluster_access import Access
-from commands.kong_ready import NAMESPACE, SERVICE
-from components.namespace import Namespaces
+from components.mesh import MeshOutputs
+from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs, NamespaceStandards
 from components.shared import project_command, traffic_policies
 from components.shared.images import kong_images
-from components.shared.kubernetes_object import KubernetesObject, secret
 from components.shared.releases import ChartSource, merged, release
 from components.shared.scheduling import spread
-from settings import ClientAddress, Images, Kong, Tls
+from names import KONG, KONG_CERTIFICATE, KONG_NAMESPACE, KONG_POD_LABELS
+from settings import ClientAddress, Images, Kong
 from versions import KONG_CONTROLLER, KONG_GATEWAY
 
 # Readiness is asked from the start and every second: with the chart's 5 s and 10 s Kong stays out of its Service for up
@@ -33,26 +32,32 @@ from versions import KONG_CONTROLLER, KONG_GATEWAY
 # warns of an inconsistent proxy. Who knows that the cluster is small may set `ingressController.env` in kong.values.
 _READINESS = {"initialDelaySeconds": 0, "periodSeconds": 1, "failureThreshold": 30}
 
-# The chart names its objects `<release>-kong…`; the Service is then the guide's `kong-istio-kong-proxy`.
-RELEASE = "kong-istio"
-# What the chart labels the release's pods with.
-POD_LABELS = MappingProxyType({"app.kubernetes.io/name": "kong", "app.kubernetes.io/instance": RELEASE})
-CERTIFICATE = "kong-certificate"
-
 
 @dataclass(frozen=True, kw_only=True)
 class KongGatewayArgs:
-    """`kong`: the settings. `chart`: the chart. `mesh_ready`: what has to be there before an injected pod starts.
-
-    `images`: where images come from. `namespaces`: how namespaces are made.
-    """
+    """`kong`: the settings. `chart`: the chart. `images`: where images come from. `mesh`: what Kong's pods are part of."""
 
     kong: Kong
     chart: ChartSource
     access: Access
-    mesh_ready: pulumi.Resource
+    mesh: MeshOutputs
     images: Images
-    namespaces: Namespaces
+    standards: NamespaceStandards
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayOutputs:
+    """`ready`: to depend on where Kong's kinds are needed. `address`: IP or host name, and `url`; empty for a ClusterIP.
+
+    `kong_version`, `controller_version`: of the images that run. `chart_version`: of the chart.
+    """
+
+    ready: pulumi.Resource
+    address: pulumi.Output[str]
+    url: pulumi.Output[str]
+    kong_version: pulumi.Output[str]
+    controller_version: pulumi.Output[str]
+    chart_version: pulumi.Output[str]
 
 
 class KongGateway(pulumi.ComponentResource):
@@ -60,54 +65,56 @@ class KongGateway(pulumi.ComponentResource):
 
     Creates: Namespace `kong-istio`, labelled for injection; Release `kong-istio` (chart kong); Command `kong-ready`
     (`python -m commands.kong_ready`), which waits for Kong and for its address. With `kong.tls` also Secret
-    `kong-certificate`; with `kong.tlsSecret` Command `kong-tls-secret-ready`, which waits for that one.
-    Attributes: `ready`, to depend on where Kong's kinds are needed; `address` (IP or host name), `url`, both empty for
-    a ClusterIP; `service`, the proxy Service's name; `kong_version`, `controller_version`, of the running images;
-    `version`, of the chart.
+    `kong-certificate`; with `kong.tlsSecret` Command `kong-tls-secret-ready`, which waits for that Secret.
+    Outputs: `GatewayOutputs`.
     Raises in `up`: the sentence of `kong-ready`, after `kong.readyTimeoutSeconds` or `kong.addressTimeoutSeconds`.
     """
 
     def __init__(self, name: str, args: KongGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:KongGateway", name, {"serviceType": args.kong.service_type}, opts)
         policies = traffic_policies.kong_policies(webhook=args.kong.admission_webhook)
-        home = args.namespaces.make(NAMESPACE, self, policies=policies)
+        namespace = GuardedNamespace(
+            KONG_NAMESPACE,
+            GuardedNamespaceArgs(standards=args.standards, policies=policies),
+            pulumi.ResourceOptions(parent=self),
+        ).outputs
         values = kong_values(args.kong, args.images)
+        needed = [*namespace.ready, *self._certificate(args, namespace), args.mesh.ready]
         installed = release(
-            RELEASE,
-            args.chart,
-            NAMESPACE,
-            values,
-            pulumi.ResourceOptions(parent=self, depends_on=[*home, *self._certificate(args, home), args.mesh_ready]),
+            KONG, args.chart, KONG_NAMESPACE, values, pulumi.ResourceOptions(parent=self, depends_on=needed)
         )
-        self.ready = project_command.run(
+        ready = project_command.run(
             "kong-ready",
             "commands.kong_ready",
             [*_wait_arguments(args), *project_command.digest(args.chart, values)],
             pulumi.ResourceOptions(parent=self, depends_on=[installed]),
         )
-        found = self.ready.stdout.apply(json.loads)
-        self.service = SERVICE
-        self.address: pulumi.Output[str] = found.apply(lambda seen: str(seen["address"]))
-        self.url: pulumi.Output[str] = found.apply(lambda seen: str(seen["url"]))
-        self.kong_version: pulumi.Output[str] = found.apply(lambda seen: str(seen["kong"]))
-        self.controller_version: pulumi.Output[str] = found.apply(lambda seen: str(seen["controller"]))
-        self.version = installed.status.version
-        self.register_outputs({"address": self.address, "url": self.url, "version": self.version})
+        report = ready.stdout.apply(json.loads)
+        self.outputs = GatewayOutputs(
+            ready=ready,
+            address=report.apply(lambda said: str(said["address"])),
+            url=report.apply(lambda said: str(said["url"])),
+            kong_version=report.apply(lambda said: str(said["kong"])),
+            controller_version=report.apply(lambda said: str(said["controller"])),
+            chart_version=installed.status.version,
+        )
+        self.register_outputs({"address": self.outputs.address, "url": self.outputs.url})
 
-    def _certificate(self, args: KongGatewayArgs, home: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+    def _certificate(self, args: KongGatewayArgs, namespace: NamespaceOutputs) -> list[pulumi.Resource]:
         """Return what Kong's pods mount a given certificate from, if there is one: a Secret, or the wait for it."""
-        opts = pulumi.ResourceOptions(parent=self, depends_on=home[0])
-        if args.kong.tls:
-            return [KubernetesObject(CERTIFICATE, certificate_secret(args.kong.tls), opts)]
+        opts = pulumi.ResourceOptions(parent=self, depends_on=[namespace.namespace])
+        if tls := args.kong.tls:
+            certificate = Secret(
+                KONG_CERTIFICATE,
+                metadata={"name": KONG_CERTIFICATE, "namespace": KONG_NAMESPACE},
+                type="kubernetes.io/tls",
+                string_data=pulumi.Output.secret({"tls.crt": tls.certificate, "tls.key": tls.key}),
+                opts=opts,
+            )
+            return [certificate]
         if name := args.kong.tls_secret:
-            return [args.namespaces.named_secrets.wait("kong-tls-secret-ready", "tls", NAMESPACE, name, opts)]
+            return [args.standards.named_secrets.wait("kong-tls-secret-ready", "tls", KONG_NAMESPACE, name, opts)]
         return []
-
-
-def certificate_secret(tls: Tls) -> dict[str, Any]:
-    """Return the Secret with Kong's certificate and its key."""
-    pair = {"tls.crt": tls.certificate, "tls.key": tls.key}
-    return secret(CERTIFICATE, NAMESPACE, pair, kind="kubernetes.io/tls")
 
 
 def kong_values(kong: Kong, images: Images) -> dict[str, Any]:
@@ -143,7 +150,7 @@ def _size(kong: Kong) -> dict[str, Any]:
     if kong.controller_resources:
         values["ingressController"] = {"resources": kong.controller_resources}
     if kong.replicas > 1:
-        values["topologySpreadConstraints"] = spread(dict(POD_LABELS))
+        values["topologySpreadConstraints"] = spread(KONG_POD_LABELS)
         # Of a single pod the chart refuses a budget: it could never be moved.
         values["podDisruptionBudget"] = {"enabled": True, "minAvailable": 1}
     return values
@@ -163,7 +170,7 @@ def _exposure(kong: Kong) -> dict[str, Any]:
 
 def _certificate(kong: Kong) -> dict[str, Any]:
     """Return what makes the proxy serve a given certificate in place of one that it signs itself."""
-    name = CERTIFICATE if kong.tls else kong.tls_secret
+    name = KONG_CERTIFICATE if kong.tls else kong.tls_secret
     if not name:
         return {}
     # Where the chart mounts its `secretVolumes`.

@@ -13,23 +13,23 @@ from components.shared import project_command
 
 @dataclass(frozen=True, kw_only=True)
 class LeftoversArgs:
-    """`keep`: leave the resource definitions, and clear away only what istiod wrote into every namespace."""
+    """`keep_crds`: leave Istio's and Kong's CRDs, and delete only what istiod wrote into every namespace."""
 
     access: Access
-    keep: bool
+    keep_crds: bool
 
 
 class Leftovers(pulumi.ComponentResource):
-    """Clears away, when the stack is destroyed, what Helm leaves. Type `kong-istio:index:Leftovers`.
+    """Deletes, when the stack is destroyed, what Helm leaves. Type `kong-istio:index:Leftovers`.
 
     Creates: Command `leftovers`, which does nothing until it is deleted, and then runs `python -m commands.leftovers`:
-    Helm keeps Istio's definitions (`helm.sh/resource-policy: keep`) and Kong's (`crds/` of its chart), and istiod
-    writes a ConfigMap into every namespace. What waits for this component is gone before it runs.
+    Helm keeps Istio's CRDs (`helm.sh/resource-policy: keep`) and Kong's (`crds/` of its chart), and istiod writes a
+    ConfigMap into every namespace. What waits for this component is gone before it runs.
     """
 
     def __init__(self, name: str, args: LeftoversArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("kong-istio:index:Leftovers", name, {"keep": args.keep}, opts)
-        arguments = [*args.access.arguments(), *(["--keep-definitions"] if args.keep else [])]
+        super().__init__("kong-istio:index:Leftovers", name, {"keepCrds": args.keep_crds}, opts)
+        arguments = [*args.access.arguments(), *(["--keep-crds"] if args.keep_crds else [])]
         local.Command(
             name,
             delete=project_command.command_line("commands.leftovers", arguments),

@@ -2,103 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 
-from commands import istio_cni_ready
 from commands.cluster_access import Access
-from components.namespace import Namespaces
+from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs, NamespaceStandards
 from components.shared import project_command, traffic_policies
 from components.shared.images import cni_images, istiod_images
 from components.shared.kubernetes_object import KubernetesObject
-from components.shared.pod_security import POD
+from components.shared.manifests import Manifest
+from components.shared.pod_security import POD, Level
 from components.shared.releases import ChartSource, merged, release
 from components.shared.scheduling import spread
+from names import ISTIO_BASE, ISTIO_CNI, ISTIO_CNI_NAMESPACE, ISTIO_NAMESPACE, ISTIOD
 from settings import Images, Istio
-
-NAMESPACE = "istio-system"
 
 
 @dataclass(frozen=True, kw_only=True)
 class IstioMeshArgs:
-    """`istio`: the settings. `base`, `istiod`, `cni`: the charts. `images`: where images come from.
-
-    `namespaces`: how namespaces are made.
-    """
+    """`istio`: the settings. `charts`: the sources of base, istiod and cni. `images`: where images come from."""
 
     istio: Istio
-    base: ChartSource
-    istiod: ChartSource
-    cni: ChartSource
+    charts: Mapping[str, ChartSource]
     access: Access
     images: Images
-    namespaces: Namespaces
+    standards: NamespaceStandards
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshOutputs:
+    """`namespace`: istio-system. `crds`: to depend on where Istio's kinds are needed. `version`: of istiod's chart.
+
+    `ready`: to depend on where a pod starts that must have a sidecar, and where one of Istio's kinds is created, which
+    its validation webhook refuses until istiod answers.
+    """
+
+    namespace: NamespaceOutputs
+    crds: pulumi.Resource
+    ready: pulumi.Resource
+    version: pulumi.Output[str]
 
 
 class IstioMesh(pulumi.ComponentResource):
     """Istio's control plane. Type `kong-istio:index:IstioMesh`.
 
-    Creates: Namespace `istio-system`; Release `istio-base` (definitions, validation webhook); Release `istiod`;
-    Command `istiod-ready` (`python -m commands.istiod_ready`); PeerAuthentication `default` for the whole mesh. With
-    `istio.cni` also Namespace and Release `istio-cni`, and Command `istio-cni-ready` (`python -m
-    commands.istio_cni_ready`). What the agent does to nodes only `privileged` lets pass, so it has a namespace of its own.
-    Attributes: `home`, the namespace and what its pods wait for; `definitions`, to depend on where Istio's kinds are needed; `ready`, to depend on where a
-    pod starts that must have a sidecar; `base_version`, `version`: what the charts say is installed.
+    Creates: Namespace `istio-system`; Release `istio-base` (CRDs, validation webhook); Release `istiod`; Command
+    `istiod-ready` (`python -m commands.istiod_ready`); PeerAuthentication `default` for the whole mesh. With `istio.cni`
+    also Namespace and Release `istio-cni`, and Command `istio-cni-ready` (`python -m commands.istio_cni_ready`). What
+    istio-cni does to nodes only the level `privileged` admits, so it has a namespace of its own.
+    Outputs: `MeshOutputs`.
     Raises in `up`: the sentence of `istiod-ready` or `istio-cni-ready`, after `istio.readyTimeoutSeconds`.
     """
 
     def __init__(self, name: str, args: IstioMeshArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:IstioMesh", name, {"mtls": args.istio.mtls}, opts)
-        home = args.namespaces.make(NAMESPACE, self, level="restricted", policies=traffic_policies.mesh_policies())
-        self.home = home
-        self.definitions = release(
-            "istio-base",
-            args.base,
-            NAMESPACE,
+        namespace = self._namespace(ISTIO_NAMESPACE, "restricted", traffic_policies.mesh_policies(), args)
+        crds = release(
+            ISTIO_BASE,
+            args.charts["base"],
+            ISTIO_NAMESPACE,
             base_values(args.istio),
-            pulumi.ResourceOptions(parent=self, depends_on=home),
+            pulumi.ResourceOptions(parent=self, depends_on=namespace.ready),
         )
         values = istiod_values(args.istio, args.images)
-        self.istiod = release(
-            "istiod",
-            args.istiod,
-            NAMESPACE,
+        istiod = release(
+            ISTIOD,
+            args.charts["istiod"],
+            ISTIO_NAMESPACE,
             values,
-            pulumi.ResourceOptions(parent=self, depends_on=[self.definitions]),
+            pulumi.ResourceOptions(parent=self, depends_on=[crds]),
         )
-        self.ready = project_command.run(
+        ready = project_command.run(
             "istiod-ready",
             "commands.istiod_ready",
-            [*_wait_arguments(args), *project_command.digest(args.istiod, values)],
-            # Without a node agent, a pod would start with its traffic unredirected.
-            pulumi.ResourceOptions(parent=self, depends_on=[self.istiod, *self._node_agent(args)]),
+            [*_wait_arguments(args), *project_command.digest(args.charts["istiod"], values)],
+            # Without istio-cni where it is to be, a pod would start with its traffic unredirected.
+            pulumi.ResourceOptions(parent=self, depends_on=[istiod, *self._istio_cni(args)]),
         )
         KubernetesObject(
             "peer-authentication",
             peer_authentication(args.istio.mtls),
-            # The validation webhook refuses Istio's kinds until istiod answers it.
-            pulumi.ResourceOptions(parent=self, depends_on=[self.ready]),
+            pulumi.ResourceOptions(parent=self, depends_on=[ready]),
         )
-        self.version = self.istiod.status.app_version
-        self.register_outputs({"version": self.version})
+        self.outputs = MeshOutputs(namespace=namespace, crds=crds, ready=ready, version=istiod.status.app_version)
+        self.register_outputs({"version": self.outputs.version})
 
-    def _node_agent(self, args: IstioMeshArgs) -> list[pulumi.Resource]:
-        """Install the node agent if there is to be one; return what waits until it runs everywhere."""
+    def _namespace(
+        self, name: str, level: Level, policies: Sequence[Manifest], args: IstioMeshArgs
+    ) -> NamespaceOutputs:
+        given = GuardedNamespaceArgs(standards=args.standards, level=level, policies=policies)
+        return GuardedNamespace(name, given, pulumi.ResourceOptions(parent=self)).outputs
+
+    def _istio_cni(self, args: IstioMeshArgs) -> list[pulumi.Resource]:
+        """Install istio-cni if the settings say so; return what waits until it runs on every node."""
         if not args.istio.cni:
             return []
-        name = istio_cni_ready.NAMESPACE
-        home = args.namespaces.make(name, self, level="privileged", policies=traffic_policies.node_agent_policies(name))
+        policies = traffic_policies.istio_cni_policies(ISTIO_CNI_NAMESPACE)
+        namespace = self._namespace(ISTIO_CNI_NAMESPACE, "privileged", policies, args)
         values = cni_values(args.istio, args.images)
-        installed = release("istio-cni", args.cni, name, values, pulumi.ResourceOptions(parent=self, depends_on=home))
+        installed = release(
+            ISTIO_CNI,
+            args.charts["cni"],
+            ISTIO_CNI_NAMESPACE,
+            values,
+            pulumi.ResourceOptions(parent=self, depends_on=namespace.ready),
+        )
         ready = project_command.run(
             "istio-cni-ready",
             "commands.istio_cni_ready",
             [
                 *(*args.access.arguments(), "--timeout", str(args.istio.ready_timeout_seconds)),
-                *project_command.digest(args.cni, values),
+                *project_command.digest(args.charts["cni"], values),
             ],
             pulumi.ResourceOptions(parent=self, depends_on=[installed]),
         )
@@ -153,7 +170,7 @@ def peer_authentication(mtls: str) -> Mapping[str, Any]:
     return {
         "apiVersion": "security.istio.io/v1",
         "kind": "PeerAuthentication",
-        "metadata": {"name": "default", "namespace": NAMESPACE},
+        "metadata": {"name": "default", "namespace": ISTIO_NAMESPACE},
         "spec": {"mtls": {"mode": mtls}},
     }
 

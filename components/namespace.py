@@ -1,4 +1,4 @@
-"""The namespaces of the stack: each with its Pod Security level, and with the policies that guard it."""
+"""A namespace of the stack, with its Pod Security level and with the policies that guard its pods."""
 
 from __future__ import annotations
 
@@ -6,27 +6,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
+from pulumi_kubernetes.core.v1 import Namespace
+from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
 from components.shared import pod_security
-from components.shared.kubernetes_object import KubernetesObject, namespace
 from components.shared.manifests import Manifest
 from components.shared.named_secrets import NamedSecrets
 from components.shared.pod_security import Level, injected_level
 from settings import Settings
 
+_SIDECAR = {"istio-injection": "enabled"}
+
 
 @dataclass(frozen=True, kw_only=True)
-class Namespaces:
-    """How every namespace is made.
+class NamespaceStandards:
+    """What holds for every namespace of the stack.
 
     `injected`: the level of those whose pods get a sidecar. `pod_security`: whether levels are enforced at all.
-    `network_policies`: whether the given policies are made. `protect`: the engine refuses to delete or replace them. It
-    says so in the preview of a destroy, before anything is deleted; one without a preview deletes what is in them.
-    `pull_secrets`: what `named_secrets` waits for in each of them, as its pods pull with it.
+    `network_policies`: whether NetworkPolicies are created. `protect`: the engine refuses to delete or replace a
+    namespace. It says so in the preview of a destroy, before anything is deleted; a destroy without a preview deletes
+    what is in it. `pull_secrets`: what `named_secrets` waits for in each of them, as its pods pull with it.
     """
 
     named_secrets: NamedSecrets
-
     injected: Level = "privileged"
     pod_security: bool = False
     network_policies: bool = False
@@ -34,8 +36,8 @@ class Namespaces:
     pull_secrets: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, settings: Settings, named_secrets: NamedSecrets) -> Namespaces:
-        """Return how the settings want namespaces."""
+    def of(cls, settings: Settings, named_secrets: NamedSecrets) -> NamespaceStandards:
+        """Return what the settings say."""
         return cls(
             named_secrets=named_secrets,
             injected=injected_level(settings.istio),
@@ -47,39 +49,59 @@ class Namespaces:
 
     @property
     def harden(self) -> bool:
-        """Whether an application's pods have to be made to pass the level of its namespace."""
+        """Whether an application's pods have to be changed to pass the level of its namespace."""
         return self.pod_security and self.injected == "restricted"
 
-    def make(
-        self,
-        name: str,
-        parent: pulumi.Resource,
-        *,
-        level: Level | None = None,
-        policies: Sequence[Manifest] = (),
-    ) -> list[pulumi.Resource]:
-        """Make a namespace and the NetworkPolicies in it; return all of it, the namespace first.
 
-        Without a `level` of its own it is one whose pods get a sidecar. Pods that wait for everything returned are
-        guarded from their start, and can pull.
-        """
-        labels = pod_security.labels(level or self.injected) if self.pod_security else {}
-        home = KubernetesObject(
+@dataclass(frozen=True, kw_only=True)
+class GuardedNamespaceArgs:
+    """`level`: of Pod Security; None for a namespace whose pods get a sidecar. `policies`: its NetworkPolicies."""
+
+    standards: NamespaceStandards
+    level: Level | None = None
+    policies: Sequence[Manifest] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamespaceOutputs:
+    """`namespace`: to depend on for what starts no pod. `ready`: for what does: also its guards and what it pulls with."""
+
+    name: str
+    namespace: pulumi.Resource
+    ready: Sequence[pulumi.Resource]
+
+
+class GuardedNamespace(pulumi.ComponentResource):
+    """A namespace and what guards it. Type `kong-istio:index:GuardedNamespace`.
+
+    Creates: the Namespace, called like the component; with `security.networkPolicies` its NetworkPolicies; for each of
+    `images.pullSecrets` a Command that waits for that Secret. Pods that wait for `outputs.ready` are guarded from their
+    start, and can pull.
+    """
+
+    def __init__(self, name: str, args: GuardedNamespaceArgs, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("kong-istio:index:GuardedNamespace", name, {}, opts)
+        # Before there was this component, its children were those of the component that it belongs to.
+        moved = [pulumi.Alias(parent=opts.parent)]
+        labels = pod_security.labels(args.level or args.standards.injected) if args.standards.pod_security else {}
+        namespace = Namespace(
             name,
-            namespace(name, injected=level is None, labels=labels),
-            pulumi.ResourceOptions(parent=parent, protect=self.protect),
+            metadata={"name": name, "labels": {**({} if args.level else _SIDECAR), **labels}},
+            opts=pulumi.ResourceOptions(parent=self, protect=args.standards.protect, aliases=moved),
         )
+        inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace], aliases=moved)
         guards = [
-            KubernetesObject(
+            NetworkPolicy(
                 f"{name}-{policy['metadata']['name']}",
-                policy,
-                pulumi.ResourceOptions(parent=parent, depends_on=[home]),
+                metadata=policy["metadata"],
+                spec=policy["spec"],
+                opts=inside,
             )
-            for policy in (policies if self.network_policies else ())
+            for policy in (args.policies if args.standards.network_policies else ())
         ]
-        below = pulumi.ResourceOptions(parent=parent, depends_on=[home])
-        pulling = [
-            self.named_secrets.wait(f"{name}-pull-{secret}", "registry", name, secret, below)
-            for secret in self.pull_secrets
+        pull_secrets = [
+            args.standards.named_secrets.wait(f"{name}-pull-{secret}", "registry", name, secret, inside)
+            for secret in args.standards.pull_secrets
         ]
-        return [home, *guards, *pulling]
+        self.outputs = NamespaceOutputs(name=name, namespace=namespace, ready=[namespace, *guards, *pull_secrets])
+        self.register_outputs({"name": name})

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pulumi
 from pulumi_command import local
+from pulumi_kubernetes.core.v1 import Secret
+from pulumi_kubernetes.helm.v3 import Release
 
-from components.mesh import NAMESPACE
+from components.mesh import MeshOutputs
 from components.shared import project_command
 from components.shared.images import grafana_images, kiali_images, prometheus_images
-from components.shared.kubernetes_object import KubernetesObject, secret
 from components.shared.named_secrets import NamedSecrets
 from components.shared.pod_security import CONTAINER, POD
 from components.shared.releases import ChartSource, merged, release
+from names import DASHBOARD_PORTS, GRAFANA, GRAFANA_SECRET, ISTIO_NAMESPACE, KIALI, KIALI_SECRET, PROMETHEUS
 from settings import Images, Observability, Prometheus
 from versions import GRAFANA_DASHBOARDS
 
-PROMETHEUS_URL = f"http://prometheus.{NAMESPACE}:9090"
-GRAFANA_URL = f"http://grafana.{NAMESPACE}:3000"
+PROMETHEUS_URL = f"http://{PROMETHEUS}.{ISTIO_NAMESPACE}:{DASHBOARD_PORTS[PROMETHEUS]}"
+GRAFANA_URL = f"http://{GRAFANA}.{ISTIO_NAMESPACE}:{DASHBOARD_PORTS[GRAFANA]}"
 
 # The dashboards' charts of Prometheus metrics name a data source by this.
 _DATASOURCE = "Prometheus"
-_KIALI_KEY = "kiali-signing-key"
-GRAFANA_KEY = "grafana-admin"
 _NOT_INJECTED = {"sidecar.istio.io/inject": "false"}
 
 
@@ -35,17 +35,23 @@ _NOT_INJECTED = {"sidecar.istio.io/inject": "false"}
 class ObservabilityArgs:
     """`observability`: the settings. `charts`: the sources of prometheus, grafana and kiali-server.
 
-    `home`: istio-system and what its pods wait for. `definitions`: what defines Istio's kinds. `root`: the project's
-    folder. `images`: where images come from. `named_secrets`: how what the settings name is waited for.
+    `mesh`: what is observed, and in whose namespace. `root`: the project's folder. `images`: where images come from.
+    `named_secrets`: how what the settings name is waited for.
     """
 
     observability: Observability
     charts: Mapping[str, ChartSource]
-    home: Sequence[pulumi.Resource]
-    definitions: pulumi.Resource
+    mesh: MeshOutputs
     root: Path
     images: Images
     named_secrets: NamedSecrets
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservabilityOutputs:
+    """`versions`: release -> version of the application that its chart says is installed."""
+
+    versions: Mapping[str, pulumi.Output[str]]
 
 
 class ObservabilityStack(pulumi.ComponentResource):
@@ -53,69 +59,73 @@ class ObservabilityStack(pulumi.ComponentResource):
 
     Creates, each with its switch: Release `prometheus`; Release `grafana` with its administrator's Secret, or with Command
     `grafana-secret-ready`, which waits for the one that the settings name; Release `kiali` with the Secret of its signing
-    key. All in istio-system, as Services of type ClusterIP, without sidecars.
-    Keys that nobody gives are random, made once, and secrets of the stack.
-    Attributes: `versions`, name -> version of the application that each chart says is installed.
+    key. All in istio-system, as Services of type ClusterIP, without sidecars. They wait for the NetworkPolicies there.
+    Keys that nobody gives are random, created once, and secrets of the stack.
+    Outputs: `ObservabilityOutputs`.
     Raises in `up`: Helm's error, when one is not ready within `observability.readyTimeoutSeconds`.
     """
 
     def __init__(self, name: str, args: ObservabilityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:ObservabilityStack", name, {}, opts)
         self._args = args
-        self.versions: dict[str, pulumi.Output[str]] = {}
-        self._releases: dict[str, pulumi.Resource] = {}
-        chosen = args.observability
-        if chosen.prometheus.enabled:
-            self._release("prometheus", "prometheus", prometheus_values(chosen, args.images), args.home)
-        if chosen.grafana.enabled:
-            self._release(
-                "grafana", "grafana", grafana_values(chosen, args.images, args.root), [*args.home, self._login()]
-            )
-        if chosen.kiali.enabled:
-            key = self._random_key(_KIALI_KEY, {}, "key")
+        self._namespace = args.mesh.namespace
+        settings, images = args.observability, args.images
+        releases: dict[str, Release] = {}
+        if settings.prometheus.enabled:
+            releases[PROMETHEUS] = self._release(PROMETHEUS, "prometheus", prometheus_values(settings, images))
+        if settings.grafana.enabled:
+            values = grafana_values(settings, images, args.root)
+            releases[GRAFANA] = self._release(GRAFANA, "grafana", values, self._login())
+        if settings.kiali.enabled:
             # Kiali looks once, when it starts, whether Istio's kinds are there and Prometheus answers.
-            needs = [*args.home, key, args.definitions, self._releases["prometheus"]]
-            self._release("kiali", "kiali-server", kiali_values(chosen, args.images), needs)
-        self.register_outputs({"versions": self.versions})
+            needed = (self._random_key(KIALI_SECRET, {}, "key"), args.mesh.crds, releases[PROMETHEUS])
+            releases[KIALI] = self._release(KIALI, "kiali-server", kiali_values(settings, images), *needed)
+        self.outputs = ObservabilityOutputs(
+            versions={name: installed.status.app_version for name, installed in releases.items()}
+        )
+        self.register_outputs({"versions": self.outputs.versions})
 
-    def _release(self, name: str, chart: str, values: dict[str, Any], needs: Sequence[pulumi.Resource]) -> None:
-        installed = release(
+    def _release(self, name: str, chart: str, values: dict[str, Any], *needed: pulumi.Resource) -> Release:
+        return release(
             name,
             self._args.charts[chart],
-            NAMESPACE,
+            ISTIO_NAMESPACE,
             values,
-            pulumi.ResourceOptions(parent=self, depends_on=needs),
+            pulumi.ResourceOptions(parent=self, depends_on=[*self._namespace.ready, *needed]),
             wait_seconds=self._args.observability.ready_timeout_seconds,
         )
-        self._releases[name] = installed
-        self.versions[name] = installed.status.app_version
 
     def _login(self) -> pulumi.Resource:
-        """Return what Grafana waits for: the Secret of its administrator, made or awaited."""
+        """Return what Grafana waits for: the Secret of its administrator, created or awaited."""
         grafana = self._args.observability.grafana
         if grafana.admin_secret:
             return self._args.named_secrets.wait(
-                "grafana-secret-ready", "login", NAMESPACE, grafana.admin_secret, self._in_the_namespace()
+                "grafana-secret-ready", "login", ISTIO_NAMESPACE, grafana.admin_secret, self._in_the_namespace()
             )
         if grafana.admin_password:
-            return self._secret(GRAFANA_KEY, {"admin-user": "admin", "admin-password": grafana.admin_password})
-        return self._random_key(GRAFANA_KEY, {"admin-user": "admin"}, "admin-password")
+            return self._secret(GRAFANA_SECRET, {"admin-user": "admin", "admin-password": grafana.admin_password})
+        return self._random_key(GRAFANA_SECRET, {"admin-user": "admin"}, "admin-password")
 
     def _in_the_namespace(self, **further: Any) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self, depends_on=self._args.home[0], **further)
+        return pulumi.ResourceOptions(parent=self, depends_on=[self._namespace.namespace], **further)
 
-    def _secret(self, name: str, values: pulumi.Input[Mapping[str, str]]) -> KubernetesObject:
-        return KubernetesObject(name, secret(name, NAMESPACE, values), self._in_the_namespace())
+    def _secret(self, name: str, values: pulumi.Input[Mapping[str, str]]) -> Secret:
+        return Secret(
+            name,
+            metadata={"name": name, "namespace": ISTIO_NAMESPACE},
+            string_data=pulumi.Output.secret(values),
+            opts=self._in_the_namespace(),
+        )
 
-    def _random_key(self, name: str, plain: Mapping[str, str], field: str) -> KubernetesObject:
-        """Make a Secret with a random key of 32 characters, which stays what it is until the stack is destroyed."""
-        made = local.Command(
+    def _random_key(self, name: str, plain: Mapping[str, str], field: str) -> Secret:
+        """Create a Secret with a random key of 32 characters, which stays what it is until the stack is destroyed."""
+        created = local.Command(
             f"{name}-value",
             create=project_command.RANDOM_KEY,
             logging=local.Logging.NONE,
             opts=self._in_the_namespace(additional_secret_outputs=["stdout"]),
         )
-        return self._secret(name, made.stdout.apply(lambda key: {**plain, field: key}))
+        return self._secret(name, created.stdout.apply(lambda key: {**plain, field: key}))
 
 
 def prometheus_values(observability: Observability, images: Images) -> dict[str, Any]:
@@ -180,7 +190,7 @@ def grafana_values(observability: Observability, images: Images, root: Path) -> 
         "readinessProbe": {"periodSeconds": 2, "failureThreshold": 15},
         # The dashboards come with the chart's values: nothing has to be read from the cluster.
         "rbac": {"create": False},
-        "admin": {"existingSecret": grafana.admin_secret or GRAFANA_KEY},
+        "admin": {"existingSecret": grafana.admin_secret or GRAFANA_SECRET},
         "grafana.ini": {"auth.anonymous": {"enabled": grafana.anonymous, "org_role": "Viewer"}},
         "datasources": {"datasources.yaml": {"apiVersion": 1, "datasources": [source]}},
         "dashboardProviders": {"dashboardproviders.yaml": {"apiVersion": 1, "providers": [provider]}},
@@ -207,7 +217,7 @@ def kiali_values(observability: Observability, images: Images) -> dict[str, Any]
             "network_policy": {"enabled": False},
         },
         # By name: the key itself would stand in a ConfigMap.
-        "login_token": {"signing_key": f"secret:{_KIALI_KEY}:key"},
+        "login_token": {"signing_key": f"secret:{KIALI_SECRET}:key"},
         "external_services": {"prometheus": {"url": PROMETHEUS_URL}, "grafana": grafana},
     }
     return merged(merged(values, kiali_images(images)), kiali.values)

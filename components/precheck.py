@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,22 +15,28 @@ from versions import CHARTS
 
 @dataclass(frozen=True, kw_only=True)
 class PrecheckArgs:
-    """`access`: the cluster to look at. `namespaces`: those that the stack makes."""
+    """`access`: the cluster to look at. `namespaces`: those that the stack creates."""
 
     access: Access
     namespaces: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecheckOutputs:
+    """`kubernetes_version`: the API server's."""
+
+    kubernetes_version: pulumi.Output[str]
 
 
 class Precheck(pulumi.ComponentResource):
     """Looks for what would stop the stack, before anything is created. Type `kong-istio:index:Precheck`.
 
     Creates: Command `precheck` (`python -m commands.precheck`), run when it is new and when its arguments change.
-    Fails with one sentence for: an API server that does not answer, a Kubernetes that Istio refuses, missing
-    permissions, another Istio or Kong, a namespace of the stack's that is there already. A Kubernetes newer than tested is a warning.
-    Outputs: `report`, JSON with `kubernetes`, the server's version.
+    Outputs: `PrecheckOutputs`.
+    Raises in `up`, in one sentence: an API server that does not answer, a Kubernetes that Istio refuses, missing
+    permissions, another Istio or Kong, a namespace of the stack that exists already. A Kubernetes newer than tested is a
+    warning.
     """
-
-    report: pulumi.Output[str]
 
     def __init__(self, name: str, args: PrecheckArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:Precheck", name, {"context": args.access.context}, opts)
@@ -41,5 +48,6 @@ class Precheck(pulumi.ComponentResource):
             # Later, the releases and namespaces that it finds are the stack's own.
             only_first=["--first", *(f"--namespace={name}" for name in args.namespaces)],
         )
-        self.report = command.stdout
-        self.register_outputs({"report": self.report})
+        report = command.stdout.apply(json.loads)
+        self.outputs = PrecheckOutputs(kubernetes_version=report.apply(lambda said: str(said["kubernetes"])))
+        self.register_outputs({"kubernetesVersion": self.outputs.kubernetes_version})

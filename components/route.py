@@ -1,4 +1,4 @@
-"""The way through Kong to an application, with a limit on it."""
+"""A route through Kong to an application, with a rate limit on it."""
 
 from __future__ import annotations
 
@@ -8,39 +8,45 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
+from pulumi_kubernetes.core.v1 import Secret
+from pulumi_kubernetes.networking.v1 import Ingress
 
 from commands.cluster_access import Access
+from components.application import ApplicationOutputs
+from components.kong_gateway import GatewayOutputs
+from components.mesh import MeshOutputs
 from components.shared import client_host, project_command
-from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject, secret
-from components.shared.manifests import Manifest
+from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject
 from components.shared.named_secrets import NamedSecrets
+from names import INGRESS_CLASS, RATE_LIMIT_PLUGIN, REDIS_SECRET
 from settings import WINDOWS, Kong, RateLimit, Redis, Route
 
-PLUGIN = "rate-limit"
-REDIS_SECRET = "rate-limit-redis"  # noqa: S105 -- the Secret's name
-_PASSWORD_KEY = "password"  # noqa: S105 -- a key in that Secret
+_PASSWORD_KEY = "password"  # noqa: S105 -- a key in the Secret
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimitedRouteArgs:
-    """`route`: what Kong sends where. `limit`: the plugin's fields. `through_mesh`: as for the application.
+    """`route`: what Kong sends where. `limit`: the plugin's fields. `application`: what the route leads to.
 
-    `kong`: the settings of the gateway, which say how it is asked, and what brings the client's Host through the mesh.
-    `gateway_ready`: there, Kong's kinds are defined and checked. `mesh_ready`: there, Istio's are. `service`: the routed
-    Service. `manifest`: as it is written. `named_secrets`: how what the settings name is waited for.
+    `kong`: the settings of the gateway: how it is reached, and what brings the client's Host through the mesh.
+    `named_secrets`: how what the settings name is waited for.
     """
 
-    namespace: str
     route: Route
     limit: RateLimit
-    through_mesh: bool
-    access: Access
     kong: Kong
-    gateway_ready: pulumi.Resource
-    mesh_ready: pulumi.Resource
-    service: pulumi.Resource
-    manifest: Manifest
+    application: ApplicationOutputs
+    gateway: GatewayOutputs
+    mesh: MeshOutputs
+    access: Access
     named_secrets: NamedSecrets
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteOutputs:
+    """`ready`: to depend on where the route is asked for."""
+
+    ready: pulumi.Resource
 
 
 class RateLimitedRoute(pulumi.ComponentResource):
@@ -52,59 +58,59 @@ class RateLimitedRoute(pulumi.ComponentResource):
     Ingress: the EnvoyFilter (in Kong's namespace) or the ServiceEntry that brings the client's Host to the application.
     Last, Command `<name>-ready` (`python -m commands.route_ready`), which waits until Kong serves the route with this
     limit, and runs again when one of the two changes.
-    Attributes: `ready`, to depend on where the route is asked for.
+    Outputs: `RouteOutputs`.
     Raises in `up`: the sentence of `<name>-ready`, after `kong.readyTimeoutSeconds` for a route that is not there, and
     after 30 s for one that answers without its limit.
     """
 
     def __init__(self, name: str, args: RateLimitedRouteArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:RateLimitedRoute", name, {"path": args.route.path}, opts)
-        secrets = self._redis_secret(name, args)
+        needed = [args.gateway.ready, args.application.service]
         plugin = KubernetesObject(
-            f"{name}-{PLUGIN}",
-            rate_limit_plugin(args.namespace, args.limit),
-            pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[args.gateway_ready, args.service, *secrets],
-            ),
+            f"{name}-{RATE_LIMIT_PLUGIN}",
+            rate_limit_plugin(args.application.namespace, args.limit),
+            pulumi.ResourceOptions(parent=self, depends_on=[*needed, *self._redis_secret(name, args)]),
         )
-        routed = KubernetesObject(
+        manifest = ingress(args.application.namespace, args.route, args.kong)
+        routed = Ingress(
             f"{name}-ingress",
-            ingress(
-                args.namespace,
-                args.route,
-                through_mesh=args.through_mesh,
-                known=args.kong.client_host == "serviceEntry",
-            ),
-            pulumi.ResourceOptions(
-                parent=self, depends_on=[plugin, *self._client_host(name, args), args.service, args.gateway_ready]
-            ),
+            metadata=manifest["metadata"],
+            spec=manifest["spec"],
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[plugin, *self._client_host(name, args), *needed]),
         )
-        self.ready = project_command.run(
+        ready = project_command.run(
             f"{name}-ready",
             "commands.route_ready",
             wait_arguments(args),
             pulumi.ResourceOptions(parent=self, depends_on=[routed]),
         )
+        self.outputs = RouteOutputs(ready=ready)
         self.register_outputs({"path": args.route.path})
 
     def _client_host(self, name: str, args: RateLimitedRouteArgs) -> Sequence[pulumi.Resource]:
-        manifest = client_host.made_for(args.kong.client_host, args.namespace, args.manifest, args.route)
-        if not args.through_mesh or not manifest:
+        manifest = client_host.created_for(args.kong, args.application.routed_service, args.route)
+        if not manifest:
             return []
         # Istio's webhook refuses its kinds until istiod answers it; Kong's namespace is there once Kong is.
-        opts = pulumi.ResourceOptions(parent=self, depends_on=[args.mesh_ready, args.gateway_ready, args.service])
+        needed = [args.mesh.ready, args.gateway.ready, args.application.service]
+        opts = pulumi.ResourceOptions(parent=self, depends_on=needed)
         return [KubernetesObject(f"{name}-client-host", manifest, opts)]
 
     def _redis_secret(self, name: str, args: RateLimitedRouteArgs) -> Sequence[pulumi.Resource]:
-        redis = _redis_in_use(args.limit)
-        opts = pulumi.ResourceOptions(parent=self, depends_on=[args.service])
+        redis, namespace = _redis_in_use(args.limit), args.application.namespace
+        opts = pulumi.ResourceOptions(parent=self, depends_on=[args.application.service])
         if redis and redis.password_secret:
-            there, key = redis.password_secret.name, redis.password_secret.key
-            resource = f"{name}-redis-secret-ready"
-            return [args.named_secrets.wait(resource, "json", args.namespace, there, opts, key=key)]
+            given, key = redis.password_secret.name, redis.password_secret.key
+            return [args.named_secrets.wait(f"{name}-redis-secret-ready", "json", namespace, given, opts, key=key)]
         if redis and redis.password:
-            return [KubernetesObject(f"{name}-{REDIS_SECRET}", redis_secret(args.namespace, redis), opts)]
+            secret = Secret(
+                f"{name}-{REDIS_SECRET}",
+                metadata={"name": REDIS_SECRET, "namespace": namespace},
+                # The controller reads patched values as JSON, hence the quotes.
+                string_data=pulumi.Output.secret({_PASSWORD_KEY: json.dumps(redis.password)}),
+                opts=opts,
+            )
+            return [secret]
         return []
 
 
@@ -112,18 +118,11 @@ def wait_arguments(args: RateLimitedRouteArgs) -> list[str]:
     """Return the arguments of the command that waits for the route."""
     redis = _redis_in_use(args.limit)
     limits = [(window, getattr(args.limit, window)) for window in WINDOWS]
-    objects = [
-        rate_limit_plugin(args.namespace, args.limit),
-        ingress(
-            args.namespace,
-            args.route,
-            through_mesh=args.through_mesh,
-            known=args.kong.client_host == "serviceEntry",
-        ),
-    ]
+    namespace = args.application.namespace
+    objects = [rate_limit_plugin(namespace, args.limit), ingress(namespace, args.route, args.kong)]
     return [
         *args.access.arguments(),
-        *("--namespace", args.namespace, "--ingress", args.route.service, "--plugin", PLUGIN),
+        *("--namespace", namespace, "--ingress", args.route.service, "--plugin", RATE_LIMIT_PLUGIN),
         *("--host", args.route.host, "--path", args.route.path),
         *(f"--limit={window}={requests}" for window, requests in limits if requests is not None),
         *(["--hidden"] if args.limit.hide_client_headers else []),
@@ -139,7 +138,7 @@ def rate_limit_plugin(namespace: str, limit: RateLimit) -> dict[str, Any]:
     manifest: dict[str, Any] = {
         "apiVersion": "configuration.konghq.com/v1",
         "kind": "KongPlugin",
-        "metadata": {"name": PLUGIN, "namespace": namespace},
+        "metadata": {"name": RATE_LIMIT_PLUGIN, "namespace": namespace},
         "plugin": "rate-limiting",
         "config": plugin_config(limit),
     }
@@ -177,20 +176,15 @@ def plugin_config(limit: RateLimit) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def redis_secret(namespace: str, redis: Redis) -> dict[str, Any]:
-    """Return the Secret with redis' password; the controller reads patched values as JSON, hence the quotes."""
-    return secret(REDIS_SECRET, namespace, {_PASSWORD_KEY: json.dumps(redis.password)})
+def ingress(namespace: str, route: Route, kong: Kong) -> dict[str, Any]:
+    """Return the Ingress for a route, with the plugin attached.
 
-
-def ingress(namespace: str, route: Route, *, through_mesh: bool, known: bool = False) -> dict[str, Any]:
-    """Return the Ingress for a route, with the plugin attached. `known`: the mesh knows the client's Host.
-
-    Through the mesh, Kong sends the Service's name as Host instead of a client's that the mesh does not know: the sidecar
-    finds the Service by it and would otherwise pass the request on in plain text.
+    Through the mesh, Kong sends the Service's name as Host, unless a ServiceEntry tells the mesh the client's: the
+    sidecar finds the Service by its Host, and passes a request on in plain text whose Host it does not know.
     """
-    annotations = {"konghq.com/plugins": PLUGIN, SKIP_AWAIT: "true"}
-    if through_mesh:
-        annotations["konghq.com/preserve-host"] = "true" if known else "false"
+    annotations = {"konghq.com/plugins": RATE_LIMIT_PLUGIN, SKIP_AWAIT: "true"}
+    if kong.routing == "mesh":
+        annotations["konghq.com/preserve-host"] = "true" if kong.client_host == "serviceEntry" else "false"
     backend = {"service": {"name": route.service, "port": {"number": route.port}}}
     rule: dict[str, Any] = {"http": {"paths": [{"path": route.path, "pathType": route.path_type, "backend": backend}]}}
     if route.host:
@@ -199,7 +193,7 @@ def ingress(namespace: str, route: Route, *, through_mesh: bool, known: bool = F
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
         "metadata": {"name": route.service, "namespace": namespace, "annotations": annotations},
-        "spec": {"ingressClassName": "kong", "rules": [rule]},
+        "spec": {"ingressClassName": INGRESS_CLASS, "rules": [rule]},
     }
 
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import pulumi
 
-from checks.target import Target, to_json
 from components.route import plugin_config
 from components.shared import project_command
 from components.shared.manifests import Manifest
 from components.shared.releases import ChartSource
-from settings import Checks, Settings
+from settings import Settings, public
 from versions import KONG_CONTROLLER, KONG_GATEWAY
 
 # More than all checks together may take (a test adds them up), with traffic that waits for its limit.
@@ -23,24 +22,31 @@ LIMIT_SECONDS = 45 * 60
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationArgs:
-    """`checks`: the settings. `target`: what there is to check. `rests_on`: what else decides what is seen."""
+    """`settings`: of the whole stack. `charts`, `manifests`: what else decides what the checks find."""
 
-    checks: Checks
-    target: Target
-    rests_on: Sequence[Any] = ()
+    settings: Settings
+    charts: Mapping[str, ChartSource]
+    manifests: Mapping[str, Sequence[Manifest]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationOutputs:
+    """`counts`: how many checks `passed`, `failed` and were `notChecked`, and the names of `failedChecks`."""
+
+    counts: pulumi.Output[dict[str, Any]]
 
 
 class Verification(pulumi.ComponentResource):
     """Looks whether what must be true of the stack is. Type `kong-istio:index:Verification`.
 
     Creates: Command `checks` (`python -m checks run`), run when it is new and whenever the settings, or what they bring
-    into the cluster, changed.
-    Attributes: `counts`, how many checks `passed`, `failed` and were `notChecked`, and the names of `failedChecks`.
+    into the cluster, changed. The program runs the checks and never imports them.
+    Outputs: `VerificationOutputs`.
     Raises in `up`: the checks that failed, where `checks.failUp` says so; elsewhere they are a warning.
     """
 
     def __init__(self, name: str, args: VerificationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("kong-istio:index:Verification", name, {"context": args.target.context}, opts)
+        super().__init__("kong-istio:index:Verification", name, {"context": args.settings.kube_context}, opts)
         command = project_command.run(
             "checks",
             "checks",
@@ -50,9 +56,9 @@ class Verification(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{LIMIT_SECONDS}s", update=f"{LIMIT_SECONDS}s"),
             ),
         )
-        self.counts: pulumi.Output[dict[str, Any]] = command.stdout.apply(json.loads)
-        self.counts.apply(self._warn)
-        self.register_outputs({"counts": self.counts})
+        self.outputs = VerificationOutputs(counts=command.stdout.apply(json.loads))
+        self.outputs.counts.apply(self._warn)
+        self.register_outputs({"counts": self.outputs.counts})
 
     def _warn(self, counts: Mapping[str, Any]) -> None:
         if counts["failed"]:
@@ -65,27 +71,28 @@ class Verification(pulumi.ComponentResource):
 
 def arguments(args: VerificationArgs) -> list[str]:
     """Return the command's arguments."""
+    checks = args.settings.checks
     return [
-        *("run", "--counts", "--target", to_json(args.target)),
-        *([] if args.checks.fail_up else ["--warn"]),
-        *(["--reports", args.checks.reports] if args.checks.reports else []),
-        *project_command.digest(args.rests_on),
+        *("run", "--counts", "--settings", json.dumps(public(args.settings), sort_keys=True)),
+        *([] if checks.fail_up else ["--warn"]),
+        *(["--reports", checks.reports] if checks.reports else []),
+        *project_command.digest(rests_on(args)),
     ]
 
 
-def rests_on(
-    chosen: Settings, charts: Mapping[str, ChartSource], objects: Mapping[str, Sequence[Manifest]]
-) -> list[Any]:
-    """Return what decides what the checks see, without secrets and paths: its digest stands in the state."""
+def rests_on(args: VerificationArgs) -> list[Any]:
+    """Return what decides what the checks find, without secrets and paths: its digest stands in the state."""
     left_out: dict[str, Any] = dict.fromkeys(("kubeconfig", "kube_context", "keep_crds", "charts", "checks"), True)
     # A password may be in the applications and in the rate limit; what matters of them is in `routes`.
     left_out |= {"applications": True, "rate_limit": True, "security": {"secret_timeout_seconds"}}
     # Of a certificate, what it says counts; the key has to go with it.
     left_out |= {"kong": {"tls": {"key"}}, "observability": {"grafana": {"dashboards", "admin_password"}}}
-    settings = chosen.model_dump(exclude=left_out)
-    routes = [[app.name, app.route.model_dump(), plugin_config(chosen.limit_of(app))] for app in chosen.applications]
-    manifests = {name: [_without_secrets(item) for item in items] for name, items in objects.items()}
-    return [settings, routes, charts, manifests, KONG_GATEWAY, KONG_CONTROLLER]
+    settings = args.settings
+    routes = [
+        [app.name, app.route.model_dump(), plugin_config(settings.limit_of(app))] for app in settings.applications
+    ]
+    manifests = {name: [_without_secrets(item) for item in items] for name, items in args.manifests.items()}
+    return [settings.model_dump(exclude=left_out), routes, args.charts, manifests, KONG_GATEWAY, KONG_CONTROLLER]
 
 
 def _without_secrets(item: Manifest) -> Manifest:

@@ -10,20 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from commands.kong_ready import NAMESPACE as KONG_NAMESPACE
-from components.kong_gateway import POD_LABELS
 from components.shared.manifests import Manifest, ManifestError
-from settings import Route
+from names import KONG_NAMESPACE, KONG_POD_LABELS
+from settings import Kong, Route
 
 _ISTIO = "networking.istio.io/v1"
 
 
-def made_for(client_host: str, namespace: str, service: Manifest, route: Route) -> dict[str, Any] | None:
-    """Return the object that brings the client's Host to a routed Service, by the setting; None for `none`."""
-    match client_host:
-        case "envoyFilter":
+def created_for(kong: Kong, service: Manifest, route: Route) -> dict[str, Any] | None:
+    """Return the object that brings the client's Host to a routed Service; None where the settings want none."""
+    namespace = service["metadata"]["namespace"]
+    match (kong.routing, kong.client_host):
+        case ("mesh", "envoyFilter"):
             return envoy_filter(namespace, route)
-        case "serviceEntry":
+        case ("mesh", "serviceEntry"):
             return service_entry(namespace, service, route)
     return None
 
@@ -43,7 +43,7 @@ def envoy_filter(namespace: str, route: Route) -> dict[str, Any]:
         # A dot is in no Service's or namespace's name, so no two applications share one.
         "metadata": {"name": f"client-host.{route.service}.{namespace}", "namespace": KONG_NAMESPACE},
         "spec": {
-            "workloadSelector": {"labels": dict(POD_LABELS)},
+            "workloadSelector": {"labels": dict(KONG_POD_LABELS)},
             "configPatches": [
                 _patch({"portNumber": route.port}, {"domainName": host}),
                 _patch({}, {"name": f"{host}.cluster.local:{route.port}"}),
@@ -75,7 +75,7 @@ def service_entry(namespace: str, service: Manifest, route: Route) -> dict[str, 
     }
 
 
-def check(service: Manifest, route: Route, where: str) -> None:
+def check_service(service: Manifest, route: Route, where: str) -> None:
     """Raise `ManifestError` for a routed Service that a ServiceEntry cannot stand for."""
     name = service["metadata"]["name"]
     if not service["spec"].get("selector"):

@@ -39,7 +39,7 @@ _REFERENCE = re.compile(
 _SECRET = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
-def check(images: Images, objects: Iterable[Manifest]) -> None:
+def check_references(images: Images, objects: Iterable[Manifest]) -> None:
     """Raise `SettingsError` for a reference that no pull can use, or that is for no image of the stack.
 
     An image of a component that is switched off counts as the stack's. `objects`: of all applications.

@@ -1,14 +1,13 @@
-"""Kubernetes objects of any kind as resources, straight from their manifest.
+"""Users' manifests and custom resources as resources, straight from their manifest.
 
-The typed classes of pulumi-kubernetes cannot express every object: its `CustomResource` takes only `spec`, and the
-fields of a KongPlugin stand at the top level. The engine and the provider know a resource by its type token alone,
-so one class serves all kinds, and previews need no cluster.
+What the stack creates itself of Kubernetes' own kinds are the SDK's typed classes. They cannot express the rest: the
+SDK's `CustomResource` takes only `spec`, and the fields of a KongPlugin stand at the top level. The engine and the
+provider know a resource by its type token alone, so one class serves all kinds, and previews need no cluster.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import pulumi
@@ -46,20 +45,3 @@ def _deleted_at_once(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def type_token(api_version: str, kind: str) -> str:
     """Return the provider's type for a kind; it calls the core group `core`."""
     return f"kubernetes:{api_version if '/' in api_version else f'core/{api_version}'}:{kind}"
-
-
-def secret(name: str, namespace: str, values: pulumi.Input[Mapping[str, str]], *, kind: str = "") -> dict[str, Any]:
-    """Return a Secret whose values the engine keeps encrypted; without a `kind` it is an opaque one."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        **({"type": kind} if kind else {}),
-        "metadata": {"name": name, "namespace": namespace},
-        "stringData": pulumi.Output.secret(values),
-    }
-
-
-def namespace(name: str, *, injected: bool, labels: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
-    """Return a Namespace; `injected` has istiod add a sidecar to every pod that starts in it."""
-    injection = {"istio-injection": "enabled"} if injected else {}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {**injection, **labels}}}

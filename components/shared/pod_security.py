@@ -64,7 +64,7 @@ def hardened(manifest: Manifest) -> Manifest:
     return result
 
 
-def check(objects: Sequence[Manifest], where: str) -> None:
+def check_pods(objects: Sequence[Manifest], where: str) -> None:
     """Raise `ManifestError` for pods that say what `restricted` refuses: `hardened` leaves that as it is."""
     for item in objects:
         for field in _refused(pod_spec(item) or {}):

@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from commands.istiod_ready import NAMESPACE as ISTIO_NAMESPACE
-from commands.kong_ready import NAMESPACE as KONG_NAMESPACE
 from components.shared.manifests import Manifest, ManifestError
+from names import ISTIO_NAMESPACE, KONG_NAMESPACE, KONG_SERVICE_ACCOUNT
 from settings import Route, Security
 
 # The ServiceAccount that the chart makes for the release. Istio takes `cluster.local` for the mesh's own trust domain,
 # whatever that is called (pilot/pkg/security/trustdomain/bundle.go).
-KONG_PRINCIPAL = f"cluster.local/ns/{KONG_NAMESPACE}/sa/kong-istio-kong"
+KONG_PRINCIPAL = f"cluster.local/ns/{KONG_NAMESPACE}/sa/{KONG_SERVICE_ACCOUNT}"
 
 # Every sidecar: the metrics of pod and proxy together, and those of the proxy alone.
 _SIDECAR_METRICS = (15020, 15090)
@@ -28,7 +27,7 @@ _KONG_PROXY = (8000, 8443)
 _KONG_WEBHOOK = 8080
 _ISTIOD_DISCOVERY = 15012
 _ISTIOD_WEBHOOK = 15017
-_NODE_AGENT_METRICS = 15014
+_ISTIO_CNI_METRICS = 15014
 _GATEWAY_STATUS = 15021
 
 _EVERY_NAMESPACE: dict[str, Any] = {"namespaceSelector": {}}
@@ -104,9 +103,9 @@ def mesh_policies() -> list[Manifest]:
     ]
 
 
-def node_agent_policies(namespace: str) -> list[Manifest]:
-    """Return the policy of the node agents' namespace: they answer Prometheus."""
-    return [_policy(namespace, "default", {}, _rule((_NODE_AGENT_METRICS,), _namespace(ISTIO_NAMESPACE)))]
+def istio_cni_policies(namespace: str) -> list[Manifest]:
+    """Return the policy of istio-cni's namespace: it answers Prometheus."""
+    return [_policy(namespace, "default", {}, _rule((_ISTIO_CNI_METRICS,), _namespace(ISTIO_NAMESPACE)))]
 
 
 def gateway_policies(namespace: str, ports: Sequence[int], *, mesh_only: bool) -> list[Manifest]:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from fakes.api_server import ApiServer
 
-from commands.cluster_access import SANDBOX_KUBECONFIG, Access, AccessError, check
+from commands.cluster_access import SANDBOX_KUBECONFIG, Access, AccessError, check_access
 from kube import Cluster
 
 LOGIN = {"token": "abc"}
@@ -36,7 +36,7 @@ def kubeconfig(path: Path, contexts: dict[str, Any], server: str = "https://127.
 def refused(access: Access, root: Path, *, preview: bool = False) -> str:
     """Return the sentence that an access is refused with."""
     with pytest.raises(AccessError) as caught:
-        check(access, root, preview=preview)
+        check_access(access, root, preview=preview)
     # Pulumi prints a RunError without a traceback.
     assert isinstance(caught.value, pulumi.RunError)
     text = str(caught.value)
@@ -82,7 +82,7 @@ def test_an_empty_context_is_refused_in_an_up_and_the_contexts_are_listed(root: 
 
 def test_an_empty_context_is_a_warning_in_a_preview(root: Path) -> None:
     kubeconfig(root / "config", {"kind-two": LOGIN, "kind-one": LOGIN})
-    warning = check(Access(kubeconfig="config", context=""), root, preview=True)
+    warning = check_access(Access(kubeconfig="config", context=""), root, preview=True)
     assert warning == f"{EMPTY} Previewing without a cluster."
 
 
@@ -96,7 +96,7 @@ def test_an_unknown_context_is_refused_with_those_that_there_are(root: Path) -> 
     access = Access(kubeconfig="config", context="kind-on")
     text = "kubeContext is kind-on: config has no such context (there are: kind-one, kind-two)."
     assert refused(access, root) == text
-    assert check(access, root, preview=True) == f"{text} Previewing without a cluster."
+    assert check_access(access, root, preview=True) == f"{text} Previewing without a cluster."
 
 
 @pytest.mark.parametrize("preview", [True, False])
@@ -133,7 +133,7 @@ def test_a_context_without_a_user_is_refused(root: Path) -> None:
 )
 def test_a_context_with_credentials_is_taken(user: dict[str, Any], root: Path, asked: list[str]) -> None:
     kubeconfig(root / "config", {"one": user})
-    assert check(Access(kubeconfig="config", context="one"), root, preview=False) is None
+    assert check_access(Access(kubeconfig="config", context="one"), root, preview=False) is None
     assert asked == ["/version"]
 
 
@@ -144,14 +144,14 @@ def test_a_missing_kubeconfig_is_refused(root: Path) -> None:
     access = Access(kubeconfig="none/config", context="one")
     text = "The kubeconfig none/config does not exist: set kubeconfig to the file that reaches your cluster."
     assert refused(access, root) == text
-    assert check(access, root, preview=True) == f"{text} Previewing without a cluster."
+    assert check_access(access, root, preview=True) == f"{text} Previewing without a cluster."
 
 
 def test_without_a_setting_the_home_folders_is_meant(root: Path) -> None:
     expected = root.parent / "home/.kube/config"
     assert f"The kubeconfig {expected} does not exist" in refused(Access(kubeconfig="", context="one"), root)
     kubeconfig(expected, {"one": LOGIN})
-    assert check(Access(kubeconfig="", context="one"), root, preview=True) is None
+    assert check_access(Access(kubeconfig="", context="one"), root, preview=True) is None
 
 
 def test_the_environment_comes_before_the_home_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ def test_the_setting_comes_before_the_environment(root: Path, monkeypatch: pytes
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(root / "other", {"two": LOGIN})))
     kubeconfig(root / "config", {"one": LOGIN})
     assert "(there are: one)" in refused(Access(kubeconfig="config", context="two"), root)
-    assert check(Access(kubeconfig="config", context="one"), root, preview=True) is None
+    assert check_access(Access(kubeconfig="config", context="one"), root, preview=True) is None
 
 
 def test_several_files_are_merged_and_the_first_that_names_something_wins(
@@ -175,12 +175,12 @@ def test_several_files_are_merged_and_the_first_that_names_something_wins(
     for files, refuses in ([first, second], True), ([second, first], False):
         monkeypatch.setenv("KUBECONFIG", os.pathsep.join(["", str(root / "gone"), *map(str, files)]))
         for name in ("two", "three"):
-            assert check(Access(kubeconfig="", context=name), root, preview=True) is None
+            assert check_access(Access(kubeconfig="", context=name), root, preview=True) is None
         access = Access(kubeconfig="", context="one")
         if refuses:
             assert "has no credentials" in refused(access, root, preview=True)
         else:
-            assert check(access, root, preview=True) is None
+            assert check_access(access, root, preview=True) is None
     assert "(there are: one, three, two)" in refused(Access(kubeconfig="", context="four"), root)
 
 
@@ -218,8 +218,8 @@ def sandboxed(path: str = SANDBOX_KUBECONFIG) -> Access:
 @pytest.mark.usefixtures("asked")
 def test_a_sandbox_stack_takes_the_sandboxs_kubeconfig(server: str, root: Path) -> None:
     kubeconfig(root / SANDBOX_KUBECONFIG, {"one": LOGIN}, server)
-    assert check(sandboxed(), root, preview=False) is None
-    assert check(sandboxed(str(root / SANDBOX_KUBECONFIG)), root, preview=True) is None
+    assert check_access(sandboxed(), root, preview=False) is None
+    assert check_access(sandboxed(str(root / SANDBOX_KUBECONFIG)), root, preview=True) is None
 
 
 @pytest.mark.parametrize("preview", [True, False])
@@ -257,7 +257,7 @@ def test_a_sandbox_stack_takes_only_servers_on_this_machine(server: str, preview
 def test_a_sandbox_that_is_down_is_told(root: Path) -> None:
     text = "The kubeconfig .sandbox/kubeconfig does not exist: run `make up`."
     assert refused(sandboxed(), root) == text
-    assert check(sandboxed(), root, preview=True) == f"{text} Previewing without a cluster."
+    assert check_access(sandboxed(), root, preview=True) == f"{text} Previewing without a cluster."
 
 
 # --- the API server --------------------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ def test_the_cluster_of_the_settings_is_asked_for_its_version(
     written: str, setting: str, root: Path, server: tuple[ApiServer, str]
 ) -> None:
     kubeconfig(root / written, {"one": LOGIN, "two": {"token": "another"}}, server[1])
-    assert check(Access(kubeconfig=setting, context="one"), root, preview=False) is None
+    assert check_access(Access(kubeconfig=setting, context="one"), root, preview=False) is None
     assert [path for _, path, _, _ in server[0].requests] == ["/version"]
 
 
@@ -314,7 +314,7 @@ def test_a_dead_api_server_is_refused_in_an_up(root: Path) -> None:
 
 def test_an_api_server_is_not_looked_at_in_a_preview(root: Path, server: tuple[ApiServer, str]) -> None:
     kubeconfig(root / "config", {"one": LOGIN}, server[1])
-    assert check(Access(kubeconfig="config", context="one"), root, preview=True) is None
+    assert check_access(Access(kubeconfig="config", context="one"), root, preview=True) is None
     assert server[0].requests == []
 
 

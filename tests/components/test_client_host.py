@@ -54,4 +54,4 @@ def test_a_service_entry_needs_a_whole_host_for_each_application(hosts: tuple[st
 def test_a_service_entry_needs_pods_and_a_number(spec: dict[str, Any], said: str) -> None:
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec}
     with pytest.raises(ManifestError, match=said):
-        client_host.check(service, Route(service="web", port=80), "applications[0]")
+        client_host.check_service(service, Route(service="web", port=80), "applications[0]")

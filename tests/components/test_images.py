@@ -340,7 +340,7 @@ def test_a_reference_that_no_pull_could_use_is_refused(given: Any) -> None:
     "given", ["localhost:5000/kong:1", "own/kong:1".replace("own", "own:80"), "a.b/c/d_e@sha256:" + "0" * 64]
 )
 def test_a_whole_reference_is_taken(given: str) -> None:
-    images.check(Images(references={"kong": given}), [])
+    images.check_references(Images(references={"kong": given}), [])
 
 
 def test_two_references_for_one_image_are_refused() -> None:

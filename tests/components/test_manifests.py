@@ -19,8 +19,8 @@ import pulumi
 import pytest
 import yaml
 
-from components.application import check_route
 from components.shared import manifests, pod_security, traffic_policies
+from components.shared.application_manifests import check_route
 from components.shared.images import in_manifest
 from components.shared.manifests import ManifestError
 from sandbox.paths import CHECKOUT
@@ -784,7 +784,7 @@ def outcome(file: Path) -> str:
             traffic_policies.routed(found, "shop"), "applications[0]", Security(only_kong_calls=True)
         )
     with suppress(ManifestError):
-        pod_security.check(found, "applications[0]")
+        pod_security.check_pods(found, "applications[0]")
     for one in found:
         manifests.needed_by(one, found)
         pod_security.hardened(in_manifest(one, Images(registry="own.example", pull_secrets=("a",))))

@@ -250,7 +250,7 @@ REFUSED_OF_A_CONTAINER: list[tuple[Object, str]] = [
 )
 def test_a_workload_that_asks_for_what_restricted_refuses_is_named(spec: Object, field: str) -> None:
     with pytest.raises(ManifestError) as error:
-        pod_security.check([deployment(spec)], "applications[3]")
+        pod_security.check_pods([deployment(spec)], "applications[3]")
     assert str(error.value) == (
         f"applications[3].manifests: Deployment web has {field}, which Pod Security's level restricted refuses, the level "
         "of its namespace under istio.cni; take it out, or set security.podSecurity to false."
@@ -268,7 +268,7 @@ def test_a_workload_that_asks_for_what_restricted_refuses_is_named(spec: Object,
     ],
 )
 def test_a_workload_that_asks_for_nothing_special_is_taken(spec: Object) -> None:
-    pod_security.check([deployment(spec)], "applications[0]")
+    pod_security.check_pods([deployment(spec)], "applications[0]")
 
 
 def test_refused_workloads_stop_the_program_only_where_their_namespace_is_restricted(tmp_path: Path) -> None:
@@ -647,7 +647,7 @@ def test_what_cannot_go_together_is_refused_in_one_sentence(config: Object, sent
 
 def test_bookinfo_passes_restricted_as_it_is_deployed() -> None:
     objects = manifests.read(CHECKOUT.root / "manifests" / "bookinfo.yaml", "bookinfo")
-    pod_security.check([pod_security.hardened(item) for item in objects], "applications[0]")
+    pod_security.check_pods([pod_security.hardened(item) for item in objects], "applications[0]")
 
 
 def test_everything_can_be_chosen_together() -> None:

@@ -1,0 +1,110 @@
+"""What the stack is made of, read and checked before anything is created."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+import pulumi_command
+import pulumi_kubernetes
+
+import settings as configuration
+from commands import cluster_access
+from commands.cluster_access import Access
+from components.namespace import NamespaceStandards
+from components.shared import images
+from components.shared.application_manifests import read_applications
+from components.shared.manifests import Manifest
+from components.shared.named_secrets import NamedSecrets
+from components.shared.releases import ChartSource, chart_source, check_reachable
+from names import (
+    EGRESS_GATEWAY_NAMESPACE,
+    INGRESS_GATEWAY_NAMESPACE,
+    ISTIO_CNI_NAMESPACE,
+    ISTIO_NAMESPACE,
+    KONG_NAMESPACE,
+)
+from settings import Settings
+from versions import CHARTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackInputs:
+    """The settings and what they name. `providers`: of every resource; none is found by the engine itself."""
+
+    root: Path
+    settings: Settings
+    charts: Mapping[str, ChartSource]
+    manifests: Mapping[str, Sequence[Manifest]]
+    access: Access
+    named_secrets: NamedSecrets
+    standards: NamespaceStandards
+    providers: Sequence[pulumi.ProviderResource]
+
+    @classmethod
+    def read(cls, root: Path) -> StackInputs:
+        """Read everything that the project at `root` and the running stack say.
+
+        Raises one sentence (`SettingsError`, `ManifestError`, `ChartError`, `AccessError`) for what cannot be used.
+        """
+        _end_quietly_when_interrupted()
+        settings = configuration.load(root)
+        charts = {name: chart_source(name, settings.charts) for name in CHARTS}
+        access = Access(kubeconfig=settings.kubeconfig, context=settings.kube_context, sandbox=settings.sandbox)
+        named_secrets = NamedSecrets(access=access, timeout_seconds=settings.security.secret_timeout_seconds)
+        standards = NamespaceStandards.of(settings, named_secrets)
+        manifests = read_applications(settings, root, harden=standards.harden)
+        images.check_references(settings.images, itertools.chain(*manifests.values()))
+        check_reachable(charts[name] for name in configuration.charts_in_use(settings))
+        return cls(
+            root=root,
+            settings=settings,
+            charts=charts,
+            manifests=manifests,
+            access=access,
+            named_secrets=named_secrets,
+            standards=standards,
+            providers=_providers(access, root),
+        )
+
+    @property
+    def namespaces(self) -> list[str]:
+        """The namespaces that the stack creates."""
+        istio = self.settings.istio
+        switches = {
+            ISTIO_CNI_NAMESPACE: istio.cni,
+            INGRESS_GATEWAY_NAMESPACE: istio.ingress_gateway,
+            EGRESS_GATEWAY_NAMESPACE: istio.egress_gateway,
+        }
+        own = [name for name, on in switches.items() if on]
+        return [ISTIO_NAMESPACE, *own, KONG_NAMESPACE, *(app.namespace for app in self.settings.applications)]
+
+    def options(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
+        """Return options for a component: the explicit providers, and what it waits for as a whole."""
+        return pulumi.ResourceOptions(providers=list(self.providers), depends_on=list(depends_on))
+
+
+def _end_quietly_when_interrupted() -> None:
+    # The engine interrupts the program once a resource has failed; the default answer, a traceback, would bury the reason.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _providers(access: Access, root: Path) -> list[pulumi.ProviderResource]:
+    warning = cluster_access.check_access(access, root, preview=pulumi.runtime.is_dry_run())
+    if warning:
+        pulumi.log.warn(warning)
+    return [
+        pulumi_kubernetes.Provider(
+            "kubernetes",
+            # Given None, the SDK would put $KUBECONFIG there, a path of this machine; empty, the provider looks itself.
+            kubeconfig=cluster_access.NO_CLUSTER if warning else access.kubeconfig,
+            context=None if warning else access.context,
+            # The provider, and with it everything, is replaced when this changes, and only then.
+            cluster_identifier=access.context or "none",
+        ),
+        pulumi_command.Provider("command"),
+    ]
