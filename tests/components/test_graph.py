@@ -40,12 +40,15 @@ TREE = {
     "Precheck/precheck": {"Command/precheck"},
     "Leftovers/leftovers": {"Command/leftovers"},
     "IstioMesh/mesh": {
-        *("Namespace/istio-system", "Release/istio-base", "Release/istiod", "Command/istiod-ready"),
+        *("GuardedNamespace/istio-system", "Release/istio-base", "Release/istiod", "Command/istiod-ready"),
         "PeerAuthentication/peer-authentication",
     },
-    "KongGateway/gateway": {"Namespace/kong-istio", "Release/kong-istio", "Command/kong-ready"},
+    "GuardedNamespace/istio-system": {"Namespace/istio-system"},
+    "GuardedNamespace/kong-istio": {"Namespace/kong-istio"},
+    "GuardedNamespace/bookinfo": {"Namespace/bookinfo"},
+    "KongGateway/gateway": {"GuardedNamespace/kong-istio", "Release/kong-istio", "Command/kong-ready"},
     "Application/bookinfo": {
-        "Namespace/bookinfo",
+        "GuardedNamespace/bookinfo",
         *(f"Service/bookinfo-service-{name}" for name in ("details", "ratings", "reviews", "productpage")),
         *(
             f"ServiceAccount/bookinfo-serviceaccount-bookinfo-{name}"
@@ -238,7 +241,26 @@ def test_every_child_has_its_component_as_parent(plain: Recording) -> None:
 
 def test_nothing_else_stands_outside_a_component(plain: Recording) -> None:
     outside = {plain.resources[key].label for key in plain.children(None)}
-    assert outside == {"Provider/kubernetes", "Provider/command", *TREE}
+    inner = {"GuardedNamespace/istio-system", "GuardedNamespace/kong-istio", "GuardedNamespace/bookinfo"}
+    assert outside == {"Provider/kubernetes", "Provider/command", *TREE} - inner
+
+
+def test_namespaces_and_policies_are_known_by_their_former_place(policies: Recording) -> None:
+    for resource in of_kind(policies, "Namespace") + of_kind(policies, "NetworkPolicy"):
+        assert resource.options["aliases"], f"{resource.label} would be replaced in a stack of the last release"
+
+
+@pytest.fixture(scope="module")
+def policies() -> Recording:
+    """Record a stack with all namespaces that there can be."""
+    gateways = {"cni": True, "ingressGateway": True, "egressGateway": True}
+    return recorded(istio=gateways, security={"networkPolicies": True})
+
+
+def test_the_precheck_looks_for_every_namespace_that_is_created(policies: Recording) -> None:
+    created = {resource.inputs["metadata"]["name"] for resource in of_kind(policies, "Namespace")}
+    words = shlex.split(inputs(policies, "Command/precheck")["create"])
+    assert {word.removeprefix("--namespace=") for word in words if word.startswith("--namespace=")} == created
 
 
 def test_components_are_called_after_their_class(plain: Recording) -> None:
@@ -405,7 +427,7 @@ def test_applications_do_not_wait_for_each_other(two: Recording) -> None:
     for one, other in (("bookinfo", "shop"), ("shop", "bookinfo")):
         others = {r.label for r in two.resources.values() if r.name.startswith(other)}
         mine = {r.label for r in two.resources.values() if r.name.startswith(one)}
-        assert len(mine) == len(others) == len(APPLICATION) + 6
+        assert len(mine) == len(others) == len(APPLICATION) + 7
         assert not any(before(two, label) & others for label in mine)
 
 
@@ -768,10 +790,10 @@ def test_a_token_is_asked_for_only_where_one_is_wanted(auth: str) -> None:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_definitions_stay_where_that_is_wanted(keep: bool) -> None:
+def test_crds_stay_where_the_settings_say_so(keep: bool) -> None:
     command = inputs(recorded(keepCrds=keep), "Command/leftovers")
     assert command.keys() & {"create", "update"} == set()
-    assert ("--keep-definitions" in shlex.split(command["delete"])) is keep
+    assert ("--keep-crds" in shlex.split(command["delete"])) is keep
 
 
 # --- Charts and images -----------------------------------------------------------------------------------------------
@@ -991,11 +1013,11 @@ def test_the_route_is_asked_for_as_the_settings_say(plain: Recording, two: Recor
     assert "--timeout 77 --proxy-protocol" in said
 
 
-COPIED = ["Pulumi.yaml", "__main__.py", "outputs.py", "versions.py", "workloads.py"]
+COPIED = ["Pulumi.yaml", "__main__.py", "inputs.py", "names.py", "outputs.py", "versions.py", "workloads.py"]
 COPIED_FOLDERS = ["checks", "commands", "components", "display", "kube", "manifests", "plan", "sandbox", "settings"]
 IN_A_COPY = """
 import json, sys
-from rehearsal import record
+from plan import record
 resources = record(json.load(sys.stdin)).resources.values()
 json.dump({resource.label: resource.inputs for resource in resources}, sys.stdout, default=lambda _: "unknown")
 """
@@ -1048,7 +1070,7 @@ def test_outputs_say_where_kong_answers_and_what_runs(applied: Recording) -> Non
     outputs = applied.outputs
     assert outputs.keys() == {
         *("proxyAddress", "proxyUrl", "proxyService", "proxyNamespace", "versions", "commands", "kialiGraph"),
-        *("checks", "checksTarget"),
+        "checks",
     }
     assert (outputs["proxyAddress"], outputs["proxyUrl"]) == ("192.0.2.9", "http://192.0.2.9")
     assert (outputs["proxyNamespace"], outputs["proxyService"]) == ("kong-istio", "kong-istio-kong-proxy")
