@@ -149,7 +149,7 @@ def rate_limit_plugin(namespace: str, limit: RateLimit) -> dict[str, Any]:
 
 
 def _password_reference(redis: Redis | None) -> dict[str, str] | None:
-    """Return where Kong's controller finds redis' password: in a Secret that exists, or in the one made for it."""
+    """Return where Kong's controller finds redis' password: in a Secret that exists, or in the one created for it."""
     if redis and redis.password_secret:
         return {"name": redis.password_secret.name, "key": redis.password_secret.key}
     if redis and redis.password:

@@ -212,7 +212,7 @@ def _check_client_host(settings: Settings) -> None:
     """Raise where no ServiceEntry could tell the mesh which host is whose."""
     if (settings.kong.routing, settings.kong.client_host) != ("mesh", "serviceEntry"):
         return
-    seen: dict[str, int] = {}
+    owners: dict[str, int] = {}
     for index, application in enumerate(settings.applications):
         host, where = application.route.host, f"applications[{index}].route.host"
         if not host or host.startswith("*"):
@@ -220,13 +220,13 @@ def _check_client_host(settings: Settings) -> None:
                 f"{where} is {show(host)} while kong.clientHost is serviceEntry: the mesh has to know each host by its whole "
                 "name; set it to one, or kong.clientHost to envoyFilter."
             )
-        if host in seen:
+        if host in owners:
             raise SettingsError(
-                f"applications[{seen[host]}].route.host and {where} are both {show(host)} while kong.clientHost is "
+                f"applications[{owners[host]}].route.host and {where} are both {show(host)} while kong.clientHost is "
                 "serviceEntry: the mesh takes a host to one application; give each its own, or set kong.clientHost to "
                 "envoyFilter."
             )
-        seen[host] = index
+        owners[host] = index
 
 
 def _check_observability(settings: Settings, root: Path) -> None:

@@ -28,7 +28,7 @@ PROJECT_FILE = ROOT / "Pulumi.yaml"
 _HEAD = """\
 # Settings
 
-<!-- Made by `python -m settings.generate`; a test sees that it is current. -->
+<!-- Written by `python -m settings.generate`; a test sees that it is current. -->
 
 A key goes into `Pulumi.<stack>.yaml` below `config`, as `kong-istio:<key>`, and a field inside its key; `[]` stands for each
 entry of a list. What a stack does not say has the default. `pulumi config set --path 'kong-istio:kong.replicas' 2` sets one

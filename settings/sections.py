@@ -82,7 +82,7 @@ class Istio(Section):
     resources: Resources = Field(default={}, description=_resources("istiod"))
     cni: bool = Field(
         default=False,
-        description="Set up traffic redirection by a node agent, so that pods of the mesh need no privileges.",
+        description="Redirect traffic by istio-cni, a DaemonSet, so that pods of the mesh need no privileges.",
     )
     ingress_gateway: bool = Field(
         default=False, description="Istio's own ingress gateway, as istioctl's demo profile has it."
@@ -98,7 +98,7 @@ class Istio(Section):
 
 
 class ClientAddress(Section):
-    """How Kong learns who calls: `connection` (whoever connects), or through a load balancer in one of three ways."""
+    """How Kong learns who calls: `connection` (whoever connects), or through a load balancer, which tells it in one of three forms."""
 
     source: Literal["connection", "localTraffic", "proxyProtocol", "forwardedFor"] = Field(
         default="connection",
@@ -249,7 +249,7 @@ class Application(Section):
     """What is deployed into the mesh and routed to through Kong; each application has a namespace of its own."""
 
     name: Label = Field(description="In place of BookInfo, which is the default. Names its resources in the stack.")
-    namespace: Label = Field(description="Its own, made by the stack.")
+    namespace: Label = Field(description="Its own, created by the stack.")
     manifests: str = Field(description="A file of YAML or JSON, a folder of them, or one with a kustomization.")
     route: Route
     resources: Resources = Field(
@@ -287,13 +287,13 @@ class Grafana(Section):
         default="",
         description=(
             "A Secret in istio-system with `admin-user` and `admin-password`, which an `up` waits for; empty to have one "
-            "made."
+            "created."
         ),
     )
     admin_password: Password = Field(
         default="",
         description=(
-            "Of `admin`, in the Secret that is made; empty for a random one. A secret of the stack: plain text is refused."
+            "Of `admin`, in the Secret that is created; empty for a random one. A secret of the stack: plain text is refused."
         ),
     )
     dashboards: str = Field(default="grafana.com", description="`grafana.com`, or a folder of JSON files.")

@@ -57,13 +57,13 @@ def read(path: Path, namespace: str) -> list[Manifest]:
     objects = [item for item in found if (item["kind"], item["metadata"]["name"]) != ("Namespace", namespace)]
     if not objects:
         raise ManifestError(f"{path} holds no Kubernetes object: give a YAML file, or a folder with some.")
-    seen: set[tuple[str, str, str]] = set()
+    known: set[tuple[str, str, str]] = set()
     for item in objects:
         # Istio and the Gateway API both have a Gateway: a kind alone names nothing.
         identity = (group_of(item), item["kind"], item["metadata"]["name"])
-        if identity in seen:
+        if identity in known:
             raise ManifestError(f"{path} has {identity[1]} {identity[2]} twice: take one of them out.")
-        seen.add(identity)
+        known.add(identity)
     return objects
 
 
@@ -85,7 +85,7 @@ def group_of(manifest: Manifest) -> str:
 
 
 def needed_by(manifest: Manifest, others: list[Manifest]) -> list[Manifest]:
-    """Return those of `others` that a pod maker mounts or runs as, and the definitions of a custom object's kind."""
+    """Return those of `others` that a pod maker mounts or runs as, and the CRDs of a custom resource's kind."""
     if makes_pods(manifest):
         words = set(_words(manifest.get("spec")))
         return [other for other in others if other["kind"] in _MOUNTED and other["metadata"]["name"] in words]
@@ -93,13 +93,13 @@ def needed_by(manifest: Manifest, others: list[Manifest]) -> list[Manifest]:
         return [
             other
             for other in others
-            if other["kind"] == "CustomResourceDefinition" and _defined_group(other) == group_of(manifest)
+            if other["kind"] == "CustomResourceDefinition" and _group_of_crd(other) == group_of(manifest)
         ]
     return []
 
 
-def _defined_group(definition: Manifest) -> Any:
-    spec = definition.get("spec")
+def _group_of_crd(crd: Manifest) -> Any:
+    spec = crd.get("spec")
     return spec.get("group") if isinstance(spec, Mapping) else None
 
 
@@ -107,7 +107,7 @@ def _content(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError:
-        raise ManifestError(f"{file} is not readable YAML: mend it, or name another file.") from None
+        raise ManifestError(f"{file} is not readable YAML: correct it, or name another file.") from None
 
 
 def _kustomized(folder: Path) -> bytes:
@@ -127,7 +127,7 @@ def _kustomized(folder: Path) -> bytes:
         if not done.returncode:
             return done.stdout
         why = " ".join(done.stderr.decode(errors="replace").split()).removeprefix("error: ")
-    raise ManifestError(f"{folder} has a kustomization that cannot be built ({why}): mend it.")
+    raise ManifestError(f"{folder} has a kustomization that cannot be built ({why}): correct it.")
 
 
 def _objects(content: bytes, file: Path) -> Iterator[Manifest]:
@@ -135,7 +135,7 @@ def _objects(content: bytes, file: Path) -> Iterator[Manifest]:
         documents = kubernetes_yaml.read(content)
     except UnreadableError as error:
         where = f"{file}, document {error.document}, line {error.line}"
-        raise ManifestError(f"{where} is not readable YAML ({error}): mend it, or name another file.") from None
+        raise ManifestError(f"{where} is not readable YAML ({error}): correct it, or name another file.") from None
     for document in documents:
         if document.value is not None:
             for item in _listed(document.value):
@@ -177,7 +177,7 @@ def _check_shape(manifest: Manifest, file: Path) -> None:
     if misfit:
         field, kind = misfit
         raise ManifestError(
-            f"{file}: {field} of {manifest['kind']} {manifest['metadata']['name']} is not {_KINDS[kind]}: mend the file."
+            f"{file}: {field} of {manifest['kind']} {manifest['metadata']['name']} is not {_KINDS[kind]}: correct the file."
         )
 
 

@@ -28,7 +28,7 @@ _CONTAINERS = ("initContainers", "containers")
 def injected_level(istio: Istio) -> Level:
     """Return the strictest level that pods with a sidecar pass.
 
-    Without the node agent each of them starts with a container that redirects its traffic, as root and with the
+    Without istio-cni each of them starts with a container that redirects its traffic, as root and with the
     capabilities NET_ADMIN and NET_RAW, which `baseline` refuses as well (istio/istio#35894).
     """
     return "restricted" if istio.cni or not istio.injection else "privileged"
@@ -45,8 +45,8 @@ def labels(level: Level) -> dict[str, str]:
     modes = {"enforce": (level, tested), "warn": ("restricted", "latest"), "audit": ("restricted", "latest")}
     return {
         f"pod-security.kubernetes.io/{mode}{suffix}": value
-        for mode, chosen in modes.items()
-        for suffix, value in zip(("", "-version"), chosen, strict=True)
+        for mode, said in modes.items()
+        for suffix, value in zip(("", "-version"), said, strict=True)
     }
 
 

@@ -57,7 +57,7 @@ def check_reachable(sources: Iterable[ChartSource]) -> None:
         for repository, reason in zip(repositories, pool.map(_unreachable, repositories), strict=True):
             if reason:
                 raise ChartError(
-                    f"The chart repository {repository} cannot be reached ({reason}): mend the network, or name a mirror "
+                    f"The chart repository {repository} cannot be reached ({reason}): check the network, or name a mirror "
                     "or a folder for its charts in the setting charts."
                 )
 

@@ -115,7 +115,7 @@ def gateway_policies(namespace: str, ports: Sequence[int], *, mesh_only: bool) -
 
 
 def routed(objects: Sequence[Manifest], service: str) -> Manifest:
-    """Return the routed Service, which `check_route` has seen there."""
+    """Return the routed Service, which `check_route` has found there."""
     return next(item for item in objects if (item["kind"], item["metadata"]["name"]) == ("Service", service))
 
 

@@ -338,7 +338,7 @@ def test_a_kustomization_that_nothing_can_build_is_refused(
 def test_a_kustomization_that_cannot_be_built_is_refused(kustomization: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs(kustomization.parent, monkeypatch, kubectl="printf 'error: no such\\nfile: a.yaml\\n' >&2; exit 1")
     assert refused(kustomization) == (
-        f"{kustomization} has a kustomization that cannot be built (no such file: a.yaml): mend it."
+        f"{kustomization} has a kustomization that cannot be built (no such file: a.yaml): correct it."
     )
 
 
@@ -420,7 +420,7 @@ def test_objects_of_one_name_and_several_kinds_are_fine(file: Path) -> None:
     ],
 )
 def test_what_is_not_yaml_is_refused_with_its_place(text: str | bytes, where: str, why: str, file: Path) -> None:
-    assert refused(file, text) == f"{file}, {where} is not readable YAML ({why}): mend it, or name another file."
+    assert refused(file, text) == f"{file}, {where} is not readable YAML ({why}): correct it, or name another file."
 
 
 def test_aliases_that_would_fill_the_memory_are_refused(file: Path) -> None:
@@ -463,7 +463,7 @@ def test_dates_and_times_are_text_as_for_kubectl(file: Path) -> None:
 def test_fields_of_the_wrong_kind_are_named(text: str, field: str, file: Path) -> None:
     said = refused(file, f"apiVersion: v1\nmetadata: {{name: a}}\n{text}\n")
     assert said.startswith(f"{file}: {field} of "), said
-    assert said.endswith(": mend the file."), said
+    assert said.endswith(": correct the file."), said
 
 
 @pytest.mark.parametrize(
@@ -483,16 +483,16 @@ def test_fields_of_the_wrong_kind_are_named(text: str, field: str, file: Path) -
     ],
 )
 def test_what_the_stack_looks_into_has_to_have_its_shape(text: str, said: str, file: Path) -> None:
-    assert refused(file, f"apiVersion: v1\n{text}\n") == f"{file}: {said}: mend the file."
+    assert refused(file, f"apiVersion: v1\n{text}\n") == f"{file}: {said}: correct the file."
 
 
 def test_annotations_of_the_wrong_kind_are_named(file: Path) -> None:
     said = refused(file, "apiVersion: v1\nkind: Service\nmetadata: {name: a, annotations: hello}\n")
-    assert said == f"{file}: metadata.annotations of Service a is not an object: mend the file."
+    assert said == f"{file}: metadata.annotations of Service a is not an object: correct the file."
 
 
 def test_a_file_that_is_not_there_is_refused(file: Path) -> None:
-    assert refused(file) == f"{file} is not readable YAML: mend it, or name another file."
+    assert refused(file) == f"{file} is not readable YAML: correct it, or name another file."
 
 
 @pytest.mark.parametrize(
