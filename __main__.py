@@ -19,32 +19,17 @@ from components.verification import Verification, VerificationArgs
 from inputs import StackInputs
 
 stack = StackInputs.read(Path(__file__).resolve().parent)
-settings, charts = stack.settings, stack.charts
+settings, charts, standards = stack.settings, stack.charts, stack.standards
 
-precheck = Precheck("precheck", PrecheckArgs(access=stack.access, namespaces=stack.namespaces), stack.options())
+precheck = Precheck("precheck", PrecheckArgs(access=standards.access, namespaces=stack.namespaces), stack.options())
 # Created first, so that it is destroyed last and deletes what the others leave.
-leftovers = Leftovers(
-    "leftovers", LeftoversArgs(access=stack.access, keep_crds=settings.keep_crds), stack.options(precheck)
-)
-first = (precheck, leftovers)
+remains = LeftoversArgs(access=standards.access, keep_crds=settings.keep_crds)
+first = (precheck, Leftovers("leftovers", remains, stack.options(precheck)))
 
-mesh = IstioMesh(
-    "mesh",
-    IstioMeshArgs(
-        istio=settings.istio, charts=charts, access=stack.access, images=settings.images, standards=stack.standards
-    ),
-    stack.options(*first),
-)
+mesh = IstioMesh("mesh", IstioMeshArgs(istio=settings.istio, charts=charts, standards=standards), stack.options(*first))
 gateway = KongGateway(
     "gateway",
-    KongGatewayArgs(
-        kong=settings.kong,
-        chart=charts["kong"],
-        access=stack.access,
-        mesh=mesh.outputs,
-        images=settings.images,
-        standards=stack.standards,
-    ),
+    KongGatewayArgs(kong=settings.kong, chart=charts["kong"], mesh=mesh.outputs, standards=standards),
     stack.options(*first),
 )
 created: list[pulumi.Resource] = [*first, mesh, gateway]
@@ -56,8 +41,7 @@ if settings.istio.ingress_gateway or settings.istio.egress_gateway:
         # A cluster has load balancers for both gateways, or for neither.
         service_type=settings.kong.service_type,
         mesh=mesh.outputs,
-        standards=stack.standards,
-        images=settings.images,
+        standards=standards,
     )
     created.append(IstioGateways("istio-gateways", gateways, stack.options(*first)))
 
@@ -70,40 +54,26 @@ for app in settings.applications:
             through_mesh=settings.kong.routing == "mesh",
             mesh=mesh.outputs,
             crds={"istio.io": mesh.outputs.ready, "konghq.com": gateway.outputs.ready},
-            images=settings.images,
-            standards=stack.standards,
+            standards=standards,
             only_kong_calls=settings.security.only_kong_calls,
         ),
         stack.options(*first),
     )
-    route = RateLimitedRoute(
-        f"{app.name}-route",
-        RateLimitedRouteArgs(
-            route=app.route,
-            limit=settings.limit_of(app),
-            kong=settings.kong,
-            application=application.outputs,
-            gateway=gateway.outputs,
-            mesh=mesh.outputs,
-            access=stack.access,
-            named_secrets=stack.named_secrets,
-        ),
-        stack.options(*first),
-    )
-    created += [application, route]
-
-observability = ObservabilityStack(
-    "observability",
-    ObservabilityArgs(
-        observability=settings.observability,
-        charts=charts,
+    route = RateLimitedRouteArgs(
+        route=app.route,
+        limit=settings.limit_of(app),
+        kong=settings.kong,
+        application=application.outputs,
+        gateway=gateway.outputs,
         mesh=mesh.outputs,
-        root=stack.root,
-        images=settings.images,
-        named_secrets=stack.named_secrets,
-    ),
-    stack.options(*first),
+        standards=standards,
+    )
+    created += [application, RateLimitedRoute(f"{app.name}-route", route, stack.options(*first))]
+
+dashboards = ObservabilityArgs(
+    observability=settings.observability, charts=charts, mesh=mesh.outputs, root=stack.root, standards=standards
 )
+observability = ObservabilityStack("observability", dashboards, stack.options(*first))
 
 verification: Verification | None = None
 if settings.checks.enabled:
@@ -112,7 +82,6 @@ if settings.checks.enabled:
 
 outputs.export(
     settings,
-    stack.access,
     precheck.outputs,
     mesh.outputs,
     gateway.outputs,

@@ -15,12 +15,11 @@ import pulumi_kubernetes
 import settings as configuration
 from commands import cluster_access
 from commands.cluster_access import Access
-from components.namespace import NamespaceStandards
 from components.shared import images
 from components.shared.application_manifests import read_applications
 from components.shared.manifests import Manifest
-from components.shared.named_secrets import NamedSecrets
 from components.shared.releases import ChartSource, chart_source, check_reachable
+from components.shared.standards import Standards
 from names import (
     EGRESS_GATEWAY_NAMESPACE,
     INGRESS_GATEWAY_NAMESPACE,
@@ -40,9 +39,7 @@ class StackInputs:
     settings: Settings
     charts: Mapping[str, ChartSource]
     manifests: Mapping[str, Sequence[Manifest]]
-    access: Access
-    named_secrets: NamedSecrets
-    standards: NamespaceStandards
+    standards: Standards
     providers: Sequence[pulumi.ProviderResource]
 
     @classmethod
@@ -54,9 +51,7 @@ class StackInputs:
         _end_quietly_when_interrupted()
         settings = configuration.load(root)
         charts = {name: chart_source(name, settings.charts) for name in CHARTS}
-        access = Access(kubeconfig=settings.kubeconfig, context=settings.kube_context, sandbox=settings.sandbox)
-        named_secrets = NamedSecrets(access=access, timeout_seconds=settings.security.secret_timeout_seconds)
-        standards = NamespaceStandards.of(settings, named_secrets)
+        standards = Standards.of(settings)
         manifests = read_applications(settings, root, harden=standards.harden)
         images.check_references(settings.images, itertools.chain(*manifests.values()))
         check_reachable(charts[name] for name in configuration.charts_in_use(settings))
@@ -65,10 +60,8 @@ class StackInputs:
             settings=settings,
             charts=charts,
             manifests=manifests,
-            access=access,
-            named_secrets=named_secrets,
             standards=standards,
-            providers=_providers(access, root),
+            providers=_providers(standards.access, root),
         )
 
     @property

@@ -29,7 +29,6 @@ from settings import Settings
 
 def export(
     settings: Settings,
-    access: Access,
     precheck: PrecheckOutputs,
     mesh: MeshOutputs,
     gateway: GatewayOutputs,
@@ -52,15 +51,16 @@ def export(
             **observability.versions,
         },
     )
-    pulumi.export("commands", commands(settings, access))
+    pulumi.export("commands", commands(settings))
     if settings.observability.kiali.enabled:
         pulumi.export("kialiGraph", kiali_graph(settings))
     if verification:
         pulumi.export("checks", verification.counts)
 
 
-def commands(settings: Settings, access: Access) -> dict[str, str]:
+def commands(settings: Settings) -> dict[str, str]:
     """Return commands that open what the stack keeps inside the cluster, ready to paste."""
+    access = Access(kubeconfig=settings.kubeconfig, context=settings.kube_context)
     shown = settings.observability
     switches: Mapping[str, bool] = {
         KIALI: shown.kiali.enabled,

@@ -10,13 +10,13 @@ from typing import Any
 import pulumi
 
 from components.mesh import MeshOutputs
-from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs, NamespaceStandards
+from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs
 from components.shared import manifests, pod_security, traffic_policies
 from components.shared.images import in_manifest, pod_spec
 from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject
 from components.shared.manifests import Manifest
+from components.shared.standards import Standards
 from settings import Application as ApplicationSettings
-from settings import Images
 
 # Kong then calls the Service by its name, which the mesh knows, instead of its pods, which it does not.
 # Only this spelling counts (https://developer.konghq.com/kubernetes-ingress-controller/reference/annotations/).
@@ -28,7 +28,7 @@ class ApplicationArgs:
     """`application`: the settings. `objects`: its manifests, read by `manifests.read`.
 
     `through_mesh`: Kong calls the routed Service, not its pods. `crds`: API group -> what creates the CRDs of its kinds,
-    for the application's own custom resources. `images`: where images come from. `only_kong_calls`: nobody else may call
+    for the application's own custom resources. `only_kong_calls`: nobody else may call
     the routed Service.
     """
 
@@ -37,8 +37,7 @@ class ApplicationArgs:
     through_mesh: bool
     mesh: MeshOutputs
     crds: Mapping[str, pulumi.Resource]
-    images: Images
-    standards: NamespaceStandards
+    standards: Standards
     only_kong_calls: bool = False
 
 
@@ -106,7 +105,7 @@ def prepared(item: Manifest, args: ApplicationArgs) -> dict[str, Any]:
         for field in ("data", "stringData"):
             if field in manifest:
                 manifest[field] = pulumi.Output.secret(manifest[field])
-    manifest = sized(in_manifest(manifest, args.images), args.application.resources)
+    manifest = sized(in_manifest(manifest, args.standards.images), args.application.resources)
     return pod_security.hardened(manifest) if args.standards.harden and manifests.makes_pods(item) else manifest
 
 

@@ -9,11 +9,12 @@ from typing import Any, Literal
 import pulumi
 
 from components.mesh import MeshOutputs
-from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceStandards
+from components.namespace import GuardedNamespace, GuardedNamespaceArgs
 from components.shared import traffic_policies
 from components.shared.images import gateway_images
 from components.shared.pod_security import POD
 from components.shared.releases import ChartSource, merged, release
+from components.shared.standards import Standards
 from names import EGRESS_GATEWAY, EGRESS_GATEWAY_NAMESPACE, INGRESS_GATEWAY, INGRESS_GATEWAY_NAMESPACE
 from settings import Images, Istio
 
@@ -42,8 +43,7 @@ class IstioGatewaysArgs:
     chart: ChartSource
     service_type: str
     mesh: MeshOutputs
-    standards: NamespaceStandards
-    images: Images
+    standards: Standards
 
 
 class IstioGateways(pulumi.ComponentResource):
@@ -78,7 +78,7 @@ class IstioGateways(pulumi.ComponentResource):
             _RELEASES[direction],
             args.chart,
             namespace.name,
-            gateway_values(direction, args.service_type, args.images, args.istio.gateway_values),
+            gateway_values(direction, args.service_type, args.standards.images, args.istio.gateway_values),
             pulumi.ResourceOptions(parent=self, depends_on=[*namespace.ready, args.mesh.ready]),
             wait_seconds=args.istio.ready_timeout_seconds,
         )

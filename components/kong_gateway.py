@@ -10,13 +10,13 @@ from typing import Any
 import pulumi
 from pulumi_kubernetes.core.v1 import Secret
 
-from commands.cluster_access import Access
 from components.mesh import MeshOutputs
-from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs, NamespaceStandards
+from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs
 from components.shared import project_command, traffic_policies
 from components.shared.images import kong_images
 from components.shared.releases import ChartSource, merged, release
 from components.shared.scheduling import spread
+from components.shared.standards import Standards
 from names import KONG, KONG_CERTIFICATE, KONG_NAMESPACE, KONG_POD_LABELS
 from settings import ClientAddress, Images, Kong
 from versions import KONG_CONTROLLER, KONG_GATEWAY
@@ -35,14 +35,12 @@ _READINESS = {"initialDelaySeconds": 0, "periodSeconds": 1, "failureThreshold": 
 
 @dataclass(frozen=True, kw_only=True)
 class KongGatewayArgs:
-    """`kong`: the settings. `chart`: the chart. `images`: where images come from. `mesh`: what Kong's pods are part of."""
+    """`kong`: the settings. `chart`: the chart. `mesh`: what Kong's pods are part of."""
 
     kong: Kong
     chart: ChartSource
-    access: Access
     mesh: MeshOutputs
-    images: Images
-    standards: NamespaceStandards
+    standards: Standards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +76,7 @@ class KongGateway(pulumi.ComponentResource):
             GuardedNamespaceArgs(standards=args.standards, policies=policies),
             pulumi.ResourceOptions(parent=self),
         ).outputs
-        values = kong_values(args.kong, args.images)
+        values = kong_values(args.kong, args.standards.images)
         needed = [*namespace.ready, *self._certificate(args, namespace), args.mesh.ready]
         installed = release(
             KONG, args.chart, KONG_NAMESPACE, values, pulumi.ResourceOptions(parent=self, depends_on=needed)
@@ -206,7 +204,7 @@ def _client_address(address: ClientAddress) -> dict[str, Any]:
 
 def _wait_arguments(args: KongGatewayArgs) -> list[str]:
     return [
-        *args.access.arguments(),
+        *args.standards.access.arguments(),
         *("--type", args.kong.service_type),
         *("--timeout", str(args.kong.ready_timeout_seconds)),
         *("--address-timeout", str(args.kong.address_timeout_seconds)),

@@ -8,8 +8,7 @@ from typing import Any
 
 import pulumi
 
-from commands.cluster_access import Access
-from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs, NamespaceStandards
+from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs
 from components.shared import project_command, traffic_policies
 from components.shared.images import cni_images, istiod_images
 from components.shared.kubernetes_object import KubernetesObject
@@ -17,19 +16,18 @@ from components.shared.manifests import Manifest
 from components.shared.pod_security import POD, Level
 from components.shared.releases import ChartSource, merged, release
 from components.shared.scheduling import spread
+from components.shared.standards import Standards
 from names import ISTIO_BASE, ISTIO_CNI, ISTIO_CNI_NAMESPACE, ISTIO_NAMESPACE, ISTIOD
 from settings import Images, Istio
 
 
 @dataclass(frozen=True, kw_only=True)
 class IstioMeshArgs:
-    """`istio`: the settings. `charts`: the sources of base, istiod and cni. `images`: where images come from."""
+    """`istio`: the settings. `charts`: the sources of base, istiod and cni."""
 
     istio: Istio
     charts: Mapping[str, ChartSource]
-    access: Access
-    images: Images
-    standards: NamespaceStandards
+    standards: Standards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +65,7 @@ class IstioMesh(pulumi.ComponentResource):
             base_values(args.istio),
             pulumi.ResourceOptions(parent=self, depends_on=namespace.ready),
         )
-        values = istiod_values(args.istio, args.images)
+        values = istiod_values(args.istio, args.standards.images)
         istiod = release(
             ISTIOD,
             args.charts["istiod"],
@@ -102,7 +100,7 @@ class IstioMesh(pulumi.ComponentResource):
             return []
         policies = traffic_policies.istio_cni_policies(ISTIO_CNI_NAMESPACE)
         namespace = self._namespace(ISTIO_CNI_NAMESPACE, "privileged", policies, args)
-        values = cni_values(args.istio, args.images)
+        values = cni_values(args.istio, args.standards.images)
         installed = release(
             ISTIO_CNI,
             args.charts["cni"],
@@ -114,7 +112,7 @@ class IstioMesh(pulumi.ComponentResource):
             "istio-cni-ready",
             "commands.istio_cni_ready",
             [
-                *(*args.access.arguments(), "--timeout", str(args.istio.ready_timeout_seconds)),
+                *(*args.standards.access.arguments(), "--timeout", str(args.istio.ready_timeout_seconds)),
                 *project_command.digest(args.charts["cni"], values),
             ],
             pulumi.ResourceOptions(parent=self, depends_on=[installed]),
@@ -176,5 +174,5 @@ def peer_authentication(mtls: str) -> Mapping[str, Any]:
 
 
 def _wait_arguments(args: IstioMeshArgs) -> list[str]:
-    arguments = [*args.access.arguments(), "--timeout", str(args.istio.ready_timeout_seconds)]
+    arguments = [*args.standards.access.arguments(), "--timeout", str(args.istio.ready_timeout_seconds)]
     return arguments if args.istio.injection else [*arguments, "--no-injection"]

@@ -11,53 +11,17 @@ from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
 from components.shared import pod_security
 from components.shared.manifests import Manifest
-from components.shared.named_secrets import NamedSecrets
-from components.shared.pod_security import Level, injected_level
-from settings import Settings
+from components.shared.pod_security import Level
+from components.shared.standards import Standards
 
 _SIDECAR = {"istio-injection": "enabled"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class NamespaceStandards:
-    """What holds for every namespace of the stack.
-
-    `injected`: the level of those whose pods get a sidecar. `pod_security`: whether levels are enforced at all.
-    `network_policies`: whether NetworkPolicies are created. `protect`: the engine refuses to delete or replace a
-    namespace. It says so in the preview of a destroy, before anything is deleted; a destroy without a preview deletes
-    what is in it. `pull_secrets`: what `named_secrets` waits for in each of them, as its pods pull with it.
-    """
-
-    named_secrets: NamedSecrets
-    injected: Level = "privileged"
-    pod_security: bool = False
-    network_policies: bool = False
-    protect: bool = False
-    pull_secrets: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, settings: Settings, named_secrets: NamedSecrets) -> NamespaceStandards:
-        """Return what the settings say."""
-        return cls(
-            named_secrets=named_secrets,
-            injected=injected_level(settings.istio),
-            pod_security=settings.security.pod_security,
-            network_policies=settings.security.network_policies,
-            protect=settings.security.protect_namespaces,
-            pull_secrets=settings.images.pull_secrets,
-        )
-
-    @property
-    def harden(self) -> bool:
-        """Whether an application's pods have to be changed to pass the level of its namespace."""
-        return self.pod_security and self.injected == "restricted"
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuardedNamespaceArgs:
     """`level`: of Pod Security; None for a namespace whose pods get a sidecar. `policies`: its NetworkPolicies."""
 
-    standards: NamespaceStandards
+    standards: Standards
     level: Level | None = None
     policies: Sequence[Manifest] = ()
 
@@ -101,7 +65,7 @@ class GuardedNamespace(pulumi.ComponentResource):
         ]
         pull_secrets = [
             args.standards.named_secrets.wait(f"{name}-pull-{secret}", "registry", name, secret, inside)
-            for secret in args.standards.pull_secrets
+            for secret in args.standards.images.pull_secrets
         ]
         self.outputs = NamespaceOutputs(name=name, namespace=namespace, ready=[namespace, *guards, *pull_secrets])
         self.register_outputs({"name": name})

@@ -16,9 +16,9 @@ from pulumi_kubernetes.helm.v3 import Release
 from components.mesh import MeshOutputs
 from components.shared import project_command
 from components.shared.images import grafana_images, kiali_images, prometheus_images
-from components.shared.named_secrets import NamedSecrets
 from components.shared.pod_security import CONTAINER, POD
 from components.shared.releases import ChartSource, merged, release
+from components.shared.standards import Standards
 from names import DASHBOARD_PORTS, GRAFANA, GRAFANA_SECRET, ISTIO_NAMESPACE, KIALI, KIALI_SECRET, PROMETHEUS
 from settings import Images, Observability, Prometheus
 from versions import GRAFANA_DASHBOARDS
@@ -35,16 +35,14 @@ _NOT_INJECTED = {"sidecar.istio.io/inject": "false"}
 class ObservabilityArgs:
     """`observability`: the settings. `charts`: the sources of prometheus, grafana and kiali-server.
 
-    `mesh`: what is observed, and in whose namespace. `root`: the project's folder. `images`: where images come from.
-    `named_secrets`: how what the settings name is waited for.
+    `mesh`: what is observed, and in whose namespace. `root`: the project's folder.
     """
 
     observability: Observability
     charts: Mapping[str, ChartSource]
     mesh: MeshOutputs
     root: Path
-    images: Images
-    named_secrets: NamedSecrets
+    standards: Standards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +67,7 @@ class ObservabilityStack(pulumi.ComponentResource):
         super().__init__("kong-istio:index:ObservabilityStack", name, {}, opts)
         self._args = args
         self._namespace = args.mesh.namespace
-        settings, images = args.observability, args.images
+        settings, images = args.observability, args.standards.images
         releases: dict[str, Release] = {}
         if settings.prometheus.enabled:
             releases[PROMETHEUS] = self._release(PROMETHEUS, "prometheus", prometheus_values(settings, images))
@@ -99,7 +97,7 @@ class ObservabilityStack(pulumi.ComponentResource):
         """Return what Grafana waits for: the Secret of its administrator, created or awaited."""
         grafana = self._args.observability.grafana
         if grafana.admin_secret:
-            return self._args.named_secrets.wait(
+            return self._args.standards.named_secrets.wait(
                 "grafana-secret-ready", "login", ISTIO_NAMESPACE, grafana.admin_secret, self._in_the_namespace()
             )
         if grafana.admin_password:

@@ -11,13 +11,12 @@ import pulumi
 from pulumi_kubernetes.core.v1 import Secret
 from pulumi_kubernetes.networking.v1 import Ingress
 
-from commands.cluster_access import Access
 from components.application import ApplicationOutputs
 from components.kong_gateway import GatewayOutputs
 from components.mesh import MeshOutputs
 from components.shared import client_host, project_command
 from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject
-from components.shared.named_secrets import NamedSecrets
+from components.shared.standards import Standards
 from names import INGRESS_CLASS, RATE_LIMIT_PLUGIN, REDIS_SECRET
 from settings import WINDOWS, Kong, RateLimit, Redis, Route
 
@@ -29,7 +28,6 @@ class RateLimitedRouteArgs:
     """`route`: what Kong sends where. `limit`: the plugin's fields. `application`: what the route leads to.
 
     `kong`: the settings of the gateway: how it is reached, and what brings the client's Host through the mesh.
-    `named_secrets`: how what the settings name is waited for.
     """
 
     route: Route
@@ -38,8 +36,7 @@ class RateLimitedRouteArgs:
     application: ApplicationOutputs
     gateway: GatewayOutputs
     mesh: MeshOutputs
-    access: Access
-    named_secrets: NamedSecrets
+    standards: Standards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +98,9 @@ class RateLimitedRoute(pulumi.ComponentResource):
         opts = pulumi.ResourceOptions(parent=self, depends_on=[args.application.service])
         if redis and redis.password_secret:
             given, key = redis.password_secret.name, redis.password_secret.key
-            return [args.named_secrets.wait(f"{name}-redis-secret-ready", "json", namespace, given, opts, key=key)]
+            return [
+                args.standards.named_secrets.wait(f"{name}-redis-secret-ready", "json", namespace, given, opts, key=key)
+            ]
         if redis and redis.password:
             secret = Secret(
                 f"{name}-{REDIS_SECRET}",
@@ -121,7 +120,7 @@ def wait_arguments(args: RateLimitedRouteArgs) -> list[str]:
     namespace = args.application.namespace
     objects = [rate_limit_plugin(namespace, args.limit), ingress(namespace, args.route, args.kong)]
     return [
-        *args.access.arguments(),
+        *args.standards.access.arguments(),
         *("--namespace", namespace, "--ingress", args.route.service, "--plugin", RATE_LIMIT_PLUGIN),
         *("--host", args.route.host, "--path", args.route.path),
         *(f"--limit={window}={requests}" for window, requests in limits if requests is not None),

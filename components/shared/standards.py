@@ -1,0 +1,48 @@
+"""What holds for every component of the stack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from commands.cluster_access import Access
+from components.shared.named_secrets import NamedSecrets
+from components.shared.pod_security import Level, injected_level
+from settings import Images, Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standards:
+    """`access`: the cluster. `images`: where images come from. `named_secrets`: how Secrets of others are waited for.
+
+    Of namespaces: `injected`: the Pod Security level of those whose pods get a sidecar. `pod_security`: whether levels
+    are enforced at all. `network_policies`: whether NetworkPolicies are created. `protect`: the engine refuses to delete
+    or replace a namespace. It says so in the preview of a destroy, before anything is deleted; a destroy without a
+    preview deletes what is in it.
+    """
+
+    access: Access
+    images: Images
+    named_secrets: NamedSecrets
+    injected: Level = "privileged"
+    pod_security: bool = False
+    network_policies: bool = False
+    protect: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings) -> Standards:
+        """Return what the settings say."""
+        access = Access(kubeconfig=settings.kubeconfig, context=settings.kube_context, sandbox=settings.sandbox)
+        return cls(
+            access=access,
+            images=settings.images,
+            named_secrets=NamedSecrets(access=access, timeout_seconds=settings.security.secret_timeout_seconds),
+            injected=injected_level(settings.istio),
+            pod_security=settings.security.pod_security,
+            network_policies=settings.security.network_policies,
+            protect=settings.security.protect_namespaces,
+        )
+
+    @property
+    def harden(self) -> bool:
+        """Whether an application's pods have to be changed to pass the level of its namespace."""
+        return self.pod_security and self.injected == "restricted"
