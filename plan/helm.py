@@ -14,7 +14,8 @@ from pulumi import RunError
 
 from sandbox import tools
 from sandbox.errors import SandboxError
-from versions import KUBERNETES_TESTED, TOOLS
+from sandbox.programs import TOOLS
+from versions import KUBERNETES_TESTED
 
 _SECONDS = 120
 # Charts of CRDs hold ten thousand lines: the C parser where there is one.

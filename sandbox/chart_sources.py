@@ -16,7 +16,8 @@ from pathlib import Path
 from sandbox import tools
 from sandbox.errors import SandboxError
 from sandbox.paths import CHECKOUT, Paths
-from versions import CHARTS, TOOLS, Chart
+from sandbox.programs import TOOLS
+from versions import CHARTS, Chart
 
 _TIMEOUT = 3
 # Where Istio's source keeps the charts that it publishes under these names.

@@ -21,7 +21,7 @@ from sandbox.errors import SandboxError
 from sandbox.facts import Facts, free_ports
 from sandbox.locks import locked
 from sandbox.paths import CHECKOUT, CLUSTER, Paths, tool_cache
-from versions import TOOLS
+from sandbox.programs import TOOLS
 
 #: kwokctl's names for what it starts, in the order in which they may be killed.
 COMPONENTS = ("kwok-controller", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from sandbox.errors import SandboxError
 from sandbox.locks import locked
 from sandbox.paths import CHECKOUT, Paths, tool_cache
-from versions import TOOLS, Tool
+from sandbox.programs import TOOLS, Tool
 
 ISTIOD = "pilot-discovery"
 CONTROL_PLANE = (

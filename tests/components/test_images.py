@@ -24,8 +24,9 @@ from plan.image_list import of_objects
 from sandbox import tools
 from sandbox.chart_sources import stamped_copy
 from sandbox.paths import CHECKOUT
+from sandbox.programs import TOOLS
 from settings import Images, Istio, Kong, Observability, SettingsError
-from versions import CHARTS, KUBERNETES_TESTED, TOOLS
+from versions import CHARTS, KUBERNETES_TESTED
 
 ROOT = CHECKOUT.root
 HOME = "mirror.example:5000/all"

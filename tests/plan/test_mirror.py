@@ -16,7 +16,8 @@ from plan.image_list import of_objects
 from plan.mirror import main
 from sandbox import tools
 from sandbox.paths import CHECKOUT
-from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY, TOOLS
+from sandbox.programs import TOOLS
+from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
 
 ROOT = CHECKOUT.root
 HOME = "mirror.example:5000/all"

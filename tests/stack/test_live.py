@@ -16,7 +16,8 @@ import pytest
 from stack import CLUSTER, Object, Stack, make_project, said, wait_for
 
 from commands import deployments
-from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY, TOOLS
+from sandbox.programs import TOOLS
+from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
 
 # The first test may have to wait until tools are built.
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(3600)]
