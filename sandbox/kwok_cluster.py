@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from sandbox import chart_sources, istiod_process, processes, stack_file, tools
+from sandbox import chart_sources, istiod_process, machine_settings, processes, tools
 from sandbox.api import Api
 from sandbox.errors import SandboxError
 from sandbox.facts import Facts, free_ports
@@ -82,7 +82,7 @@ def up(paths: Paths = CHECKOUT) -> Facts:
             _mend(found, facts, paths)
         if not facts.not_shown:
             istiod_process.start_watcher(paths)
-        stack_file.write(facts, paths)
+        machine_settings.write(facts, paths)
     return facts
 
 
@@ -136,7 +136,7 @@ def _create(paths: Paths) -> Facts:
 
 
 def _start(paths: Paths) -> Facts:
-    committed_charts = stack_file.committed_charts(paths)
+    committed_charts = machine_settings.committed_charts(paths)
     programs = tools.ensure(tools.CONTROL_PLANE)
     istiod_program, not_shown = _istiod_program()
     _prepare(programs, paths)

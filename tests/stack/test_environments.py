@@ -24,8 +24,8 @@ from stack import Answer, Object, Stack, make_project, said, wait_for
 
 import settings
 from plan.stack_config import placeholder_for
+from sandbox.machine_settings import merged, with_facts
 from sandbox.paths import CHECKOUT, CONTEXT
-from sandbox.stack_file import merged, with_facts
 from settings import RateLimit, Settings
 
 SHIPPED = ("dev", "prod", "sandbox", "staging")
@@ -176,7 +176,7 @@ def sandbox_in(folder: Path) -> Iterator[Stack]:
     try:
         answer = stack.project.python("-m", "sandbox", "up")
         assert answer.returncode == 0, f"there is no sandbox:\n{said(answer)}"
-        asked = stack.project.python("-c", "from sandbox import engine; print(engine.missing())")
+        asked = stack.project.python("-c", "from sandbox import pulumi_engine; print(pulumi_engine.missing())")
         stack.rehearsed = asked.stdout.splitlines()[-1]
         yield stack
     finally:

@@ -420,7 +420,7 @@ def test_down_clears_up_after_an_up_that_failed(tmp_path: Path) -> None:
     project = make_project(tmp_path.resolve())
     # Such an `up` leaves its logs, and no facts.
     project.paths.logs.mkdir(parents=True)
-    answer = project.python("-m", "sandbox.up_and_down", "down")
+    answer = project.python("-m", "sandbox", "down", "--with-stack")
     assert answer.returncode == 0, said(answer)
     assert not project.paths.sandbox.exists(), f"`down` has left the folder and says: {said(answer)}"
 
@@ -435,7 +435,7 @@ def test_ctrl_c_lets_pulumi_end_by_itself(tmp_path: Path) -> None:
     (programs / "pulumi").chmod(0o755)
     environment = {**project.environment, "PATH": f"{programs}{os.pathsep}{project.environment['PATH']}"}
     process = subprocess.Popen(
-        ["venv/bin/python", "-c", "from sandbox import stack; stack._pulumi('up')"],
+        ["venv/bin/python", "-c", "from sandbox import whole_stack; whole_stack._pulumi('up')"],
         cwd=project.paths.root,
         env=environment,
         stdout=subprocess.PIPE,
