@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 import subprocess
@@ -10,17 +9,17 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from kube import Cluster, ClusterError
 from sandbox import chart_sources, istiod_process, machine_settings, processes, tools
-from sandbox.api import Api
 from sandbox.errors import SandboxError
 from sandbox.facts import Facts, free_ports
 from sandbox.locks import locked
-from sandbox.paths import CHECKOUT, CLUSTER, Paths, tool_cache
+from sandbox.paths import CHECKOUT, CLUSTER, CONTEXT, Paths, tool_cache
 from sandbox.programs import TOOLS
 
 #: kwokctl's names for what it starts, in the order in which they may be killed.
@@ -60,26 +59,31 @@ def status(paths: Paths = CHECKOUT) -> Status:
     """Find out what runs."""
     facts = Facts.load(paths.facts)
     components = {name: _component(name, paths) for name in COMPONENTS}
-    answers = facts is not None and components["kube-apiserver"] is not None
+    runs = facts is not None and components["kube-apiserver"] is not None
     return Status(
         exists=facts is not None,
         components=components,
-        ready=answers and facts is not None and Api(paths, facts.ports["kube-apiserver"]).ready(),
+        ready=runs and api_server(paths).is_ready(),
         watcher=processes.recorded(istiod_process.watcher_record(paths)) is not None,
         istiod=processes.recorded(istiod_process.istiod_record(paths)) is not None,
         facts=facts,
     )
 
 
+def api_server(paths: Paths) -> Cluster:
+    """Return the sandbox's own cluster; its kubeconfig may yet have to be written."""
+    return Cluster(str(paths.kubeconfig), CONTEXT)
+
+
 def up(paths: Paths = CHECKOUT) -> Facts:
-    """Bring the sandbox up unless it is; mend it if half of it died."""
+    """Bring the sandbox up unless it is; fix it if half of it died."""
     with locked(paths.root, waiting=_WAITING):
         found = status(paths)
         facts = found.facts
         if facts is None:
             facts = _create(paths)
         elif not found.live:
-            _mend(found, facts, paths)
+            _fix(found, paths)
         if not facts.not_shown:
             istiod_process.start_watcher(paths)
         machine_settings.write(facts, paths)
@@ -144,8 +148,9 @@ def _start(paths: Paths) -> Facts:
     with ThreadPoolExecutor(1) as pool:
         resolving = pool.submit(chart_sources.resolve, committed_charts, paths)
         _kwokctl("create", _create_arguments(programs, ports, paths), paths)
-        _await_ready(Api(paths, ports["kube-apiserver"]))
-        _create_nodes(paths)
+        cluster = api_server(paths)
+        _await_ready(cluster)
+        _create_nodes(cluster)
         sources = resolving.result()
     facts = Facts(
         ports=ports,
@@ -238,27 +243,30 @@ def _kwokctl(verb: str, arguments: list[str], paths: Paths) -> None:
         )
 
 
-def _await_ready(api: Api) -> None:
+def _await_ready(cluster: Cluster) -> None:
     deadline = time.monotonic() + 60
-    while not api.ready():
+    while not cluster.is_ready():
         if time.monotonic() > deadline:
             raise SandboxError(f"the API server did not become ready within a minute. {_RESTART}")
         time.sleep(0.1)
 
 
-def _create_nodes(paths: Paths) -> None:
-    nodes = {
-        "apiVersion": "v1",
-        "kind": "List",
-        "items": [_node(number, address) for number, address in enumerate(_NODE_ADDRESSES, start=1)],
-    }
-    kubectl = partial(subprocess.run, env=tools.environment(paths), capture_output=True, text=True, check=False)
-    program = str(paths.programs / "kubectl")
-    answer = kubectl([program, "create", "-f", "-"], input=json.dumps(nodes))
-    if answer.returncode == 0:
-        answer = kubectl([program, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=30s"])
-    if answer.returncode:
-        raise SandboxError(f"the simulated nodes did not become ready: {answer.stderr.strip()}. {_RESTART}")
+def _create_nodes(cluster: Cluster) -> None:
+    try:
+        names = [
+            cluster.create(_node(number, address))["metadata"]["name"]
+            for number, address in enumerate(_NODE_ADDRESSES, start=1)
+        ]
+        problem = "" if all(cluster.wait_until("node", name, "", _is_ready, 30) for name in names) else "time is up"
+    except ClusterError as error:
+        problem = str(error).rstrip(".")
+    if problem:
+        raise SandboxError(f"the simulated nodes did not become ready: {problem}. {_RESTART}")
+
+
+def _is_ready(node: dict[str, Any]) -> bool:
+    conditions = node["status"].get("conditions") or []
+    return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
 
 
 def _node(number: int, address: str) -> dict[str, object]:
@@ -306,16 +314,16 @@ def _node(number: int, address: str) -> dict[str, object]:
 # --- a sandbox that half died ---------------------------------------------------------------------------------
 
 
-def _mend(found: Status, facts: Facts, paths: Paths) -> None:
+def _fix(found: Status, paths: Paths) -> None:
     """Start what died; the cluster's data lies in `.sandbox` and is still there."""
     dead = [name for name, pid in found.components.items() if pid is None]
-    print(f"not running: {', '.join(dead) or 'nothing, but the API server does not answer'}; mending", flush=True)
+    print(f"not running: {', '.join(dead) or 'nothing, but the API server does not answer'}; fixing", flush=True)
     for name in dead:
         # kwokctl would take any process of this id for its own.
         _pid_file(name, paths).unlink(missing_ok=True)
     # The cache of tools may have been emptied since.
     tools.link(tools.ensure(tools.CONTROL_PLANE), paths)
     _kwokctl("start", [], paths)
-    _await_ready(Api(paths, facts.ports["kube-apiserver"]))
+    _await_ready(api_server(paths))
     if not status(paths).live:
-        raise SandboxError(f"the sandbox is half dead and could not be mended. {_RESTART}")
+        raise SandboxError(f"the sandbox is half dead and could not be fixed. {_RESTART}")

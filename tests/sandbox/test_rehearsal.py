@@ -6,7 +6,6 @@ import io
 import os
 import re
 import signal
-import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -352,7 +351,7 @@ def pretended(tmp_path: Path) -> Any:
     """Stand in for a sandbox where its API server is never asked."""
     (tmp_path / "kubeconfig").touch()
     return SimpleNamespace(
-        api=SimpleNamespace(stopped=threading.Event(), context="ours"),
+        cluster=SimpleNamespace(context="ours"),
         environment=dict(os.environ),
         id="1",
         kubeconfig=tmp_path / "kubeconfig",
@@ -425,7 +424,7 @@ def rehearse(project: Path, sandbox: Any) -> Iterator[Any]:
     prefix = f"rehearsal-{uuid.uuid4().hex[:8]}"
 
     def apply(**config: Any) -> Recording:
-        more = {"kubeconfig": str(place.kubeconfig), "context": place.api.context, "prefix": prefix}
+        more = {"kubeconfig": str(place.kubeconfig), "context": place.cluster.context, "prefix": prefix}
         given = Project(project).configure({"password": "hunter2", "more": more, **config}, {"password"})
         return run(given, Applier(project, place), preview=False, root=project, environment=place.environment)
 
