@@ -12,7 +12,7 @@ import yaml
 from charts import STAND_INS
 
 from plan import helm
-from plan.image_list import of_objects
+from plan.inventory import images_in
 from plan.mirror import main
 from sandbox import tools
 from sandbox.paths import CHECKOUT
@@ -198,7 +198,7 @@ def test_images_of_sidecars_are_put_together_as_istiod_does_it(values: dict[str,
         "metadata": {"name": "istio-sidecar-injector"},
         "data": {"values": json.dumps(given)},
     }
-    assert sorted(of_objects([injector])) == sorted(images)
+    assert sorted(images_in([injector])) == sorted(images)
 
 
 def test_any_helm_will_do_and_the_pinned_one_is_had_where_there_is_none(

@@ -16,7 +16,8 @@ import pulumi
 import pytest
 
 from display.console import console
-from plan import Recording, Resource, record
+from plan import Recording, Resource, drawing, record
+from plan import __main__ as plan_command
 from plan.program import run
 from plan.stack_config import PLACEHOLDER, Project
 from sandbox.rehearsal import timeline
@@ -235,7 +236,7 @@ def test_a_dependency_on_a_component_is_one_on_what_is_below_it(project: Path) -
 def test_only_a_cluster_knows_some_outputs(project: Path) -> None:
     made_up = record({"password": "hunter2"}, {"password"}, preview=False, root=project)
     assert made_up.outputs == {"checked": "", "password": "hunter2"}
-    lines = list(timeline.outputs(recorded(project)))
+    lines = list(drawing.outputs(recorded(project)))
     assert lines == ["chart: (known after apply)", "checked: (known after apply)", "password: [secret]"]
 
 
@@ -287,8 +288,8 @@ def test_the_critical_path_is_the_chain_that_takes_longest() -> None:
     *bars, total = shown(graph).splitlines()
     assert [line[0] for line in bars] == ["*", "*", " ", "*"]
     assert total == "Total 4.00 s; critical path 4.00 s: a > b > d"
-    assert "  n0 --> n3" not in timeline.mermaid(graph)  # follows from the others
-    assert "class n0,n1,n3 critical" in timeline.mermaid(graph)
+    assert "  n0 --> n3" not in drawing.mermaid(graph)  # follows from the others
+    assert "class n0,n1,n3 critical" in drawing.mermaid(graph)
 
 
 def test_a_long_chain_that_was_done_early_held_up_nothing() -> None:
@@ -316,9 +317,9 @@ def test_bars_stand_where_their_time_was_and_fit_the_terminal() -> None:
 
 def test_a_plan_shows_the_tree_and_no_secret(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "Pulumi.sandbox.yaml").write_text("config: {demo:password: {secure: AAB}}\n")
-    assert main(["--plan"], project) == 0
+    assert plan_command.main(["--stack", "sandbox", "--graph", str(project / "graph.mmd")], project) == 0
     printed = capsys.readouterr().out
-    graph = (project / ".sandbox" / "graph.mmd").read_text()
+    graph = (project / "graph.mmd").read_text()
     assert re.search(r"├─+ first  \(Part\) *\n│ +├─+ first-deployment  \(Deployment\) *\n", printed)
     assert 'subgraph n2["Part<br/>first"]' in graph
     assert PLACEHOLDER not in printed + graph
@@ -327,7 +328,7 @@ def test_a_plan_shows_the_tree_and_no_secret(project: Path, capsys: pytest.Captu
 def test_bad_input_is_one_sentence_and_no_traceback(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = project / "large.yaml"
     file.write_text("config: {demo:password: x, demo:replicas: 10}\n")
-    assert main(["--plan", "--config-file", str(file)], project) == 1
+    assert plan_command.main(["--config-file", str(file)], project) == 1
     assert capsys.readouterr().err == "demo:replicas is too large.\n"
 
 

@@ -398,7 +398,7 @@ def test_a_shipped_stack_previews_without_a_cluster(environment: Environment, ap
     charts = stack.facts.charts
     file = config_file(stack, name, {**shipped(environment.name), **({"charts": charts} if charts else {})})
     if stack.rehearsed:
-        arguments = ("-m", "sandbox.rehearsal", "--plan", "--config-file", str(file))
+        arguments = ("-m", "plan", "--config-file", str(file))
         answer = stack.project.python(*arguments, environment=apart)
     else:
         create(stack, name, apart)
