@@ -11,8 +11,9 @@ import pulumi
 from components.namespace import Namespaces
 from components.shared import traffic_policies
 from components.shared.images import gateway_images
+from components.shared.merging import merged
 from components.shared.pod_security import POD
-from components.shared.releases import ChartSource, merged, release
+from components.shared.releases import ChartSource, release
 from settings import Images, Istio
 
 Direction = Literal["ingress", "egress"]

@@ -17,7 +17,8 @@ from components.namespace import Namespaces
 from components.shared import project_command, traffic_policies
 from components.shared.images import kong_images
 from components.shared.kubernetes_object import KubernetesObject, secret
-from components.shared.releases import ChartSource, merged, release
+from components.shared.merging import merged
+from components.shared.releases import ChartSource, release
 from components.shared.scheduling import spread
 from settings import ClientAddress, Images, Kong, Tls
 from versions import KONG_CONTROLLER, KONG_GATEWAY

@@ -14,8 +14,9 @@ from components.namespace import Namespaces
 from components.shared import project_command, traffic_policies
 from components.shared.images import cni_images, istiod_images
 from components.shared.kubernetes_object import KubernetesObject
+from components.shared.merging import merged
 from components.shared.pod_security import POD
-from components.shared.releases import ChartSource, merged, release
+from components.shared.releases import ChartSource, release
 from components.shared.scheduling import spread
 from settings import Images, Istio
 

@@ -15,9 +15,10 @@ from components.mesh import NAMESPACE
 from components.shared import project_command
 from components.shared.images import grafana_images, kiali_images, prometheus_images
 from components.shared.kubernetes_object import KubernetesObject, secret
+from components.shared.merging import merged
 from components.shared.named_secrets import NamedSecrets
 from components.shared.pod_security import CONTAINER, POD
-from components.shared.releases import ChartSource, merged, release
+from components.shared.releases import ChartSource, release
 from settings import Images, Observability, Prometheus
 from versions import GRAFANA_DASHBOARDS
 

@@ -25,12 +25,12 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     except RunError as error:
         print(error, file=sys.stderr)
         return 1
+    if options.graph:
+        options.graph.write_text(drawing.mermaid(recording))
     to = console(sys.stdout)
     to.print(drawing.tree(recording))
     for line in ("", *drawing.outputs(recording)):
         to.print(line, soft_wrap=True)
-    if options.graph:
-        options.graph.write_text(drawing.mermaid(recording))
     return 0
 
 

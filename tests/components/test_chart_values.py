@@ -22,7 +22,7 @@ from components.kong_gateway import kong_values
 from components.mesh import base_values, cni_values, istiod_values
 from components.observability import grafana_values, kiali_values, prometheus_values
 from components.shared.images import KONG, OF_CHARTS
-from components.shared.releases import merged
+from components.shared.merging import merged
 from sandbox import tools
 from sandbox.chart_sources import stamped_copy
 from sandbox.paths import CHECKOUT

@@ -23,8 +23,9 @@ from pydantic import BaseModel
 from stack import Answer, Object, Stack, make_project, said, wait_for
 
 import settings
+from components.shared.merging import merged
 from plan.stack_config import placeholder_for
-from sandbox.machine_settings import merged, with_facts
+from sandbox.machine_settings import with_facts
 from sandbox.paths import CHECKOUT, CONTEXT
 from settings import RateLimit, Settings
 
