@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from versions import KUBERNETES_TESTED
 _SECONDS = 120
 # Charts of CRDs hold ten thousand lines: the C parser where there is one.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Kinds that every cluster has, and that charts ask for before they create an object of one.
+_KINDS = ("networking.k8s.io/v1/IngressClass",)
 #: The version that charts are rendered for where no cluster says its own.
 KUBE_VERSION = ".".join(map(str, KUBERNETES_TESTED))
 
@@ -48,6 +50,7 @@ def template(
     namespace: str = "default",
     values: Mapping[str, Any] | None = None,
     kube_version: str = KUBE_VERSION,
+    kinds: Collection[str] = _KINDS,
     include_crds: bool = False,
 ) -> str:
     """Return the manifests of a release as YAML, without those of Helm's tests. Raises `HelmError`.
@@ -59,6 +62,7 @@ def template(
     command = [
         *(str(program), "template", name, chart, "--namespace", namespace, "--values", "-"),
         *("--skip-tests", "--kube-version", kube_version),
+        *(f"--api-versions={kind}" for kind in kinds),
         *(["--include-crds"] if include_crds else []),
         *(["--repo", repository] if repository else []),
         *(["--version", version] if remote and version else []),
