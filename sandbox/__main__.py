@@ -81,7 +81,7 @@ def _status(_: argparse.Namespace) -> int:
         print(f"{'istiod':<24} {_istiod_state(found)}")
     _print_facts(found.facts)
     if not found.live:
-        print("half of it died; `python -m sandbox up` fixes it")
+        print("half of it ended; `python -m sandbox up` fixes it")
     return 0 if found.live else 1
 
 

@@ -96,7 +96,7 @@ def environment(paths: Paths) -> dict[str, str]:
 
 
 class Istiod:
-    """The istiod process: run for one ConfigMap, restarted if it dies."""
+    """The istiod process: run for one ConfigMap, restarted if it ends."""
 
     def __init__(self, facts: Facts, paths: Paths) -> None:
         self._facts = facts

@@ -76,7 +76,7 @@ def api_server(paths: Paths) -> Cluster:
 
 
 def up(paths: Paths = CHECKOUT) -> Facts:
-    """Bring the sandbox up unless it is; fix it if half of it died."""
+    """Bring the sandbox up unless it is; fix it if half of it ended."""
     with locked(paths.root, waiting=_WAITING):
         found = status(paths)
         facts = found.facts
@@ -311,11 +311,11 @@ def _node(number: int, address: str) -> dict[str, object]:
     }
 
 
-# --- a sandbox that half died ---------------------------------------------------------------------------------
+# --- half of a sandbox has ended ---------------------------------------------------------------------------------
 
 
 def _fix(found: Status, paths: Paths) -> None:
-    """Start what died; the cluster's data lies in `.sandbox` and is still there."""
+    """Start what ended; the cluster's data lies in `.sandbox` and is still there."""
     dead = [name for name, pid in found.components.items() if pid is None]
     print(f"not running: {', '.join(dead) or 'nothing, but the API server does not answer'}; fixing", flush=True)
     for name in dead:

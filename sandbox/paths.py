@@ -59,7 +59,7 @@ class Paths:
 
     @property
     def charts(self) -> Path:
-        """Charts made ready here because their repository is out of reach."""
+        """Charts prepared here because their repository is out of reach."""
         return self.sandbox / "charts"
 
     @property

@@ -123,7 +123,7 @@ def _has_stack() -> bool:
 
 
 def _has_state() -> bool:
-    """Return whether Pulumi has made something here, as its files say."""
+    """Return whether Pulumi has created something here, as its files say."""
     return any((CHECKOUT.state / ".pulumi" / "stacks").rglob(f"{STACK}.json*"))
 
 
@@ -184,7 +184,7 @@ def _print_checks(counts: dict[str, Any] | None) -> None:
     for name in counts["failedChecks"]:
         print(f"  FAILED: {name}")
     if _REPORT.is_file():
-        print(f"  {_REPORT.relative_to(CHECKOUT.root)}    the page with what was seen")
+        print(f"  {_REPORT.relative_to(CHECKOUT.root)}    the page with what was found")
     print("  venv/bin/python -m checks    looks again")
 
 

@@ -529,7 +529,7 @@ def test_nothing_of_it_listens_beyond_loopback(own: Sandbox) -> None:
 
 
 @pytest.mark.sandbox
-def test_half_a_sandbox_is_mended_with_what_it_held(own: Sandbox) -> None:
+def test_half_a_sandbox_is_fixed_with_what_it_held(own: Sandbox) -> None:
     own.run("kubectl", "create", "configmap", "kept")
     before = kwok_cluster.status(own.paths).components
     for name in ("kube-apiserver", "kwok-controller"):
