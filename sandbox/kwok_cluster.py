@@ -272,7 +272,6 @@ def _is_ready(node: dict[str, Any]) -> bool:
 def _node(number: int, address: str) -> dict[str, object]:
     """Describe a node of a usual size, so that requests which no node could meet fail here too."""
     size = {"cpu": "8", "memory": "32Gi", "ephemeral-storage": "100Gi", "pods": "110"}
-    version = f"v{TOOLS['kube-apiserver'].version}"
     name = f"sandbox-{number}"
     return {
         "apiVersion": "v1",
@@ -280,12 +279,7 @@ def _node(number: int, address: str) -> dict[str, object]:
         "metadata": {
             "name": name,
             "annotations": {"node.alpha.kubernetes.io/ttl": "0", "kwok.x-k8s.io/node": "fake"},
-            "labels": {
-                "kubernetes.io/arch": "amd64",
-                "kubernetes.io/hostname": name,
-                "kubernetes.io/os": "linux",
-                "type": "kwok",
-            },
+            "labels": {"kubernetes.io/arch": "amd64", "kubernetes.io/hostname": name, "kubernetes.io/os": "linux"},
         },
         "status": {
             "addresses": [
@@ -296,16 +290,10 @@ def _node(number: int, address: str) -> dict[str, object]:
             "capacity": size,
             "nodeInfo": {
                 "architecture": "amd64",
-                "bootID": "",
                 "containerRuntimeVersion": f"kwok://{TOOLS['kwok'].version}",
-                "kernelVersion": "",
-                "kubeProxyVersion": "",
                 # From 1.33 on Istio injects its proxy as a native sidecar.
-                "kubeletVersion": version,
-                "machineID": "",
+                "kubeletVersion": f"v{TOOLS['kube-apiserver'].version}",
                 "operatingSystem": "linux",
-                "osImage": "",
-                "systemUUID": "",
             },
         },
     }

@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from display.console import console, ruled_table
+from names import GRAFANA, ISTIO_BASE, ISTIOD, KIALI, KONG, PROMETHEUS
 from plan.program import record_stack
 from plan.stack_config import Project
 from sandbox import kwok_cluster, pulumi_engine, tools, whole_stack
@@ -30,9 +31,8 @@ from sandbox.errors import SandboxError
 from sandbox.paths import CHECKOUT
 
 _BASELINE = CHECKOUT.root / "sandbox" / "bench" / "baseline"
-_RELEASES = {"istio-base": "BASE", "istiod": "ISTIOD", "kong-istio": "KONG"} | {
-    name: name.upper() for name in ("prometheus", "grafana", "kiali")
-}
+# Release -> what the guide's script calls its chart.
+_RELEASES = {ISTIO_BASE: "BASE", KONG: "KONG"} | {name: name.upper() for name in (ISTIOD, PROMETHEUS, GRAFANA, KIALI)}
 
 
 @dataclass(frozen=True)
