@@ -8,12 +8,12 @@ help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 up: venv/ready ## a control plane, and the whole stack on it
-	@venv/bin/python -m sandbox.up_and_down up
+	@venv/bin/python -m sandbox up --with-stack
 
 # It works without a network, with the packages that are there, even old ones.
 down: ## destroy the stack, end the sandbox, remove its folder
 	@[ -x venv/bin/python ] || $(MAKE) --no-print-directory venv/ready
-	@venv/bin/python -m sandbox.up_and_down down
+	@venv/bin/python -m sandbox down --with-stack
 
 test: venv/ready-for-tests policy/venv/ready ## lint, types and every test
 	venv/bin/ruff check .
@@ -31,7 +31,7 @@ dashboards: venv/ready ## Kiali, Grafana and Prometheus on this machine, until C
 	@venv/bin/python -m checks.forwards $(if $(STACK),--stack $(STACK))
 
 clean: ## also remove the virtual environment and the cache of built tools
-	@if [ -x venv/bin/python ]; then venv/bin/python -m sandbox.up_and_down down && venv/bin/python -m sandbox clean; fi
+	@if [ -x venv/bin/python ]; then venv/bin/python -m sandbox down --with-stack && venv/bin/python -m sandbox clean; fi
 	rm -rf venv policy/venv .mypy_cache .pytest_cache .ruff_cache
 
 # Packages are installed anew when the pinned versions change.

@@ -12,8 +12,9 @@ from components.mesh import MeshOutputs
 from components.namespace import GuardedNamespace, GuardedNamespaceArgs
 from components.shared import traffic_policies
 from components.shared.images import gateway_images
+from components.shared.merging import merged
 from components.shared.pod_security import POD
-from components.shared.releases import ChartSource, merged, release
+from components.shared.releases import ChartSource, release
 from components.shared.standards import Standards
 from names import EGRESS_GATEWAY, EGRESS_GATEWAY_NAMESPACE, INGRESS_GATEWAY, INGRESS_GATEWAY_NAMESPACE
 from settings import Images, Istio

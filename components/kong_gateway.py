@@ -14,7 +14,8 @@ from components.mesh import MeshOutputs
 from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs
 from components.shared import project_command, traffic_policies
 from components.shared.images import kong_images
-from components.shared.releases import ChartSource, merged, release
+from components.shared.merging import merged
+from components.shared.releases import ChartSource, release
 from components.shared.scheduling import spread
 from components.shared.standards import Standards
 from names import KONG, KONG_CERTIFICATE, KONG_NAMESPACE, KONG_POD_LABELS

@@ -13,8 +13,9 @@ from components.shared import project_command, traffic_policies
 from components.shared.images import cni_images, istiod_images
 from components.shared.kubernetes_object import KubernetesObject
 from components.shared.manifests import Manifest
+from components.shared.merging import merged
 from components.shared.pod_security import POD, Level
-from components.shared.releases import ChartSource, merged, release
+from components.shared.releases import ChartSource, release
 from components.shared.scheduling import spread
 from components.shared.standards import Standards
 from names import ISTIO_BASE, ISTIO_CNI, ISTIO_CNI_NAMESPACE, ISTIO_NAMESPACE, ISTIOD

@@ -16,8 +16,9 @@ from pulumi_kubernetes.helm.v3 import Release
 from components.mesh import MeshOutputs
 from components.shared import project_command
 from components.shared.images import grafana_images, kiali_images, prometheus_images
+from components.shared.merging import merged
 from components.shared.pod_security import CONTAINER, POD
-from components.shared.releases import ChartSource, merged, release
+from components.shared.releases import ChartSource, release
 from components.shared.standards import Standards
 from names import DASHBOARD_PORTS, GRAFANA, GRAFANA_SECRET, ISTIO_NAMESPACE, KIALI, KIALI_SECRET, PROMETHEUS
 from settings import Images, Observability, Prometheus

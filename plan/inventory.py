@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 import workloads
+from components.shared.images import pulled
 from components.shared.releases import ChartSource, chart_source
+from names import INJECTOR_WEBHOOK
 from plan import rendering
-from plan.image_list import of_objects
 from plan.program import record_stack
 from plan.recording import Recording, Resource
 from plan.stack_config import Project, StackConfig
@@ -48,6 +49,25 @@ class Inventory:
     charts: tuple[Chart, ...]
 
 
+def images_in(objects: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the images in the order of the objects, with those that istiod puts into pods by its template."""
+    return [image for item in objects for image in _images_of(dict(item))]
+
+
+def _images_of(item: dict[str, Any]) -> list[str]:
+    if (item["kind"], item["metadata"]["name"]) == ("ConfigMap", INJECTOR_WEBHOOK):
+        return _injected(json.loads(item["data"]["values"])["global"])
+    return pulled(item)
+
+
+def _injected(values: Mapping[str, Any]) -> list[str]:
+    """Return what sidecars and their initialisation run, put together as istiod does it."""
+    names = [values["proxy_init"]["image"], values["proxy"]["image"]]
+    # pkg/kube/inject/inject.go, ProxyImage: an image with a slash stands for itself.
+    variant = f"-{values['variant']}" if values.get("variant") else ""
+    return [name if "/" in name else f"{values['hub']}/{name}:{values['tag']}{variant}" for name in names]
+
+
 def take(config: StackConfig, root: Path) -> Inventory:
     """Return what a stack needs; renders its charts. Raises `RunError`."""
     recording = record_stack(config, root=root)
@@ -71,9 +91,7 @@ def _images(config: StackConfig, recording: Recording, root: Path) -> tuple[Imag
 
 def _by_source(recording: Recording, root: Path) -> dict[str, tuple[str, list[str]]]:
     """Return for each resource the name of what it belongs to, and its images."""
-    return {
-        key: (source.name, of_objects(source.objects)) for key, source in rendering.sources(recording, root).items()
-    }
+    return {key: (source.name, images_in(source.objects)) for key, source in rendering.sources(recording, root).items()}
 
 
 def _without_images(values: Mapping[str, str], root: Path) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pulumi import RunError
 
 from plan.inventory import Inventory, take
-from plan.stack_config import ROOT, Project
+from plan.stack_config import ROOT, Project, add_stack_options
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
@@ -22,8 +22,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     # A preview without a cluster warns of that, and none is needed here.
     logging.disable(logging.WARNING)
     try:
-        project = Project(root)
-        inventory = take(project.read(options.config_file or project.stack_file(options.stack)), root)
+        inventory = take(Project(root).selected(options), root)
     except RunError as error:
         print(error, file=sys.stderr)
         return 1
@@ -35,9 +34,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m plan.mirror", description=__doc__)
-    stack = parser.add_mutually_exclusive_group(required=True)
-    stack.add_argument("--stack", metavar="NAME", help="of the stack in Pulumi.NAME.yaml")
-    stack.add_argument("--config-file", metavar="FILE", type=Path, help="of the stack in this file")
+    add_stack_options(parser, required=True)
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

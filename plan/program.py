@@ -20,7 +20,7 @@ from pulumi.runtime.stack import run_pulumi_func
 from plan.recording import Recorder, Recording, Resource, released
 from plan.stack_config import ROOT, Project, StackConfig
 
-#: Makes a resource, and returns its id and its outputs.
+#: Creates a resource, and returns its id and its outputs.
 Perform = Callable[[Resource], tuple[str, dict[str, Any]]]
 
 # The mocks use a thread for as long as a resource takes; so many may take their time at once.
@@ -65,7 +65,7 @@ def record(
 
     `config` is what a stack file would say (keys with or without the project's name); the defaults of
     `Pulumi.yaml` and its types apply. `secrets` names the keys whose values are secret. Outputs that only a
-    cluster knows are unknown in a preview, and made up otherwise.
+    cluster knows are unknown in a preview, and invented otherwise.
     """
     return record_stack(Project(root).configure(config or {}, secrets, stack), preview=preview, root=root)
 
@@ -80,13 +80,13 @@ def _preview(resource: Resource) -> tuple[str, dict[str, Any]]:
 
 
 def _pretend(resource: Resource) -> tuple[str, dict[str, Any]]:
-    made_up: dict[str, Any] = {}
+    invented: dict[str, Any] = {}
     if resource.kind == "Release":
         shared = {key: resource.inputs[key] for key in ("name", "namespace", "version") if key in resource.inputs}
-        made_up = {"status": {"status": "deployed", "appVersion": "", **shared}}
+        invented = {"status": {"status": "deployed", "appVersion": "", **shared}}
     elif resource.kind == "Command":
-        made_up = {"stdout": "", "stderr": ""}
-    return resource.name, {**resource.inputs, **made_up}
+        invented = {"stdout": "", "stderr": ""}
+    return resource.name, {**resource.inputs, **invented}
 
 
 def run(
@@ -143,10 +143,10 @@ def _loop() -> Iterator[asyncio.Runner]:
 @contextmanager
 def _surroundings(environment: Mapping[str, str]) -> Iterator[None]:
     """Put back what a program changes of its process: for the engine, each run has a process of its own."""
-    before, wanted = dict(os.environ), dict(environment)
+    before, during = dict(os.environ), dict(environment)
     interrupt = signal.getsignal(signal.SIGINT)
     os.environ.clear()
-    os.environ.update(wanted)
+    os.environ.update(during)
     try:
         yield
     finally:

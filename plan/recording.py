@@ -120,9 +120,9 @@ class Recording:
 
         def waits(key: str) -> bool:
             before = self.waits_for(key)
-            return wanted <= before if wanted else earlier in before
+            return needed <= before if needed else earlier in before
 
-        wanted = self.leaves(earlier)
+        needed = self.leaves(earlier)
         below = self.leaves(later)
         return waits(later) or (bool(below) and all(waits(leaf) for leaf in below))
 
@@ -189,7 +189,7 @@ class Recorder(MockMonitor):
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the name in the engine's protocol
         """Keep the outputs of the stack."""
         if f"::{_STACK}::" in request.urn:
-            # The mocks' stack registers none when it is made; those of the program come when it ends.
+            # The mocks' stack registers none when it is created; those of the program come when it ends.
             outputs, secret = reveal(rpc.deserialize_properties(request.outputs))
             self.outputs |= outputs
             self.secret_outputs |= secret

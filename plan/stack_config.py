@@ -6,6 +6,7 @@ engine hands to a program: text for each key, JSON text for arrays and objects.
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import re
@@ -89,8 +90,12 @@ class Project:
             raise RunError(f"There is no stack {stack!r}; there are: {', '.join(names) or 'none'}.")
         return file
 
+    def selected(self, options: argparse.Namespace) -> StackConfig:
+        """Return the configuration of the stack that a command line names, else of the sandbox's."""
+        return self.read(options.config_file or self.stack_file(options.stack or "sandbox"))
+
     def read(self, file: Path) -> StackConfig:
-        """Return the configuration that a stack file makes."""
+        """Return the configuration that a stack file gives."""
         if not file.is_file():
             raise RunError(f"There is no stack file {file}.")
         typed = (_Loader(file.read_text()).get_single_data() or {}).get("config") or {}
@@ -130,6 +135,13 @@ class Project:
         content = value if isinstance(value, dict | list) else _text(value)
         if "type" in declared and not _fits(content, declared):
             raise RunError(_mismatch(key, "a secret" if secret else value, declared))
+
+
+def add_stack_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Let a command line name a stack, or its file."""
+    stack = parser.add_mutually_exclusive_group(required=required)
+    stack.add_argument("--stack", metavar="NAME", help="of the stack in Pulumi.NAME.yaml")
+    stack.add_argument("--config-file", metavar="FILE", type=Path, help="of the stack in this file")
 
 
 def _fits(value: Any, declared: Mapping[str, Any]) -> bool:

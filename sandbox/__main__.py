@@ -1,4 +1,4 @@
-"""`python -m sandbox up|down|status|kubeconfig|env|clean`."""
+"""`python -m sandbox`: the control plane on this machine, alone or with the whole stack on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sandbox import kwok_cluster, tools
+from sandbox import kwok_cluster, tools, whole_stack
 from sandbox.errors import SandboxError
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT, tool_cache
@@ -17,16 +17,9 @@ from sandbox.paths import CHECKOUT, tool_cache
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
-    commands = {"up": _up, "down": _down, "status": _status, "kubeconfig": _kubeconfig, "env": _env, "clean": _clean}
-    parser = argparse.ArgumentParser(prog="python -m sandbox", description="A control plane on this machine.")
-    parser.add_argument(
-        "command",
-        choices=commands,
-        help="up, down, status; kubeconfig prints its path; env prints the environment for a shell's eval; "
-        "clean removes the cache of tools that all checkouts share",
-    )
+    options = _parser().parse_args(arguments)
     try:
-        code = commands[parser.parse_args(arguments).command]()
+        code: int = options.run(options)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -37,11 +30,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sandbox: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("sandbox: interrupted", file=sys.stderr)
+        print("\nInterrupted. `make down` clears up; after that, `make up` begins anew.", file=sys.stderr)
         return 130
 
 
-def _up() -> int:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description="A control plane on this machine.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for run, name, meaning, whole in (
+        (_up, "up", "start it, or fix one that is half dead", "bring the stack up in it too (`make up`)"),
+        (_down, "down", "end it, and remove its folder", "destroy the stack in it first (`make down`)"),
+        (_status, "status", "what runs", ""),
+        (_kubeconfig, "kubeconfig", "print the path of its kubeconfig", ""),
+        (_env, "env", "print its environment, for a shell's eval", ""),
+        (_clean, "clean", "remove the cache of programs that all checkouts share", ""),
+    ):
+        command = commands.add_parser(name, help=meaning, description=meaning)
+        command.set_defaults(run=run)
+        if whole:
+            command.add_argument("--with-stack", action="store_true", help=whole)
+    return parser
+
+
+def _up(options: argparse.Namespace) -> int:
+    if options.with_stack:
+        return whole_stack.bring_up()
     started = time.monotonic()
     facts = kwok_cluster.up()
     _print_facts(facts)
@@ -49,15 +62,17 @@ def _up() -> int:
     return 0
 
 
-def _down() -> int:
+def _down(options: argparse.Namespace) -> int:
+    if options.with_stack:
+        return whole_stack.take_down()
     print("the sandbox is gone" if kwok_cluster.down() else "there is no sandbox")
     return 0
 
 
-def _status() -> int:
+def _status(_: argparse.Namespace) -> int:
     found = kwok_cluster.status()
     if found.facts is None:
-        print("there is no sandbox; `python -m sandbox up` makes one")
+        print("there is no sandbox; `python -m sandbox up` starts one")
         return 1
     for name, pid in found.components.items():
         print(f"{name:<24} {f'runs, process {pid}' if pid else 'does not run'}")
@@ -66,7 +81,7 @@ def _status() -> int:
         print(f"{'istiod':<24} {_istiod_state(found)}")
     _print_facts(found.facts)
     if not found.live:
-        print("half of it died; `python -m sandbox up` mends it")
+        print("half of it ended; `python -m sandbox up` fixes it")
     return 0 if found.live else 1
 
 
@@ -76,19 +91,19 @@ def _istiod_state(found: kwok_cluster.Status) -> str:
     return "waits for Istio to be installed" if found.watcher else "does not run"
 
 
-def _kubeconfig() -> int:
+def _kubeconfig(_: argparse.Namespace) -> int:
     if not CHECKOUT.kubeconfig.exists():
-        raise SandboxError("there is no sandbox, and so no kubeconfig. `python -m sandbox up` makes one.")
+        raise SandboxError("there is no sandbox, and so no kubeconfig. `python -m sandbox up` starts one.")
     print(CHECKOUT.kubeconfig)
     return 0
 
 
-def _env() -> int:
+def _env(_: argparse.Namespace) -> int:
     print(tools.exports())
     return 0
 
 
-def _clean() -> int:
+def _clean(_: argparse.Namespace) -> int:
     print(f"removed {tool_cache()}" if tools.remove_cache() else f"there is no {tool_cache()}")
     return 0
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from sandbox import tools
 from sandbox.errors import SandboxError
 from sandbox.paths import CHECKOUT, Paths
-from versions import CHARTS, TOOLS, Chart
+from sandbox.programs import TOOLS
+from versions import CHARTS, Chart
 
 _TIMEOUT = 3
 # Where Istio's source keeps the charts that it publishes under these names.
@@ -77,7 +78,7 @@ def _stand_in(chart: Chart, paths: Paths) -> Source:
     folder = CHECKOUT.root / "sandbox" / "charts" / chart.name
     if not (folder / "Chart.yaml").exists():
         raise SandboxError(
-            f"the chart {chart.name} can't be had: {chart.repository} is out of reach and there is no stand-in in "
+            f"the chart {chart.name} cannot be obtained: {chart.repository} is out of reach and there is no stand-in in "
             f"{folder}. Connect to the network, or name a copy in the setting `charts`."
         )
     return Source(f"stand-in ({chart.repository} is out of reach)", os.path.relpath(folder, start=paths.root))
@@ -113,8 +114,8 @@ def _istio_module(names: Collection[str]) -> Path:
             return Path(json.loads(answer.stdout)["Dir"])
         problem = (answer.stderr.strip().splitlines() or ["go mod download failed"])[-1]
     raise SandboxError(
-        f"the charts {', '.join(names)} can't be had: their repository is out of reach, and Istio's Go module, "
-        f"which holds them too, can't be had either: {problem}. Connect to the network and try again."
+        f"the charts {', '.join(names)} cannot be obtained: their repository is out of reach, and Istio's Go module, "
+        f"which holds them too, cannot be obtained either: {problem}. Connect to the network and try again."
     )
 
 

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class SandboxError(Exception):
-    """Something could not be had or done; the message says what, why, and what to do about it."""
+    """Something could not be obtained or done; the message says what, why, and what to do about it."""

@@ -36,7 +36,7 @@ class Facts:
     charts: dict[str, str]
     #: For every chart, where it comes from, in words.
     origins: dict[str, str]
-    #: The program; empty where it can't be had.
+    #: The program; empty where it cannot be obtained.
     istiod: str
     #: Why sidecar injection is not shown; empty where it is.
     not_shown: str

@@ -16,13 +16,14 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from kube import Cluster
+from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE, VALIDATOR_WEBHOOKS
 from sandbox import processes
-from sandbox.api import Api
 from sandbox.facts import Facts
-from sandbox.paths import CHECKOUT, Paths
+from sandbox.paths import CHECKOUT, CONTEXT, Paths
 
-_CONFIGMAPS = "/api/v1/namespaces/istio-system/configmaps"
-_INJECTOR = "istio-sidecar-injector"
+# So long one watch is followed; then the next one is.
+_WATCH_SECONDS = 3600
 _TICK = 0.2
 _LONGEST_PAUSE = 30.0
 
@@ -80,22 +81,22 @@ def environment(paths: Paths) -> dict[str, str]:
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(paths.istiod),
-        "POD_NAMESPACE": "istio-system",
+        "POD_NAMESPACE": ISTIO_NAMESPACE,
         "POD_NAME": "istiod-sandbox",
         "REVISION": "default",
         "CLUSTER_ID": "Kubernetes",
         "PILOT_CERT_PROVIDER": "istiod",
         # Puts localhost, where the webhooks are called, into istiod's certificate.
         "ISTIOD_CUSTOM_HOST": "localhost",
-        "INJECTION_WEBHOOK_CONFIG_NAME": _INJECTOR,
-        "VALIDATION_WEBHOOK_CONFIG_NAME": "istio-validator-istio-system",
+        "INJECTION_WEBHOOK_CONFIG_NAME": INJECTOR_WEBHOOK,
+        "VALIDATION_WEBHOOK_CONFIG_NAME": VALIDATOR_WEBHOOKS[0],
         # Nobody to elect from, and the lease of one that was killed would hold up the next.
         "ENABLE_LEADER_ELECTION": "false",
     }
 
 
 class Istiod:
-    """The istiod process: run for one ConfigMap, restarted if it dies."""
+    """The istiod process: run for one ConfigMap, restarted if it ends."""
 
     def __init__(self, facts: Facts, paths: Paths) -> None:
         self._facts = facts
@@ -154,19 +155,19 @@ class Istiod:
 
 
 class InjectorWatch(threading.Thread):
-    """Knows the uid of the injector's ConfigMap."""
+    """Knows the uid of the injector's ConfigMap, which has the name of its webhook."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         super().__init__(daemon=True)
         self.uid = ""
-        self._api = api
+        self._cluster = cluster
 
     def run(self) -> None:
         """Watch for ever. While the API server can't be reached, what was known last holds."""
         while True:
             try:
-                for uid in self._api.watch_uid(_CONFIGMAPS, _INJECTOR):
-                    self.uid = uid
+                for found in self._cluster.follow("configmap", INJECTOR_WEBHOOK, ISTIO_NAMESPACE, _WATCH_SECONDS):
+                    self.uid = found["metadata"]["uid"] if found else ""
             # Whatever went wrong: without the watch nobody would ever start or stop istiod.
             except Exception as problem:
                 _say(f"watching again: {problem}")
@@ -181,7 +182,7 @@ def run(paths: Paths) -> None:
     # A watcher that was killed leaves its istiod behind, on the ports that ours needs.
     processes.end_recorded(istiod_record(paths))
     istiod = Istiod(facts, paths)
-    watch = InjectorWatch(Api(paths, facts.ports["kube-apiserver"]))
+    watch = InjectorWatch(Cluster(str(paths.kubeconfig), CONTEXT))
     watch.start()
     _say("waiting for Istio to be installed")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 import subprocess
@@ -10,18 +9,18 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from sandbox import chart_sources, istiod_process, processes, stack_file, tools
-from sandbox.api import Api
+from kube import Cluster, ClusterError
+from sandbox import chart_sources, istiod_process, machine_settings, processes, tools
 from sandbox.errors import SandboxError
 from sandbox.facts import Facts, free_ports
 from sandbox.locks import locked
-from sandbox.paths import CHECKOUT, CLUSTER, Paths, tool_cache
-from versions import TOOLS
+from sandbox.paths import CHECKOUT, CLUSTER, CONTEXT, Paths, tool_cache
+from sandbox.programs import TOOLS
 
 #: kwokctl's names for what it starts, in the order in which they may be killed.
 COMPONENTS = ("kwok-controller", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")
@@ -60,29 +59,34 @@ def status(paths: Paths = CHECKOUT) -> Status:
     """Find out what runs."""
     facts = Facts.load(paths.facts)
     components = {name: _component(name, paths) for name in COMPONENTS}
-    answers = facts is not None and components["kube-apiserver"] is not None
+    runs = facts is not None and components["kube-apiserver"] is not None
     return Status(
         exists=facts is not None,
         components=components,
-        ready=answers and facts is not None and Api(paths, facts.ports["kube-apiserver"]).ready(),
+        ready=runs and api_server(paths).is_ready(),
         watcher=processes.recorded(istiod_process.watcher_record(paths)) is not None,
         istiod=processes.recorded(istiod_process.istiod_record(paths)) is not None,
         facts=facts,
     )
 
 
+def api_server(paths: Paths) -> Cluster:
+    """Return the sandbox's own cluster; its kubeconfig may yet have to be written."""
+    return Cluster(str(paths.kubeconfig), CONTEXT)
+
+
 def up(paths: Paths = CHECKOUT) -> Facts:
-    """Bring the sandbox up unless it is; mend it if half of it died."""
+    """Bring the sandbox up unless it is; fix it if half of it ended."""
     with locked(paths.root, waiting=_WAITING):
         found = status(paths)
         facts = found.facts
         if facts is None:
             facts = _create(paths)
         elif not found.live:
-            _mend(found, facts, paths)
+            _fix(found, paths)
         if not facts.not_shown:
             istiod_process.start_watcher(paths)
-        stack_file.write(facts, paths)
+        machine_settings.write(facts, paths)
     return facts
 
 
@@ -136,7 +140,7 @@ def _create(paths: Paths) -> Facts:
 
 
 def _start(paths: Paths) -> Facts:
-    committed_charts = stack_file.committed_charts(paths)
+    committed_charts = machine_settings.committed_charts(paths)
     programs = tools.ensure(tools.CONTROL_PLANE)
     istiod_program, not_shown = _istiod_program()
     _prepare(programs, paths)
@@ -144,8 +148,9 @@ def _start(paths: Paths) -> Facts:
     with ThreadPoolExecutor(1) as pool:
         resolving = pool.submit(chart_sources.resolve, committed_charts, paths)
         _kwokctl("create", _create_arguments(programs, ports, paths), paths)
-        _await_ready(Api(paths, ports["kube-apiserver"]))
-        _create_nodes(paths)
+        cluster = api_server(paths)
+        _await_ready(cluster)
+        _create_nodes(cluster)
         sources = resolving.result()
     facts = Facts(
         ports=ports,
@@ -238,33 +243,35 @@ def _kwokctl(verb: str, arguments: list[str], paths: Paths) -> None:
         )
 
 
-def _await_ready(api: Api) -> None:
+def _await_ready(cluster: Cluster) -> None:
     deadline = time.monotonic() + 60
-    while not api.ready():
+    while not cluster.is_ready():
         if time.monotonic() > deadline:
             raise SandboxError(f"the API server did not become ready within a minute. {_RESTART}")
         time.sleep(0.1)
 
 
-def _create_nodes(paths: Paths) -> None:
-    nodes = {
-        "apiVersion": "v1",
-        "kind": "List",
-        "items": [_node(number, address) for number, address in enumerate(_NODE_ADDRESSES, start=1)],
-    }
-    kubectl = partial(subprocess.run, env=tools.environment(paths), capture_output=True, text=True, check=False)
-    program = str(paths.programs / "kubectl")
-    answer = kubectl([program, "create", "-f", "-"], input=json.dumps(nodes))
-    if answer.returncode == 0:
-        answer = kubectl([program, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=30s"])
-    if answer.returncode:
-        raise SandboxError(f"the simulated nodes did not become ready: {answer.stderr.strip()}. {_RESTART}")
+def _create_nodes(cluster: Cluster) -> None:
+    try:
+        names = [
+            cluster.create(_node(number, address))["metadata"]["name"]
+            for number, address in enumerate(_NODE_ADDRESSES, start=1)
+        ]
+        problem = "" if all(cluster.wait_until("node", name, "", _is_ready, 30) for name in names) else "time is up"
+    except ClusterError as error:
+        problem = str(error).rstrip(".")
+    if problem:
+        raise SandboxError(f"the simulated nodes did not become ready: {problem}. {_RESTART}")
+
+
+def _is_ready(node: dict[str, Any]) -> bool:
+    conditions = node["status"].get("conditions") or []
+    return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
 
 
 def _node(number: int, address: str) -> dict[str, object]:
     """Describe a node of a usual size, so that requests which no node could meet fail here too."""
     size = {"cpu": "8", "memory": "32Gi", "ephemeral-storage": "100Gi", "pods": "110"}
-    version = f"v{TOOLS['kube-apiserver'].version}"
     name = f"sandbox-{number}"
     return {
         "apiVersion": "v1",
@@ -272,12 +279,7 @@ def _node(number: int, address: str) -> dict[str, object]:
         "metadata": {
             "name": name,
             "annotations": {"node.alpha.kubernetes.io/ttl": "0", "kwok.x-k8s.io/node": "fake"},
-            "labels": {
-                "kubernetes.io/arch": "amd64",
-                "kubernetes.io/hostname": name,
-                "kubernetes.io/os": "linux",
-                "type": "kwok",
-            },
+            "labels": {"kubernetes.io/arch": "amd64", "kubernetes.io/hostname": name, "kubernetes.io/os": "linux"},
         },
         "status": {
             "addresses": [
@@ -288,34 +290,28 @@ def _node(number: int, address: str) -> dict[str, object]:
             "capacity": size,
             "nodeInfo": {
                 "architecture": "amd64",
-                "bootID": "",
                 "containerRuntimeVersion": f"kwok://{TOOLS['kwok'].version}",
-                "kernelVersion": "",
-                "kubeProxyVersion": "",
                 # From 1.33 on Istio injects its proxy as a native sidecar.
-                "kubeletVersion": version,
-                "machineID": "",
+                "kubeletVersion": f"v{TOOLS['kube-apiserver'].version}",
                 "operatingSystem": "linux",
-                "osImage": "",
-                "systemUUID": "",
             },
         },
     }
 
 
-# --- a sandbox that half died ---------------------------------------------------------------------------------
+# --- half of a sandbox has ended ---------------------------------------------------------------------------------
 
 
-def _mend(found: Status, facts: Facts, paths: Paths) -> None:
-    """Start what died; the cluster's data lies in `.sandbox` and is still there."""
+def _fix(found: Status, paths: Paths) -> None:
+    """Start what ended; the cluster's data lies in `.sandbox` and is still there."""
     dead = [name for name, pid in found.components.items() if pid is None]
-    print(f"not running: {', '.join(dead) or 'nothing, but the API server does not answer'}; mending", flush=True)
+    print(f"not running: {', '.join(dead) or 'nothing, but the API server does not answer'}; fixing", flush=True)
     for name in dead:
         # kwokctl would take any process of this id for its own.
         _pid_file(name, paths).unlink(missing_ok=True)
     # The cache of tools may have been emptied since.
     tools.link(tools.ensure(tools.CONTROL_PLANE), paths)
     _kwokctl("start", [], paths)
-    _await_ready(Api(paths, facts.ports["kube-apiserver"]))
+    _await_ready(api_server(paths))
     if not status(paths).live:
-        raise SandboxError(f"the sandbox is half dead and could not be mended. {_RESTART}")
+        raise SandboxError(f"the sandbox is half dead and could not be fixed. {_RESTART}")

@@ -16,7 +16,7 @@ _PLUGIN_FOLDER = CHECKOUT.sandbox / "pulumi" / "plugins"
 
 
 def missing(*, download: bool = True) -> str:
-    """Return a sentence about what of Pulumi cannot be had here; empty where all of it is here.
+    """Return a sentence about what of Pulumi is missing here; empty where nothing is.
 
     Provider plugins that are not here are downloaded, unless `download` forbids it.
     """
@@ -27,27 +27,27 @@ def missing(*, download: bool = True) -> str:
     if not shutil.which("pulumi-language-python", path=path):
         return f"the Pulumi CLI's Python language host (pulumi-language-python) is not on PATH; see {install}."
     for name, package in _PLUGINS.items():
-        wanted = version(package)
-        if _has_plugin(name, wanted):
+        expected = version(package)
+        if _has_plugin(name, expected):
             continue
         if not download:
-            return f"the provider plugin {name} {wanted} is not on this machine."
-        if not _downloaded(name, wanted):
+            return f"the provider plugin {name} {expected} is not on this machine."
+        if not _downloaded(name, expected):
             return (
-                f"the provider plugin {name} {wanted} is neither on this machine nor could it be downloaded "
-                f"(pulumi plugin install resource {name} {wanted})."
+                f"the provider plugin {name} {expected} is neither on this machine nor could it be downloaded "
+                f"(pulumi plugin install resource {name} {expected})."
             )
     return ""
 
 
-def _has_plugin(name: str, wanted: str) -> bool:
+def _has_plugin(name: str, expected: str) -> bool:
     on_path = shutil.which(f"pulumi-resource-{name}", path=tools.environment()["PATH"])
-    return bool(on_path) or (_PLUGIN_FOLDER / f"resource-{name}-v{wanted}").is_dir()
+    return bool(on_path) or (_PLUGIN_FOLDER / f"resource-{name}-v{expected}").is_dir()
 
 
-def _downloaded(name: str, wanted: str) -> bool:
-    print(f"Downloading the provider plugin {name} {wanted} (some 60 MB) …", flush=True)
-    command = ["pulumi", "plugin", "install", "resource", name, wanted]
+def _downloaded(name: str, expected: str) -> bool:
+    print(f"Downloading the provider plugin {name} {expected} (some 60 MB) …", flush=True)
+    command = ["pulumi", "plugin", "install", "resource", name, expected]
     try:
         done = subprocess.run(
             command,

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from sandbox.errors import SandboxError
 from sandbox.locks import locked
 from sandbox.paths import CHECKOUT, Paths, tool_cache
-from versions import TOOLS, Tool
+from sandbox.programs import TOOLS, Tool
 
 ISTIOD = "pilot-discovery"
 CONTROL_PLANE = (
@@ -44,9 +44,9 @@ _MISLEADING = re.compile(r"HELM_KUBE\w+|HELM_NAMESPACE|HELM_DRIVER\w*|PULUMI_CON
 
 def ensure(names: Iterable[str]) -> dict[str, Path]:
     """Return the path of each program, having it downloaded or built where need be."""
-    wanted = [TOOLS[name] for name in names]
-    found = {tool.name: path for tool in wanted if (path := find(tool))}
-    missing = [tool for tool in wanted if tool.name not in found]
+    expected = [TOOLS[name] for name in names]
+    found = {tool.name: path for tool in expected if (path := find(tool))}
+    missing = [tool for tool in expected if tool.name not in found]
     if missing:
         with locked(tool_cache(), waiting=_WAITING):
             found |= _obtain(missing)
@@ -142,7 +142,7 @@ def this_platform() -> tuple[str, str]:
 
 
 def _downloaded(tool: Tool) -> Path | None:
-    """Return the official build, or nothing, having said why, if it can't be had."""
+    """Return the official build, or nothing, having said why there is none."""
     system, processor = this_platform()
     checksum = tool.sha256.get(f"{system}-{processor}")
     if not checksum or os.environ.get("KONG_ISTIO_OFFLINE"):
@@ -224,8 +224,8 @@ def go_problem(folder: str) -> str:
         text=True,
         check=False,
     )
-    wanted = re.search(r"^go (\S+)", (_MODULES / folder / "go.mod").read_text(), re.MULTILINE)
-    minimum = wanted[1] if wanted else "0"
+    stated = re.search(r"^go (\S+)", (_MODULES / folder / "go.mod").read_text(), re.MULTILINE)
+    minimum = stated[1] if stated else "0"
     if answer.returncode or _numbers(answer.stdout) < _numbers(minimum):
         return f"Go is too old: sandbox/go/{folder} needs {minimum}. {_GO_HINT}"
     return ""

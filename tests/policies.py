@@ -12,7 +12,7 @@ from plan.stack_config import Project
 from sandbox import chart_sources, tools
 from sandbox.errors import SandboxError
 from sandbox.paths import CHECKOUT, Paths
-from versions import TOOLS
+from sandbox.programs import TOOLS
 
 STACKS = ("sandbox", "dev", "staging", "prod")
 FOLDER = CHECKOUT.root / "policy"

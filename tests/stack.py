@@ -104,10 +104,10 @@ class Stack:
 
     def up(self) -> None:
         """Run what `make up` runs."""
-        answer = self.project.python("-m", "sandbox.up_and_down", "up")
+        answer = self.project.python("-m", "sandbox", "up", "--with-stack")
         self.said = said(answer)
         assert answer.returncode == 0, (
-            f"`python -m sandbox.up_and_down up` ended with {answer.returncode}:\n{self.said}"
+            f"`python -m sandbox up --with-stack` ended with {answer.returncode}:\n{self.said}"
         )
         reason = re.search(r"^Rehearsing: (.+)$", self.said, re.MULTILINE)
         self.rehearsed = reason[1] if reason else ""
@@ -122,9 +122,9 @@ class Stack:
 
     def down(self) -> None:
         """Run what `make down` runs, and look that nothing is left of the sandbox."""
-        answer = self.project.python("-m", "sandbox.up_and_down", "down")
+        answer = self.project.python("-m", "sandbox", "down", "--with-stack")
         assert answer.returncode == 0, (
-            f"`python -m sandbox.up_and_down down` ended with {answer.returncode}:\n{said(answer)}"
+            f"`python -m sandbox down --with-stack` ended with {answer.returncode}:\n{said(answer)}"
         )
         assert not self.paths.sandbox.exists(), f"`down` has left its folder:\n{said(answer)}"
         wait_for(lambda: not running(self.paths.root), "the end of every process that `up` started")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from components.shared.manifests import Manifest
-from components.shared.releases import merged
+from components.shared.merging import merged
 from settings import Images, SettingsError
 from settings.sentences import show
 from workloads import INJECTED, TEMPLATES, Image, template

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from components.shared.images import pod_spec
 from components.shared.manifests import Manifest, ManifestError
-from components.shared.releases import merged
+from components.shared.merging import merged
 from settings import Istio
 from versions import KUBERNETES_TESTED
 

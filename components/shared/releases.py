@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,13 +107,3 @@ def release(
             pulumi.ResourceOptions(delete_before_replace=True),
         ),
     )
-
-
-def merged(values: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:
-    """Return chart values with `further` ones merged in, key by key; lists and plain values are replaced."""
-    result = deepcopy(dict(values))
-    for key, value in further.items():
-        before = result.get(key)
-        both = isinstance(before, Mapping) and isinstance(value, Mapping)
-        result[key] = merged(before, value) if both else deepcopy(value)  # type: ignore[arg-type]
-    return result

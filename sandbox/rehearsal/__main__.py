@@ -1,4 +1,4 @@
-"""`python -m sandbox.rehearsal`: brings the program up in the sandbox without the engine, or with `--plan` only says what."""
+"""`python -m sandbox.rehearsal`: brings the program up in the sandbox without Pulumi's engine."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 from pulumi import RunError
 
 from display.console import console
+from plan import drawing
 from plan.program import record_stack, run
 from plan.recording import Recording, Resource
-from plan.stack_config import ROOT, Project, StackConfig
+from plan.stack_config import ROOT, Project, StackConfig, add_stack_options
+from sandbox import tools
 from sandbox.rehearsal import timeline
 from sandbox.rehearsal.apply import Applier, Sandbox
 
@@ -21,29 +23,26 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     """Run the command line on the project at `root`; return its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        recording = _rehearse(options, root)
+        recording = _rehearse(Project(root).selected(options), root)
     except RunError as error:
         print(error, file=sys.stderr)
         return 1
     graph = options.graph or root / ".sandbox" / "graph.mmd"
-    graph.parent.mkdir(exist_ok=True)
-    graph.write_text(timeline.mermaid(recording))
+    graph.write_text(drawing.mermaid(recording))
     to = console(sys.stdout)
     to.print()
-    (timeline.show_tree if options.plan else timeline.show_timeline)(recording, to)
-    for line in ("", *timeline.outputs(recording), f"Graph: {graph}"):
+    timeline.show_timeline(recording, to)
+    for line in ("", *drawing.outputs(recording), f"Graph: {graph}"):
         to.print(line, soft_wrap=True)
     if options.outputs:
-        options.outputs.write_text(json.dumps(timeline.public_outputs(recording)))
+        public = {key: value for key, value in recording.outputs.items() if key not in recording.secret_outputs}
+        options.outputs.write_text(json.dumps(public))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox.rehearsal", description=__doc__)
-    parser.add_argument("--plan", action="store_true", help="only record what would be made; needs no sandbox")
-    stack = parser.add_mutually_exclusive_group()
-    stack.add_argument("--stack", metavar="NAME", help="read Pulumi.NAME.yaml")
-    stack.add_argument("--config-file", metavar="FILE", type=Path, help="read this stack file")
+    add_stack_options(parser, required=False)
     parser.add_argument("--graph", metavar="FILE", type=Path, help="where to write the Mermaid graph")
     parser.add_argument(
         "--outputs", metavar="FILE", type=Path, help="write the stack's outputs as JSON, without secrets"
@@ -51,22 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _config(options: argparse.Namespace, root: Path) -> StackConfig:
-    project = Project(root)
-    own = root / ".sandbox" / "Pulumi.sandbox.yaml"
-    if options.config_file:
-        return project.read(options.config_file)
-    if options.stack is None and own.is_file():
-        return project.read(own)
-    return project.read(project.stack_file(options.stack or "sandbox"))
-
-
-def _rehearse(options: argparse.Namespace, root: Path) -> Recording:
-    config = _config(options, root)
-    if options.plan:
-        return record_stack(config, root=root)
-    from sandbox import tools  # a plan needs no sandbox
-
+def _rehearse(config: StackConfig, root: Path) -> Recording:
     sandbox = Sandbox(root / ".sandbox", tools.environment())
 
     def say(resource: Resource) -> None:

@@ -1,4 +1,4 @@
-"""Makes released resources in the sandbox, and waits for what Pulumi's providers would wait for.
+"""Creates released resources in the sandbox, and waits for what Pulumi's providers would wait for.
 
 Releases go through helm, objects through server-side apply, commands through a shell. What is equal already
 is left alone. Nothing is ever deleted: the sandbox's `down` ends it all.
@@ -10,6 +10,7 @@ import hashlib
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,18 @@ from typing import Any
 import yaml
 from pulumi import RunError
 
+from kube import Cluster, ClusterError, Object
 from plan.recording import Resource
-from sandbox.rehearsal.api import Api, Object
+from sandbox.paths import CONTEXT
 
+_FIELD_MANAGER = "rehearsal"
 _OBJECT_TIMEOUT = 600  # seconds, as in Pulumi's provider
 _RELEASE_TIMEOUT = 300
+# A kind whose CRD was only just created takes a moment to appear.
+_DISCOVERY_SECONDS = 10
+# How soon a wait notices that it is to stop.
+_WATCH_SECONDS = 5
+_PAUSE_SECONDS = 0.2
 
 # Any other input of a Release would change what Pulumi does, and so is refused here.
 _RELEASE_INPUTS = {
@@ -31,36 +39,40 @@ _RELEASE_INPUTS = {
 
 
 class Sandbox:
-    """The one cluster that a rehearsal applies to; making one fails where no sandbox is up."""
+    """The one cluster that a rehearsal applies to. Raises `RunError` where no sandbox is up."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.kubeconfig = folder / "kubeconfig"
+        self.cluster = Cluster(str(self.kubeconfig), CONTEXT)
         try:
-            self.api = Api(self.kubeconfig)
-            # Tells this cluster from an earlier one of the same name.
-            self.id = self.api.get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
-        except (OSError, RunError):
-            raise RunError("No sandbox is up: start one with `python -m sandbox up`.") from None
+            found = self.cluster.get("namespace", "kube-system")
+        except ClusterError:
+            found = None
+        if not found:
+            raise RunError("No sandbox is up: start one with `python -m sandbox up`.")
+        # Tells this cluster from an earlier one of the same name.
+        self.id = found["metadata"]["uid"]
         self.environment = {**environment, "KUBECONFIG": str(self.kubeconfig)}
         self.memory = folder / "rehearsal.json"
 
 
 class Applier:
-    """Makes one resource after the other in the sandbox; several threads may call it at once."""
+    """Creates one resource after the other in the sandbox; several threads may call it at once."""
 
     def __init__(self, root: Path, sandbox: Sandbox) -> None:
         self._root = root
         self._sandbox = sandbox
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
 
     def __call__(self, resource: Resource) -> tuple[str, Object]:
-        """Make a resource and return its id and its outputs; note on it what that did."""
+        """Create a resource and return its id and its outputs; note on it what that did."""
         self.refuse_other_cluster(resource)
         try:
             return self._apply(resource)
         except Exception as error:
-            self._sandbox.api.stopped.set()  # as in the engine, nothing new begins, but what runs may end
-            if isinstance(error, RunError):
+            self._stopped.set()  # as in the engine, nothing new begins, but what runs may end
+            if isinstance(error, RunError | ClusterError):
                 raise RunError(f"{resource.label}: {_without_secrets(str(error), resource)}") from None
             raise
 
@@ -79,13 +91,13 @@ class Applier:
             case ["command", "local", "Command"]:
                 resource.outcome, outputs = self._command(resource)
                 return resource.name, {**resource.inputs, **outputs}
-        raise RunError(f"the rehearsal cannot make a {resource.type}.")
+        raise RunError(f"the rehearsal cannot create a {resource.type}.")
 
     def refuse_other_cluster(self, resource: Resource) -> None:
         """Raise for a provider that names another cluster than the sandbox."""
         if resource.type != "pulumi:providers:kubernetes":
             return
-        ours, context = self._sandbox.kubeconfig.resolve(), self._sandbox.api.context
+        ours, context = self._sandbox.kubeconfig.resolve(), self._sandbox.cluster.context
         kubeconfig = resource.inputs.get("kubeconfig") or str(ours)
         if (self._root / Path(kubeconfig).expanduser()).resolve() != ours:
             raise RunError(f"{resource.label} names a kubeconfig that is not the sandbox's.")
@@ -159,25 +171,41 @@ class Applier:
     # Objects
 
     def _object(self, resource: Resource) -> tuple[str, Object]:
-        wanted = dict(resource.inputs)
-        wanted["metadata"] = {"name": resource.name, **wanted.get("metadata", {})}
-        outcome, live = self._sandbox.api.apply(wanted)
-        annotations = wanted["metadata"].get("annotations", {})
+        expected = dict(resource.inputs)
+        expected["metadata"] = {"name": resource.name, **expected.get("metadata", {})}
+        outcome, live = self._applied(expected)
+        annotations = expected["metadata"].get("annotations", {})
         if annotations.get("pulumi.com/skipAwait") == "true" or ready(live):
             return outcome, live
         seconds = float(annotations.get("pulumi.com/timeoutSeconds", _OBJECT_TIMEOUT))
         if not self._await(live, seconds):
             raise RunError(f"not ready within {seconds:.0f} s.")
-        return outcome, self._sandbox.api.get(self._sandbox.api.path(live))
+        return outcome, self._sandbox.cluster.get(*_place(live)) or live
+
+    def _applied(self, expected: Object) -> tuple[str, Object]:
+        """Apply an object server-side; return what that did, and the live object."""
+        cluster, place = self._sandbox.cluster, _place(expected)
+        deadline = time.monotonic() + _DISCOVERY_SECONDS
+        while not cluster.has(place[0]) and not self._stopped.is_set() and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
+        before = cluster.get(*place)
+        live = cluster.apply(expected, manager=_FIELD_MANAGER)
+        if not before:
+            return "created", live
+        return "unchanged" if _content(live) == _content(before) else "changed", live
 
     def _await(self, live: Object, seconds: float) -> bool:
-        api, metadata = self._sandbox.api, live["metadata"]
-        if live["kind"] == "Service" and live["spec"].get("type") != "LoadBalancer":
-            slices = f"/apis/discovery.k8s.io/v1/namespaces/{metadata['namespace']}/endpointslices"
-            label = f"kubernetes.io/service-name={metadata['name']}"
-            return api.wait(slices, {"labelSelector": label}, _has_endpoint, seconds)
-        collection = api.path(live).rsplit("/", 1)[0]
-        return api.wait(collection, {"fieldSelector": f"metadata.name={metadata['name']}"}, ready, seconds)
+        cluster, (kind, name, namespace) = self._sandbox.cluster, _place(live)
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and not self._stopped.is_set():
+            if kind == "service" and live["spec"].get("type") != "LoadBalancer":
+                label = f"kubernetes.io/service-name={name}"
+                if any(map(_has_endpoint, cluster.list("endpointslices", namespace, labels=label))):
+                    return True
+                time.sleep(_PAUSE_SECONDS)
+            elif cluster.wait_until(kind, name, namespace, ready, min(left, _WATCH_SECONDS)):
+                return True
+        return False
 
     # Commands
 
@@ -212,6 +240,19 @@ class Applier:
             self._sandbox.memory.write_text(json.dumps({"cluster": self._sandbox.id, "commands": commands}))
 
 
+def _place(manifest: Object) -> tuple[str, str, str]:
+    """Return kind, name and namespace of an object, as the client takes them."""
+    group = manifest["apiVersion"].rpartition("/")[0]
+    kind, metadata = manifest["kind"].lower(), manifest["metadata"]
+    return f"{kind}.{group}" if group else kind, metadata["name"], metadata.get("namespace", "default")
+
+
+def _content(live: Object) -> Object:
+    """Return an object without what the cluster keeps about it."""
+    kept = {key: value for key, value in live["metadata"].items() if key not in ("managedFields", "resourceVersion")}
+    return {**live, "metadata": kept, "status": None}
+
+
 def ready(live: Object) -> bool:
     """Tell whether an object shows that it is ready; kinds that Pulumi does not wait for always are."""
     judge = _READY.get((live["apiVersion"], live["kind"]))
@@ -222,9 +263,9 @@ def _deployment(live: Object) -> bool:
     status = live.get("status", {})
     conditions = {each["type"]: each for each in status.get("conditions", ())}
     progressing = conditions.get("Progressing", {"reason": "NewReplicaSetAvailable"})
-    seen = status.get("observedGeneration", 0) >= live["metadata"]["generation"]
+    observed = status.get("observedGeneration", 0) >= live["metadata"]["generation"]
     available = conditions.get("Available", {}).get("status") == "True"
-    return bool(seen and available and progressing["reason"] == "NewReplicaSetAvailable")
+    return bool(observed and available and progressing["reason"] == "NewReplicaSetAvailable")
 
 
 def _service(live: Object) -> bool:

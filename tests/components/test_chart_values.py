@@ -22,12 +22,13 @@ from components.kong_gateway import kong_values
 from components.mesh import base_values, cni_values, istiod_values
 from components.observability import grafana_values, kiali_values, prometheus_values
 from components.shared.images import KONG, OF_CHARTS
-from components.shared.releases import merged
+from components.shared.merging import merged
 from sandbox import tools
 from sandbox.chart_sources import stamped_copy
 from sandbox.paths import CHECKOUT
+from sandbox.programs import TOOLS
 from settings import ClientAddress, Grafana, Images, Istio, Kiali, Kong, Observability, Prometheus
-from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY, KUBERNETES_TESTED, TOOLS
+from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY, KUBERNETES_TESTED
 
 ROOT = CHECKOUT.root
 MIRROR = "mirror.example:5000/all"
@@ -911,25 +912,6 @@ def test_pulumi_is_installed_as_pinned(package: str) -> None:
     assert importlib.metadata.version(package) == required()[package]
 
 
-@pytest.mark.parametrize("folder", sorted({tool.folder for tool in TOOLS.values()}))
-def test_a_go_module_holds_the_tools_of_the_table_in_their_version(folder: str) -> None:
-    answer = (ROOT / "sandbox" / "go" / folder / "go.mod").read_text()
-    block = re.search(r"^tool \((.*?)^\)", answer, re.M | re.S)
-    held = set(block[1].split()) if block else set(re.findall(r"^tool (\S+)$", answer, re.M))
-    modules = dict(re.findall(r"^(?:require)?\s+([\w.-]+\.\w+/\S+) v(\S+)", answer, re.M))
-    wanted = {tool.package: tool.version for tool in TOOLS.values() if tool.folder == folder}
-    assert held == wanted.keys()
-    for package, version in wanted.items():
-        (module,) = (name for name in modules if f"{package}/".startswith(f"{name}/"))
-        assert modules[module] == version
-
-
-def test_every_go_module_is_in_the_table() -> None:
-    assert {file.parent.name for file in (ROOT / "sandbox" / "go").glob("*/go.mod")} == {
-        tool.folder for tool in TOOLS.values()
-    }
-
-
 STATED = [
     *(chart.version for chart in CHARTS.values()),
     *(tool.version for tool in TOOLS.values()),
@@ -938,7 +920,7 @@ STATED = [
 CODE = ("*.py", "Pulumi*.yaml", "Makefile", *(f"{name}/**/*.py" for name in ("commands", "components", "settings")))
 
 
-def test_no_code_states_a_version_but_the_table() -> None:
+def test_no_code_states_a_version_but_the_tables() -> None:
     files = {
         file
         for pattern in (*CODE, "sandbox/*.py", "plan/*.py", "sandbox/rehearsal/*.py")
@@ -947,4 +929,4 @@ def test_no_code_states_a_version_but_the_table() -> None:
     assert len(files) > 20
     word = re.compile(rf"(?<![\w.-])v?({'|'.join(map(re.escape, sorted(set(STATED))))})(?![\w.])")
     stating = {file.name: found for file in files if (found := word.findall(file.read_text()))}
-    assert stating.keys() == {"versions.py"}
+    assert stating.keys() == {"versions.py", "programs.py"}

@@ -1013,7 +1013,7 @@ def test_the_route_is_asked_for_as_the_settings_say(plain: Recording, two: Recor
     assert "--timeout 77 --proxy-protocol" in said
 
 
-COPIED = ["Pulumi.yaml", "__main__.py", "inputs.py", "names.py", "outputs.py", "versions.py", "workloads.py"]
+COPIED = ["Pulumi.yaml", *(file.name for file in ROOT.glob("*.py"))]
 COPIED_FOLDERS = ["checks", "commands", "components", "display", "kube", "manifests", "plan", "sandbox", "settings"]
 IN_A_COPY = """
 import json, sys

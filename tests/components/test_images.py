@@ -20,12 +20,13 @@ from components.observability import grafana_values, kiali_values, prometheus_va
 from components.shared import images, releases
 from components.shared.images import canonical, in_manifest, pulled
 from plan import record
-from plan.image_list import of_objects
+from plan.inventory import images_in
 from sandbox import tools
 from sandbox.chart_sources import stamped_copy
 from sandbox.paths import CHECKOUT
+from sandbox.programs import TOOLS
 from settings import Images, Istio, Kong, Observability, SettingsError
-from versions import CHARTS, KUBERNETES_TESTED, TOOLS
+from versions import CHARTS, KUBERNETES_TESTED
 
 ROOT = CHECKOUT.root
 HOME = "mirror.example:5000/all"
@@ -128,7 +129,7 @@ def render(istio_charts: Path | None) -> Render:
 
 @pytest.mark.parametrize("chart", OF_CHART)
 def test_charts_pull_what_is_listed(chart: str, render: Render) -> None:
-    assert {canonical(image) for image in of_objects(render(chart, Images()))} == PULLS[chart]
+    assert {canonical(image) for image in images_in(render(chart, Images()))} == PULLS[chart]
 
 
 def test_every_listed_image_is_some_charts() -> None:
@@ -138,20 +139,20 @@ def test_every_listed_image_is_some_charts() -> None:
 
 @pytest.mark.parametrize("chart", [chart for chart, pulls in PULLS.items() if pulls])
 def test_a_mirror_holds_every_image_of_a_chart(chart: str, render: Render) -> None:
-    made = of_objects(render(chart, Images(registry=HOME)))
+    made = images_in(render(chart, Images(registry=HOME)))
     assert {canonical(image) for image in made} == {f"{HOME}/{image.partition('/')[2]}" for image in PULLS[chart]}
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("chart", [chart for chart in PULLS if chart != "grafana"])
 def test_a_reference_is_pulled_as_it_is_written(chart: str, form: str, render: Render) -> None:
-    made = set(of_objects(render(chart, REFERRED[form])))
+    made = set(images_in(render(chart, REFERRED[form])))
     assert made == {by(form, image) for image in PULLS[chart]}
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_grafana_pulls_by_a_reference_and_writes_a_tag_before_a_digest(form: str, render: Render) -> None:
-    made = set(of_objects(render("grafana", REFERRED[form])))
+    made = set(images_in(render("grafana", REFERRED[form])))
     if form != "digest":
         assert made == {by(form, image) for image in PULLS["grafana"]}
     # Where name and digest are given, a tag between them says nothing.
@@ -168,7 +169,7 @@ def test_one_reference_changes_one_image(image: str, render: Render) -> None:
     for chart, pulls in PULLS.items():
         others = {f"{HOME}/{other.partition('/')[2]}" for other in pulls - {image}}
         own = {canonical(by("both", image))} if image in pulls else set()
-        assert {canonical(made) for made in of_objects(render(chart, chosen))} == others | own
+        assert {canonical(made) for made in images_in(render(chart, chosen))} == others | own
 
 
 def test_a_reference_may_name_an_image_in_docker_s_short_form() -> None:
@@ -213,7 +214,7 @@ def test_injected_pods_have_the_pull_secrets_by_istiods_template(render: Render)
 
 @pytest.mark.parametrize("chart", sorted(OF_CHART.keys() - {"cni"}))
 def test_default_images_are_those_of_the_real_charts(chart: str) -> None:
-    made = of_objects(documents(reference(f"charts/{chart}/rendered.yaml").read_text()))
+    made = images_in(documents(reference(f"charts/{chart}/rendered.yaml").read_text()))
     # Without dashboards nothing is downloaded; Istio's source names images of its own tests.
     found = {canonical(image).replace("/testing/", "/release/") for image in made}
     assert found == PULLS[chart] - {images.CURL}

@@ -11,12 +11,13 @@ import pytest
 import yaml
 from charts import STAND_INS
 
-from plan import rendering
-from plan.image_list import of_objects
+from plan import helm
+from plan.inventory import images_in
 from plan.mirror import main
 from sandbox import tools
 from sandbox.paths import CHECKOUT
-from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY, TOOLS
+from sandbox.programs import TOOLS
+from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
 
 ROOT = CHECKOUT.root
 HOME = "mirror.example:5000/all"
@@ -197,7 +198,7 @@ def test_images_of_sidecars_are_put_together_as_istiod_does_it(values: dict[str,
         "metadata": {"name": "istio-sidecar-injector"},
         "data": {"values": json.dumps(given)},
     }
-    assert sorted(of_objects([injector])) == sorted(images)
+    assert sorted(images_in([injector])) == sorted(images)
 
 
 def test_any_helm_will_do_and_the_pinned_one_is_had_where_there_is_none(
@@ -206,10 +207,10 @@ def test_any_helm_will_do_and_the_pinned_one_is_had_where_there_is_none(
     monkeypatch.setattr(tools, "find", lambda _tool: None)
     monkeypatch.setattr(tools, "ensure", lambda names: {name: tmp_path / f"had-{name}" for name in names})
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert rendering.find_helm() == tmp_path / "had-helm"
+    assert helm.find() == tmp_path / "had-helm"
     (tmp_path / "helm").write_text("")
     (tmp_path / "helm").chmod(0o755)
-    assert rendering.find_helm() == tmp_path / "helm"
+    assert helm.find() == tmp_path / "helm"
 
 
 def test_a_chart_that_refuses_its_values_is_quoted(

@@ -1,12 +1,9 @@
-"""The rehearsal: the engine's rules for configuration, the recorded graph, and what is applied to a sandbox."""
+"""The rehearsal: its timeline, and what is applied to a sandbox."""
 
 from __future__ import annotations
 
 import io
 import os
-import re
-import signal
-import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,250 +12,24 @@ from typing import Any
 
 import pulumi
 import pytest
+from demo_project import make_demo
 
 from display.console import console
-from plan import Recording, Resource, record
+from plan import Recording, Resource, drawing
 from plan.program import run
-from plan.stack_config import PLACEHOLDER, Project
+from plan.stack_config import Project
 from sandbox.rehearsal import timeline
 from sandbox.rehearsal.__main__ import main
 from sandbox.rehearsal.apply import Applier, Sandbox, ready
 
-MANIFEST = """
-name: demo
-runtime: python
-config:
-  replicas: {type: integer, default: 2}
-  debug: {type: boolean, default: false}
-  names: {type: array, items: {type: string}, default: [b, a]}
-  more: {type: object, default: {}}
-  version: {type: string, default: ""}
-  password: {type: string}
-  pulumi:disable-default-providers: {value: ["*"]}
-"""
-
-PROGRAM = """
-import pulumi, pulumi_command, pulumi_kubernetes as k8s
-
-config = pulumi.Config()
-if config.require_int("replicas") > 9:
-    raise pulumi.RunError("demo:replicas is too large.")
-more = config.require_object("more")
-password = config.require_secret("password")
-cluster = k8s.Provider("cluster", kubeconfig=more.get("kubeconfig"), context=more.get("context"))
-local = pulumi_command.Provider("local")
-prefix = more.get("prefix", "demo")
-
-
-class Part(pulumi.ComponentResource):
-    def __init__(self, name, opts):
-        super().__init__("demo:index:Part", name, {}, opts)
-        self.namespace = k8s.core.v1.Namespace(
-            f"{name}-namespace", metadata={"name": f"{prefix}-{name}"}, opts=pulumi.ResourceOptions(parent=self)
-        )
-        self.secret = k8s.core.v1.Secret(
-            f"{name}-secret",
-            metadata={"name": "login", "namespace": self.namespace.metadata["name"]},
-            string_data={"password": password},
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        self.deployment = k8s.apps.v1.Deployment(
-            f"{name}-deployment",
-            metadata={"name": "web", "namespace": self.namespace.metadata["name"]},
-            spec={
-                "replicas": config.require_int("replicas"),
-                "selector": {"match_labels": {"app": "web"}},
-                "template": {
-                    "metadata": {"labels": {"app": "web"}},
-                    "spec": {"containers": [{"name": "web", "image": "web"}]},
-                },
-            },
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        self.register_outputs({})
-
-
-check = pulumi_command.local.Command(
-    "check", create="echo checked $WHO", environment={"WHO": "it"}, opts=pulumi.ResourceOptions(provider=local)
-)
-first = Part("first", pulumi.ResourceOptions(providers=[cluster], depends_on=[check]))
-second = Part("second", pulumi.ResourceOptions(providers=[cluster], depends_on=[first]))
-chart = k8s.helm.v3.Release(
-    "chart",
-    name="chart",
-    namespace=first.namespace.metadata["name"],
-    chart="chart",
-    values={"replicas": 1},
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-pulumi.export("chart", chart.status.version)
-pulumi.export("checked", check.stdout)
-pulumi.export("password", password)
-"""
-
-CHART = """
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: chart}
-data: {replicas: "{{ .Values.replicas }}"}
-"""
-
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "Pulumi.yaml").write_text(MANIFEST)
-    (tmp_path / "__main__.py").write_text(PROGRAM)
-    (tmp_path / "chart" / "templates").mkdir(parents=True)
-    (tmp_path / "chart" / "Chart.yaml").write_text("{apiVersion: v2, name: chart, version: 1.2.3}")
-    (tmp_path / "chart" / "templates" / "all.yaml").write_text(CHART)
-    return tmp_path
+    """Write the small project."""
+    return make_demo(tmp_path)
 
 
-def recorded(project: Path, **config: Any) -> Recording:
-    return record({"password": "hunter2", **config}, {"password"}, root=project)
-
-
-# Configuration
-
-
-def test_defaults_arrive_as_the_engine_writes_them(project: Path) -> None:
-    values = Project(project).configure({"password": "x", "version": 1.5}).values
-    assert values == {
-        "demo:replicas": "2",
-        "demo:debug": "false",
-        "demo:names": '["b","a"]',
-        "demo:more": "{}",
-        "demo:version": "1.5",
-        "demo:password": "x",
-        "pulumi:disable-default-providers": '["*"]',
-    }
-
-
-def test_a_stack_file_keeps_text_as_written_and_hides_secrets(project: Path) -> None:
-    file = project / "Pulumi.dev.yaml"
-    file.write_text(
-        "config:\n  demo:version: 1.30\n  demo:password: {secure: AAB}\n"
-        "  demo:more: {login: {secure: AAC}, on: yes}\n  other:key: 0x10\n"
-    )
-    config = Project(project).read(file)
-    assert config.stack == "dev"
-    assert config.values["demo:version"] == "1.30"
-    assert config.values["other:key"] == "0x10"
-    assert config.values["demo:password"] == PLACEHOLDER
-    assert config.values["demo:more"] == f'{{"login":"{PLACEHOLDER}","on":"yes"}}'
-    assert config.secrets == {"demo:password", "demo:more"}
-
-
-@pytest.mark.parametrize("value", ["3", 3])
-def test_whole_numbers_and_their_text_are_integers(project: Path, value: Any) -> None:
-    assert Project(project).configure({"password": "", "replicas": value}).values["demo:replicas"] == "3"
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "sentence"),
-    [
-        ("replicas", "two", "demo:replicas is 'two', but must be an integer."),
-        ("replicas", 1.5, "demo:replicas is 1.5, but must be an integer."),
-        ("replicas", True, "demo:replicas is True, but must be an integer."),
-        ("debug", "yes", "demo:debug is 'yes', but must be a boolean."),
-        ("names", "a", "demo:names is 'a', but must be an array of string."),
-        ("names", [1], "demo:names is [1], but must be an array of string."),
-        ("more", ["a"], "demo:more is ['a'], but must be an object."),
-        ("version", {}, "demo:version is {}, but must be a string."),
-    ],
-)
-def test_a_wrong_type_is_one_sentence(project: Path, key: str, value: Any, sentence: str) -> None:
-    with pytest.raises(pulumi.RunError) as error:
-        Project(project).configure({"password": "x", key: value})
-    assert str(error.value) == sentence
-
-
-def test_a_key_without_default_is_required(project: Path) -> None:
-    with pytest.raises(pulumi.RunError, match=r"^Stack 'test' gives no value to demo:password\.$"):
-        Project(project).configure({})
-
-
-@pytest.mark.parametrize(
-    ("declared", "sentence"),
-    [
-        ("{type: integer, default: x}", "Pulumi.yaml's default for demo:key is 'x', but must be an integer."),
-        ("{type: boolean, default: yes}", "Pulumi.yaml's default for demo:key is 'yes', but must be a boolean."),
-        ("{type: array, default: []}", "Pulumi.yaml declares demo:key as an array without saying of which items."),
-        ("{default: a, value: b}", "Pulumi.yaml gives demo:key both a default and a value; keep one of them."),
-    ],
-)
-def test_a_wrong_declaration_is_one_sentence(tmp_path: Path, declared: str, sentence: str) -> None:
-    (tmp_path / "Pulumi.yaml").write_text(f"name: demo\nconfig:\n  key: {declared}\n")
-    with pytest.raises(pulumi.RunError) as error:
-        Project(tmp_path)
-    assert str(error.value) == sentence
-
-
-def test_an_unknown_stack_names_the_known_ones(project: Path) -> None:
-    for stack in ("dev", "prod"):
-        (project / f"Pulumi.{stack}.yaml").touch()
-    with pytest.raises(pulumi.RunError, match=r"^There is no stack 'stage'; there are: dev, prod\.$"):
-        Project(project).stack_file("stage")
-
-
-# The graph
-
-
-def test_inputs_are_plain_and_numbers_whole(project: Path) -> None:
-    resources = recorded(project).resources
-    replicas = resources["first-deployment"].inputs["spec"]["replicas"]
-    assert (replicas, type(replicas)) == (2, int)
-    assert resources["first-secret"].inputs["stringData"] == {"password": "hunter2"}
-    assert resources["first-secret"].secret_inputs == {"stringData"}
-
-
-def test_relations_go_by_name(project: Path) -> None:
-    deployment = recorded(project).resources["first-deployment"]
-    assert deployment.parent == "first"
-    assert deployment.provider == "cluster"
-    assert deployment.dependencies == {"first-namespace"}
-    assert deployment.property_dependencies == {"metadata": {"first-namespace"}}
-
-
-def test_a_dependency_on_a_component_is_one_on_what_is_below_it(project: Path) -> None:
-    graph = recorded(project)
-    below = {"first-namespace", "first-secret", "first-deployment"}
-    assert graph.leaves("first") == below
-    assert graph.resources["second"].dependencies == below
-    assert graph.depends_on("second", "first")
-    assert graph.depends_on("second-secret", "first")
-    assert graph.depends_on("second-secret", "check")
-    assert not graph.depends_on("first", "second")
-    assert not graph.depends_on("chart", "first")
-    assert graph.depends_on("chart", "first-namespace")
-
-
-def test_only_a_cluster_knows_some_outputs(project: Path) -> None:
-    made_up = record({"password": "hunter2"}, {"password"}, preview=False, root=project)
-    assert made_up.outputs == {"checked": "", "password": "hunter2"}
-    lines = list(timeline.outputs(recorded(project)))
-    assert lines == ["chart: (known after apply)", "checked: (known after apply)", "password: [secret]"]
-
-
-def test_runs_in_one_process_are_apart(project: Path) -> None:
-    interrupt = signal.getsignal(signal.SIGINT)
-    with (project / "__main__.py").open("a") as program:
-        program.write('\nimport os, signal\nos.environ["LEFT"] = "1"\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\n')
-    with pytest.raises(pulumi.RunError, match=r"^demo:replicas is too large\.$"):
-        recorded(project, replicas=10)
-    one, two = recorded(project), recorded(project, replicas=3)
-    assert one.resources.keys() == two.resources.keys()
-    assert two.resources["first-deployment"].inputs["spec"]["replicas"] == 3
-    assert "LEFT" not in os.environ
-    assert signal.getsignal(signal.SIGINT) == interrupt
-
-
-def test_disabled_default_providers_are_refused(project: Path) -> None:
-    (project / "__main__.py").write_text(
-        'import pulumi_kubernetes as k8s\nk8s.core.v1.Namespace("lost", metadata={"name": "lost"})\n'
-    )
-    with pytest.raises(pulumi.RunError, match=r"^Namespace/lost names no provider"):
-        recorded(project)
+# The timeline
 
 
 def timed(*resources: tuple[str, float, float, set[str]]) -> Recording:
@@ -288,8 +59,8 @@ def test_the_critical_path_is_the_chain_that_takes_longest() -> None:
     *bars, total = shown(graph).splitlines()
     assert [line[0] for line in bars] == ["*", "*", " ", "*"]
     assert total == "Total 4.00 s; critical path 4.00 s: a > b > d"
-    assert "  n0 --> n3" not in timeline.mermaid(graph)  # follows from the others
-    assert "class n0,n1,n3 critical" in timeline.mermaid(graph)
+    assert "  n0 --> n3" not in drawing.mermaid(graph)  # follows from the others
+    assert "class n0,n1,n3 critical" in drawing.mermaid(graph)
 
 
 def test_a_long_chain_that_was_done_early_held_up_nothing() -> None:
@@ -315,23 +86,6 @@ def test_bars_stand_where_their_time_was_and_fit_the_terminal() -> None:
         assert second.index("█") == len(first)
 
 
-def test_a_plan_shows_the_tree_and_no_secret(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (project / "Pulumi.sandbox.yaml").write_text("config: {demo:password: {secure: AAB}}\n")
-    assert main(["--plan"], project) == 0
-    printed = capsys.readouterr().out
-    graph = (project / ".sandbox" / "graph.mmd").read_text()
-    assert re.search(r"├─+ first  \(Part\) *\n│ +├─+ first-deployment  \(Deployment\) *\n", printed)
-    assert 'subgraph n2["Part<br/>first"]' in graph
-    assert PLACEHOLDER not in printed + graph
-
-
-def test_bad_input_is_one_sentence_and_no_traceback(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = project / "large.yaml"
-    file.write_text("config: {demo:password: x, demo:replicas: 10}\n")
-    assert main(["--plan", "--config-file", str(file)], project) == 1
-    assert capsys.readouterr().err == "demo:replicas is too large.\n"
-
-
 # Applying
 
 
@@ -352,7 +106,7 @@ def pretended(tmp_path: Path) -> Any:
     """Stand in for a sandbox where its API server is never asked."""
     (tmp_path / "kubeconfig").touch()
     return SimpleNamespace(
-        api=SimpleNamespace(stopped=threading.Event(), context="ours"),
+        cluster=SimpleNamespace(context="ours"),
         environment=dict(os.environ),
         id="1",
         kubeconfig=tmp_path / "kubeconfig",
@@ -425,7 +179,7 @@ def rehearse(project: Path, sandbox: Any) -> Iterator[Any]:
     prefix = f"rehearsal-{uuid.uuid4().hex[:8]}"
 
     def apply(**config: Any) -> Recording:
-        more = {"kubeconfig": str(place.kubeconfig), "context": place.api.context, "prefix": prefix}
+        more = {"kubeconfig": str(place.kubeconfig), "context": place.cluster.context, "prefix": prefix}
         given = Project(project).configure({"password": "hunter2", "more": more, **config}, {"password"})
         return run(given, Applier(project, place), preview=False, root=project, environment=place.environment)
 

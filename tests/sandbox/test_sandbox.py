@@ -19,7 +19,7 @@ import yaml
 from conftest import Sandbox
 
 from sandbox import __main__ as command_line
-from sandbox import chart_sources, istiod_process, kwok_cluster, processes, stack_file, tools
+from sandbox import chart_sources, istiod_process, kwok_cluster, machine_settings, processes, tools
 from sandbox.errors import SandboxError
 from sandbox.facts import PORTS, Facts, free_ports
 from sandbox.paths import CHECKOUT, Paths, tool_cache
@@ -65,7 +65,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20) -> Any:
 
 def written(facts: Facts, paths: Paths) -> dict[str, Any]:
     paths.sandbox.mkdir(exist_ok=True)
-    stack_file.write(facts, paths)
+    machine_settings.write(facts, paths)
     loaded: dict[str, Any] = yaml.safe_load(paths.stack_file.read_text())
     return loaded
 
@@ -125,7 +125,7 @@ def test_committed_settings_that_cannot_be_read_are_named(paths: Paths, text: st
     if text:
         paths.committed_stack_file.write_text(text)
     with pytest.raises(SandboxError, match=says):
-        stack_file.committed(paths)
+        machine_settings.committed(paths)
 
 
 # --- charts ---------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def istio_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("istio_source")
 def test_offline_every_chart_has_a_source_that_is_said(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KONG_ISTIO_OFFLINE", "1")
-    sources = chart_sources.resolve(stack_file.committed_charts(paths), paths)
+    sources = chart_sources.resolve(machine_settings.committed_charts(paths), paths)
     assert set(sources) == set(CHARTS)
     assert sources["grafana"] == chart_sources.Source("https://charts.example.org (settings)")
     assert "Go module istio.io/istio eed52ebb66ad" in sources["istiod"].origin
@@ -529,7 +529,7 @@ def test_nothing_of_it_listens_beyond_loopback(own: Sandbox) -> None:
 
 
 @pytest.mark.sandbox
-def test_half_a_sandbox_is_mended_with_what_it_held(own: Sandbox) -> None:
+def test_half_a_sandbox_is_fixed_with_what_it_held(own: Sandbox) -> None:
     own.run("kubectl", "create", "configmap", "kept")
     before = kwok_cluster.status(own.paths).components
     for name in ("kube-apiserver", "kwok-controller"):

@@ -12,9 +12,9 @@ from stack import Answer, Project, make_project, said
 # The sandbox's API server answers, as far as `down` can see.
 DOWN = """
 from types import SimpleNamespace
-from sandbox import cluster, stack
-cluster.status = lambda: SimpleNamespace(ready=True)
-raise SystemExit(stack.down())
+from sandbox import kwok_cluster, whole_stack
+kwok_cluster.status = lambda: SimpleNamespace(ready=True)
+raise SystemExit(whole_stack.take_down())
 """
 PULUMI = """#!/bin/sh
 echo "$*" >> "{calls}"

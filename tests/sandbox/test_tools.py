@@ -20,7 +20,7 @@ import pytest
 from sandbox import tools
 from sandbox.errors import SandboxError
 from sandbox.paths import CHECKOUT, Paths, tool_cache
-from versions import TOOLS
+from sandbox.programs import TOOLS
 
 # Says its version, notes each build with the flags, and "builds" a script. $GO_FAILS makes it fail.
 FAKE_GO = """#!/bin/sh
@@ -324,13 +324,23 @@ def test_a_shell_can_take_the_environment_over(tmp_path: Path, monkeypatch: pyte
 # --- the table ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TOOLS)
-def test_the_table_and_go_mod_pin_the_same_version(name: str) -> None:
-    tool = TOOLS[name]
-    module_file = (CHECKOUT.root / "sandbox" / "go" / tool.folder / "go.mod").read_text()
-    required = dict(re.findall(r"^\s*(?:require )?(\S+) (v\S+)(?: // indirect)?$", module_file, re.MULTILINE))
-    module = max((module for module in required if f"{tool.package}/".startswith(f"{module}/")), key=len)
-    assert required[module] == f"v{tool.version}"
+@pytest.mark.parametrize("folder", sorted({tool.folder for tool in TOOLS.values()}))
+def test_a_go_module_holds_the_tools_of_the_table_in_their_version(folder: str) -> None:
+    answer = (CHECKOUT.root / "sandbox" / "go" / folder / "go.mod").read_text()
+    block = re.search(r"^tool \((.*?)^\)", answer, re.M | re.S)
+    held = set(block[1].split()) if block else set(re.findall(r"^tool (\S+)$", answer, re.M))
+    modules = dict(re.findall(r"^(?:require)?\s+([\w.-]+\.\w+/\S+) v(\S+)", answer, re.M))
+    wanted = {tool.package: tool.version for tool in TOOLS.values() if tool.folder == folder}
+    assert held == wanted.keys()
+    for package, version in wanted.items():
+        (module,) = (name for name in modules if f"{package}/".startswith(f"{name}/"))
+        assert modules[module] == version
+
+
+def test_every_go_module_is_in_the_table() -> None:
+    assert {file.parent.name for file in (CHECKOUT.root / "sandbox" / "go").glob("*/go.mod")} == {
+        tool.folder for tool in TOOLS.values()
+    }
 
 
 @pytest.mark.parametrize("name", TOOLS)

@@ -23,9 +23,10 @@ from pydantic import BaseModel
 from stack import Answer, Object, Stack, make_project, said, wait_for
 
 import settings
+from components.shared.merging import merged
 from plan.stack_config import placeholder_for
+from sandbox.machine_settings import with_facts
 from sandbox.paths import CHECKOUT, CONTEXT
-from sandbox.stack_file import merged, with_facts
 from settings import RateLimit, Settings
 
 SHIPPED = ("dev", "prod", "sandbox", "staging")
@@ -176,7 +177,7 @@ def sandbox_in(folder: Path) -> Iterator[Stack]:
     try:
         answer = stack.project.python("-m", "sandbox", "up")
         assert answer.returncode == 0, f"there is no sandbox:\n{said(answer)}"
-        asked = stack.project.python("-c", "from sandbox import engine; print(engine.missing())")
+        asked = stack.project.python("-c", "from sandbox import pulumi_engine; print(pulumi_engine.missing())")
         stack.rehearsed = asked.stdout.splitlines()[-1]
         yield stack
     finally:
@@ -398,7 +399,7 @@ def test_a_shipped_stack_previews_without_a_cluster(environment: Environment, ap
     charts = stack.facts.charts
     file = config_file(stack, name, {**shipped(environment.name), **({"charts": charts} if charts else {})})
     if stack.rehearsed:
-        arguments = ("-m", "sandbox.rehearsal", "--plan", "--config-file", str(file))
+        arguments = ("-m", "plan", "--config-file", str(file))
         answer = stack.project.python(*arguments, environment=apart)
     else:
         create(stack, name, apart)

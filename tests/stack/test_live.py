@@ -16,7 +16,8 @@ import pytest
 from stack import CLUSTER, Object, Stack, make_project, said, wait_for
 
 from commands import deployments
-from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY, TOOLS
+from sandbox.programs import TOOLS
+from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
 
 # The first test may have to wait until tools are built.
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(3600)]
@@ -419,7 +420,7 @@ def test_down_clears_up_after_an_up_that_failed(tmp_path: Path) -> None:
     project = make_project(tmp_path.resolve())
     # Such an `up` leaves its logs, and no facts.
     project.paths.logs.mkdir(parents=True)
-    answer = project.python("-m", "sandbox.up_and_down", "down")
+    answer = project.python("-m", "sandbox", "down", "--with-stack")
     assert answer.returncode == 0, said(answer)
     assert not project.paths.sandbox.exists(), f"`down` has left the folder and says: {said(answer)}"
 
@@ -434,7 +435,7 @@ def test_ctrl_c_lets_pulumi_end_by_itself(tmp_path: Path) -> None:
     (programs / "pulumi").chmod(0o755)
     environment = {**project.environment, "PATH": f"{programs}{os.pathsep}{project.environment['PATH']}"}
     process = subprocess.Popen(
-        ["venv/bin/python", "-c", "from sandbox import stack; stack._pulumi('up')"],
+        ["venv/bin/python", "-c", "from sandbox import whole_stack; whole_stack._pulumi('up')"],
         cwd=project.paths.root,
         env=environment,
         stdout=subprocess.PIPE,

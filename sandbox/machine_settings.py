@@ -7,11 +7,12 @@ from typing import Any
 
 import yaml
 
+from components.shared.merging import merged
 from sandbox.errors import SandboxError
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT, Paths
 
-_NOTE = "# Made by `python -m sandbox up` from Pulumi.sandbox.yaml and the facts of this machine.\n"
+_NOTE = "# Written by `python -m sandbox up` from Pulumi.sandbox.yaml and the facts of this machine.\n"
 _CHARTS = "kong-istio:charts"
 _ISTIO = "kong-istio:istio"
 _CHECKS = "kong-istio:checks"
@@ -29,7 +30,7 @@ def committed(paths: Paths = CHECKOUT) -> dict[str, Any]:
             "Get it back with `git checkout Pulumi.sandbox.yaml`."
         ) from None
     except yaml.YAMLError as problem:
-        raise SandboxError(f"{paths.committed_stack_file} is not YAML: {problem}. Mend it and try again.") from None
+        raise SandboxError(f"{paths.committed_stack_file} is not YAML: {problem}. Fix it and try again.") from None
     return settings or {}
 
 
@@ -71,12 +72,3 @@ def istio_settings(facts: Facts) -> dict[str, Any]:
         "baseValues": {"base": validation},
         "istiodValues": {"istiodRemote": {"injectionURL": f"{address}/inject"}, "base": dict(validation)},
     }
-
-
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge two mappings at every depth; where both say something, the second holds."""
-    result = dict(below)
-    for key, value in above.items():
-        old = result.get(key)
-        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return result

@@ -1,11 +1,10 @@
-"""The stack in the sandbox, up and down: `python -m sandbox.up_and_down up|down`, which `make up` and `make down` call.
+"""The whole stack in the sandbox, brought up and taken down: what `make up` and `make down` do.
 
-Pulumi's engine does it where it can be had; elsewhere the same program is rehearsed.
+Pulumi's engine does it where it is installed; elsewhere the same program is rehearsed.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -47,22 +46,7 @@ class Steps:
         self.seconds[name] = time.monotonic() - started
 
 
-def main() -> int:
-    """Run the command line; return its exit code."""
-    commands = {"up": up, "down": down}
-    parser = argparse.ArgumentParser(prog="python -m sandbox.up_and_down", description=__doc__)
-    parser.add_argument("command", choices=commands)
-    try:
-        return commands[parser.parse_args().command]()
-    except SandboxError as problem:
-        print(f"\n{problem}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted. `make down` clears up; after that, `make up` begins anew.", file=sys.stderr)
-        return 130
-
-
-def up() -> int:
+def bring_up() -> int:
     """Bring the sandbox and the stack up, and say what is there."""
     steps = Steps()
     with steps.step("sandbox: a Kubernetes control plane on this machine"):
@@ -81,7 +65,7 @@ def up() -> int:
     return 0
 
 
-def down() -> int:
+def take_down() -> int:
     """Destroy the stack, end the sandbox and remove its folder.
 
     Nothing is downloaded for it: without Pulumi the sandbox ends all the same, as nothing of the stack outlives its etcd.
@@ -139,7 +123,7 @@ def _has_stack() -> bool:
 
 
 def _has_state() -> bool:
-    """Return whether Pulumi has made something here, as its files say."""
+    """Return whether Pulumi has created something here, as its files say."""
     return any((CHECKOUT.state / ".pulumi" / "stacks").rglob(f"{STACK}.json*"))
 
 
@@ -187,7 +171,7 @@ def _summarize(facts: Facts, steps: Steps, outputs: dict[str, Any], *, rehearsed
     print('  eval "$(venv/bin/python -m sandbox env)"    kubectl, helm and pulumi then work on the sandbox')
     print("  kubectl get pods --all-namespaces")
     print("  kubectl --namespace bookinfo get ingress,kongplugins")
-    print("  pulumi stack output --stack sandbox" if not rehearsed else "  venv/bin/python -m sandbox.rehearsal --plan")
+    print("  pulumi stack output --stack sandbox" if not rehearsed else "  venv/bin/python -m plan --stack sandbox")
     print("  make down")
     _print_steps(steps)
 
@@ -200,7 +184,7 @@ def _print_checks(counts: dict[str, Any] | None) -> None:
     for name in counts["failedChecks"]:
         print(f"  FAILED: {name}")
     if _REPORT.is_file():
-        print(f"  {_REPORT.relative_to(CHECKOUT.root)}    the page with what was seen")
+        print(f"  {_REPORT.relative_to(CHECKOUT.root)}    the page with what was found")
     print("  venv/bin/python -m checks    looks again")
 
 
@@ -208,7 +192,3 @@ def _print_steps(steps: Steps) -> None:
     print("\nTime")
     for name, seconds in steps.seconds.items():
         print(f"  {seconds:7.1f} s  {name}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
