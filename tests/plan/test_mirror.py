@@ -11,7 +11,7 @@ import pytest
 import yaml
 from charts import STAND_INS
 
-from plan import rendering
+from plan import helm
 from plan.image_list import of_objects
 from plan.mirror import main
 from sandbox import tools
@@ -206,10 +206,10 @@ def test_any_helm_will_do_and_the_pinned_one_is_had_where_there_is_none(
     monkeypatch.setattr(tools, "find", lambda _tool: None)
     monkeypatch.setattr(tools, "ensure", lambda names: {name: tmp_path / f"had-{name}" for name in names})
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert rendering.find_helm() == tmp_path / "had-helm"
+    assert helm.find() == tmp_path / "had-helm"
     (tmp_path / "helm").write_text("")
     (tmp_path / "helm").chmod(0o755)
-    assert rendering.find_helm() == tmp_path / "helm"
+    assert helm.find() == tmp_path / "helm"
 
 
 def test_a_chart_that_refuses_its_values_is_quoted(

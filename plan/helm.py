@@ -1,0 +1,99 @@
+"""The one caller of `helm template`: what a chart renders to, without a cluster."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pulumi import RunError
+
+from sandbox import tools
+from sandbox.errors import SandboxError
+from versions import KUBERNETES_TESTED, TOOLS
+
+_SECONDS = 120
+# Charts of CRDs hold ten thousand lines: the C parser where there is one.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+#: The version that charts are rendered for where no cluster says its own.
+KUBE_VERSION = ".".join(map(str, KUBERNETES_TESTED))
+
+
+class HelmError(RunError):
+    """A chart that Helm cannot render, in one sentence."""
+
+
+def find() -> Path:
+    """Return a Helm: the pinned one, else any on PATH, else the pinned one is obtained. Raises `HelmError`."""
+    found = tools.find(TOOLS["helm"]) or shutil.which("helm")
+    try:
+        return Path(found or tools.ensure(["helm"])["helm"])
+    except SandboxError as error:
+        raise HelmError(str(error)) from None
+
+
+def template(
+    program: Path,
+    root: Path,
+    *,
+    name: str,
+    chart: str,
+    version: str | None = None,
+    repository: str | None = None,
+    namespace: str = "default",
+    values: Mapping[str, Any] | None = None,
+    kube_version: str = KUBE_VERSION,
+    include_crds: bool = False,
+) -> str:
+    """Return the manifests of a release as YAML, without those of Helm's tests. Raises `HelmError`.
+
+    `root` is the folder from which folders of charts are named. `version` counts for a repository or a registry alone:
+    a folder has one version, and the engine notes it too.
+    """
+    remote = bool(repository) or chart.startswith("oci://")
+    command = [
+        *(str(program), "template", name, chart, "--namespace", namespace, "--values", "-"),
+        *("--skip-tests", "--kube-version", kube_version),
+        *(["--include-crds"] if include_crds else []),
+        *(["--repo", repository] if repository else []),
+        *(["--version", version] if remote and version else []),
+    ]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=root,
+            input=json.dumps(dict(values or {})),
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise HelmError(_sentence(name, chart, f"Helm was stopped after {_SECONDS} seconds")) from None
+    if done.returncode:
+        # Helm's last line may be advice on itself.
+        lines = done.stderr.strip().splitlines() or ["Helm said nothing"]
+        first = next((number for number, line in enumerate(lines) if line.startswith("Error: ")), -1)
+        why = " ".join(line for line in lines[first:] if not line.startswith(("Use --debug", "WARNING")))
+        raise HelmError(_sentence(name, chart, why.removeprefix("Error: ")))
+    return done.stdout
+
+
+def objects(rendered: str) -> list[dict[str, Any]]:
+    """Return the objects of rendered manifests. Raises `HelmError`."""
+    try:
+        documents = yaml.load_all(rendered, Loader=_LOADER)
+        return [document for document in documents if isinstance(document, dict)]
+    except yaml.YAMLError:
+        raise HelmError("Helm rendered something that is not YAML.") from None
+
+
+def _sentence(name: str, chart: str, why: str) -> str:
+    return (
+        f"The chart {chart} of the release {name} cannot be rendered ({' '.join(why.split()).rstrip('.')}): "
+        "fix its values, or name a source that can be reached in the setting charts."
+    )
