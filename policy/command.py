@@ -14,22 +14,22 @@ from plan.stack_config import ROOT, Project
 from policy import examples
 from policy.rule import Finding
 from policy.rules import RULES
-from policy.stack import findings
+from policy.stack_findings import findings
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print what the rules find; return 1 where a mandatory one found something, 2 where they could not look."""
-    chosen = _parser().parse_args(arguments)
-    if chosen.table:
+    options = _parser().parse_args(arguments)
+    if options.table:
         print(examples.table())
         return 0
     try:
-        file = chosen.config_file or Project(ROOT).stack_file(chosen.stack)
-        found = findings(file, chosen.policy_config)
+        file = options.config_file or Project(ROOT).stack_file(options.stack)
+        found = findings(file, options.policy_config)
     except RunError as error:
         print(f"policy: {error}", file=sys.stderr)
         return 2
-    if chosen.json:
+    if options.json:
         print(json.dumps([finding.to_json() for finding in found], indent=2))
     else:
         print(report(found))
