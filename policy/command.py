@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from pulumi import RunError
@@ -30,10 +31,10 @@ def main(arguments: Sequence[str]) -> int:
         print(f"policy: {error}", file=sys.stderr)
         return 2
     if options.json:
-        print(json.dumps([finding.to_json() for finding in found], indent=2))
+        print(json.dumps([asdict(finding) for finding in found], indent=2))
     else:
         print(report(found))
-    return int(any(finding.severity == "mandatory" for finding in found))
+    return int(any(finding.mandatory for finding in found))
 
 
 def report(found: Sequence[Finding]) -> str:
@@ -47,7 +48,7 @@ def report(found: Sequence[Finding]) -> str:
         lines.append(f"{severity:9}  {rule}")
         for (what, remedy), resources in alike.items():
             lines += [f"  {', '.join(dict.fromkeys(resources))}: {what}", f"    -> {remedy}"]
-    mandatory = sum(finding.severity == "mandatory" for finding in found)
+    mandatory = sum(finding.mandatory for finding in found)
     return "\n".join(
         [*lines, f"{len(RULES)} rules: {mandatory} mandatory and {len(found) - mandatory} advisory findings"]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from policy.objects import Object
@@ -67,6 +67,7 @@ class Finding:
     what: str
     remedy: str
 
-    def to_json(self) -> dict[str, str]:
-        """Return its fields."""
-        return asdict(self)
+    @property
+    def mandatory(self) -> bool:
+        """Whether it stops an `up`, and fails a pull request."""
+        return self.severity != "advisory"

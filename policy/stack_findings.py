@@ -67,4 +67,4 @@ def judge(objects: Sequence[Object], excused: PackConfig) -> list[Finding]:
             )
     # A recording's order is not the same each time.
     order = {rule.name: number for number, rule in enumerate(RULES)}
-    return sorted(found, key=lambda f: (f.severity == "advisory", order[f.rule], f.resource, f.what))
+    return sorted(found, key=lambda f: (not f.mandatory, order[f.rule], f.resource, f.what))
