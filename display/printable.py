@@ -1,20 +1,24 @@
-"""Text that was received from elsewhere, made fit to be shown."""
+"""Text that was received from elsewhere, fit to be shown."""
 
 from __future__ import annotations
 
-import re
+import unicodedata
 
-# Control characters (terminals obey them, XML forbids them), lone surrogates, and what reorders text.
-_UNPRINTABLE = re.compile(
-    "[^\t\n -~\xa0-\u200d\u2010-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-)
+# Control characters (terminals obey them, XML forbids them), lone surrogates, what has no width, and what reorders text.
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def printable(text: str) -> str:
     """Return text with what is not to be printed shown as �."""
-    return _UNPRINTABLE.sub("\ufffd", text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join("\ufffd" if _hidden(character) else character for character in text)
+
+
+def _hidden(character: str) -> bool:
+    return character not in "\n\t" and unicodedata.category(character) in _HIDDEN
 
 
 def one_line(text: str) -> str:
     """Return the same without line breaks, for a row or a command."""
-    return " ".join(printable(text).split())
+    return printable(" ".join(text.split()))

@@ -10,7 +10,7 @@ import argparse
 import base64
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,13 @@ class StackConfig:
     stack: str
     values: dict[str, str]
     secrets: frozenset[str]
+
+
+def settings_in(file: Path) -> dict[str, Any]:
+    """Return the settings of a stack file as the engine takes them: `1.30` stays "1.30" for a string."""
+    typed = (_Loader(file.read_text()).get_single_data() or {}).get("config") or {}
+    written = (yaml.BaseLoader(file.read_text()).get_single_data() or {}).get("config") or {}
+    return {key: text if isinstance(text, str) else typed[key] for key, text in written.items()}
 
 
 class Project:
@@ -98,19 +105,15 @@ class Project:
         """Return the configuration that a stack file gives."""
         if not file.is_file():
             raise RunError(f"There is no stack file {file}.")
-        typed = (_Loader(file.read_text()).get_single_data() or {}).get("config") or {}
-        # The engine takes a scalar as it is written: `1.30` stays "1.30" for a string.
-        written = (yaml.BaseLoader(file.read_text()).get_single_data() or {}).get("config") or {}
-        given = {key: text if isinstance(text, str) else typed[key] for key, text in written.items()}
         name = re.fullmatch(r"Pulumi\.(.+)\.yaml", file.name)
-        return self.configure(given, stack=name[1] if name else file.stem)
+        return self.configure(settings_in(file), stack=name[1] if name else file.stem)
 
     def configure(self, given: Mapping[str, Any], secrets: Collection[str] = (), stack: str = "test") -> StackConfig:
         """Check values against the schema, add the defaults and write all as the engine does."""
         values = {self.full_key(key): value for key, value in given.items()}
-        hidden = {self.full_key(key) for key in secrets} | {k for k, v in values.items() if _is_secret(v)}
+        hidden = {self.full_key(key) for key in secrets} | {k for k, v in values.items() if any(secret_places(v))}
         for key in hidden & values.keys():
-            values[key] = _disclose(values[key], _PLACEHOLDERS.get(self._type(key), PLACEHOLDER))
+            values[key] = disclosed(values[key], _PLACEHOLDERS.get(self._type(key), PLACEHOLDER))
         missing = [
             key
             for key, declared in self.schema.items()
@@ -169,19 +172,22 @@ def _mismatch(subject: str, value: Any, declared: Mapping[str, Any]) -> str:
     return f"{subject} is {value!r}, but must be {article} {name}."
 
 
-def _is_secret(value: Any) -> bool:
-    if isinstance(value, dict):
-        return value.keys() == {"secure"} or any(_is_secret(item) for item in value.values())
-    return isinstance(value, list) and any(_is_secret(item) for item in value)
+def secret_places(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield where settings have encrypted values: keys, and positions in lists."""
+    if isinstance(value, dict) and value.keys() == {"secure"}:
+        yield place
+    elif isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from secret_places(item, (*place, key))
 
 
-def _disclose(value: Any, placeholder: str) -> Any:
-    """Put a placeholder where the stack file has an encrypted value."""
+def disclosed(value: Any, placeholder: str = PLACEHOLDER) -> Any:
+    """Return settings with a placeholder for each encrypted value."""
     if isinstance(value, dict):
         if value.keys() == {"secure"}:
             return placeholder
-        return {key: _disclose(item, placeholder_for(key)) for key, item in value.items()}
-    return [_disclose(item, PLACEHOLDER) for item in value] if isinstance(value, list) else value
+        return {key: disclosed(item, placeholder_for(key)) for key, item in value.items()}
+    return [disclosed(item) for item in value] if isinstance(value, list) else value
 
 
 def placeholder_for(field: str | int, text: str = PLACEHOLDER) -> str:

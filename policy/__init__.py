@@ -1,8 +1,8 @@
 """What holds for every stack, whatever its settings say: rules over Kubernetes objects and Helm releases.
 
-The rules know neither the components nor the settings. They run in two ways: Pulumi runs this folder as a policy pack
-and has them judge what a program registers; `python -m policy` runs them without an engine, also over what the charts
-of the releases make, which a release hides from the engine.
+The rules know neither the components nor the settings. Two programs run them: Pulumi takes this folder as a policy pack
+for what a program registers; `python -m policy` runs them without an engine, also over what the releases' charts render
+to, which a release hides from the engine.
 """
 
 from __future__ import annotations
@@ -26,6 +26,6 @@ def findings(config_file: Path, excuses: Sequence[Path] = ()) -> list[Finding]:
     `excuses`: further ones, such as `policy/offline.json`. Raises `pulumi.RunError`.
     """
     # Not above: the policy pack's environment has nothing of what a recording needs.
-    from policy.stack import findings as of_stack
+    from policy.stack_findings import findings as of_stack
 
     return of_stack(config_file, excuses)

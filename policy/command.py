@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from pulumi import RunError
@@ -14,26 +15,26 @@ from plan.stack_config import ROOT, Project
 from policy import examples
 from policy.rule import Finding
 from policy.rules import RULES
-from policy.stack import findings
+from policy.stack_findings import findings
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print what the rules find; return 1 where a mandatory one found something, 2 where they could not look."""
-    chosen = _parser().parse_args(arguments)
-    if chosen.table:
+    options = _parser().parse_args(arguments)
+    if options.table:
         print(examples.table())
         return 0
     try:
-        file = chosen.config_file or Project(ROOT).stack_file(chosen.stack)
-        found = findings(file, chosen.policy_config)
+        file = options.config_file or Project(ROOT).stack_file(options.stack)
+        found = findings(file, options.policy_config)
     except RunError as error:
         print(f"policy: {error}", file=sys.stderr)
         return 2
-    if chosen.json:
-        print(json.dumps([finding.to_json() for finding in found], indent=2))
+    if options.json:
+        print(json.dumps([asdict(finding) for finding in found], indent=2))
     else:
         print(report(found))
-    return int(any(finding.severity == "mandatory" for finding in found))
+    return int(any(finding.mandatory for finding in found))
 
 
 def report(found: Sequence[Finding]) -> str:
@@ -47,7 +48,7 @@ def report(found: Sequence[Finding]) -> str:
         lines.append(f"{severity:9}  {rule}")
         for (what, remedy), resources in alike.items():
             lines += [f"  {', '.join(dict.fromkeys(resources))}: {what}", f"    -> {remedy}"]
-    mandatory = sum(finding.severity == "mandatory" for finding in found)
+    mandatory = sum(finding.mandatory for finding in found)
     return "\n".join(
         [*lines, f"{len(RULES)} rules: {mandatory} mandatory and {len(found) - mandatory} advisory findings"]
     )

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from policy.rule import Object, Options, Rule, Violation
+from policy.objects import Object
+from policy.rule import Options, Rule, Violation
 from policy.rules import RULES
 
 _FOLDER = Path(__file__).resolve().parent / "examples"
@@ -38,7 +39,7 @@ class Example:
     @property
     def holds(self) -> bool:
         """Whether the rule finds what it has to, in that order, and nothing else."""
-        found = [f"{v.object.label if v.object else 'the stack'}: {v.what}" for v in self.violations()]
+        found = [f"{violation.where}: {violation.what}" for violation in self.violations()]
         return len(found) == len(self.finds) and all(part in text for part, text in zip(self.finds, found, strict=True))
 
 

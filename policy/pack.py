@@ -1,6 +1,6 @@
 """The rules as a policy pack of Pulumi's: judged are the resources that a program registers, as the engine knows them.
 
-A rule about single objects stops an `up` before that object is made. One about the stack as a whole is asked when all
+A rule about single objects stops an `up` before that object is created. One about the stack as a whole is asked when all
 is registered: in a preview, and at the end of an `up`.
 """
 
@@ -22,8 +22,8 @@ from pulumi_policy import (  # type: ignore[import-not-found]
 )
 from pulumi_policy.proxy import UnknownValueError  # type: ignore[import-not-found]
 
-from policy.objects import of_resource
-from policy.rule import Object, Rule
+from policy.objects import Object, of_resource
+from policy.rule import Rule
 from policy.rules import RULES
 
 _NAME = "kong-istio"
@@ -69,11 +69,8 @@ def _of_stack(rule: Rule) -> Callable[[StackValidationArgs, ReportViolation], No
 
 def _report(rule: Rule, objects: Sequence[Object], options: Mapping[str, Any], report: ReportViolation) -> None:
     for violation in rule.violations(objects, known(options)):
-        where = violation.object
-        report(
-            f"{where.label if where else 'the stack'}: {violation.what}; {violation.remedy}.",
-            where.resource if where else None,
-        )
+        urn = violation.object.resource if violation.object else None
+        report(f"{violation.where}: {violation.what}; {violation.remedy}.", urn)
 
 
 def known(value: Any) -> Any:

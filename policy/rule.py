@@ -1,67 +1,18 @@
-"""What rules look at, what they say, and what a stack may be excused from."""
+"""What a rule is, and what it says; its options are what a stack may be excused from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from policy.objects import Object
 
 #: `mandatory` stops an `up`; `advisory` is only said. Pulumi's own words.
 Severity = Literal["mandatory", "advisory"]
 #: What a rule has to see at once: one object, or all of the stack.
 Scope = Literal["object", "stack"]
 Options = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Object:
-    """A Kubernetes object, or another resource in the same shape: kind, metadata, and its inputs as `spec`.
-
-    `resource`: the Pulumi resource that brings it. `release`: the Helm release that it is rendered from.
-    `secret`: the top-level fields that are secrets to Pulumi; None where that is not known, as in a policy pack.
-    """
-
-    body: Mapping[str, Any]
-    resource: str = ""
-    release: str = ""
-    secret: frozenset[str] | None = None
-
-    @property
-    def kind(self) -> str:
-        """Its kind; `Release` is a Helm release, `Command` a command of pulumi-command."""
-        return str(self.body.get("kind", ""))
-
-    @property
-    def group(self) -> str:
-        """Its API group; the core group is empty."""
-        group, slash, _ = str(self.body.get("apiVersion", "")).partition("/")
-        return group if slash else ""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return str(pick(self.body, "metadata", "name") or "")
-
-    @property
-    def namespace(self) -> str:
-        """Its namespace; empty for what is in none."""
-        return str(pick(self.body, "metadata", "namespace") or "")
-
-    @property
-    def annotations(self) -> Mapping[str, Any]:
-        """Its annotations."""
-        return mapping(pick(self.body, "metadata", "annotations"))
-
-    @property
-    def labels(self) -> Mapping[str, Any]:
-        """Its labels."""
-        return mapping(pick(self.body, "metadata", "labels"))
-
-    @property
-    def label(self) -> str:
-        """What people call it."""
-        where = f"{self.namespace}/{self.name}" if self.namespace else self.name
-        return f"{self.kind} {where}" + (f" (release {self.release})" if self.release else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,20 +23,25 @@ class Violation:
     what: str
     remedy: str
 
+    @property
+    def where(self) -> str:
+        """What people call the object."""
+        return self.object.label if self.object else "the stack"
 
-Check = Callable[[Sequence[Object], Options], Iterator[Violation]]
+
+Find = Callable[[Sequence[Object], Options], Iterator[Violation]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """One rule. `options`: what a stack may be excused from, with the strict defaults.
 
-    `schema`: the JSON schema of each option. `check` gets one object after the other, or with the scope `stack` all.
+    `schema`: the JSON schema of each option. `find` gets one object after the other, or with the scope `stack` all.
     """
 
     name: str
     description: str
-    check: Check
+    find: Find
     scope: Scope = "object"
     severity: Severity = "mandatory"
     options: Options = field(default_factory=dict)
@@ -95,10 +51,10 @@ class Rule:
         """Yield what the rule finds, with the options that differ from the defaults."""
         options = {**self.options, **given}
         if self.scope == "stack":
-            yield from self.check(objects, options)
+            yield from self.find(objects, options)
             return
         for item in objects:
-            yield from self.check([item], options)
+            yield from self.find([item], options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,23 +67,7 @@ class Finding:
     what: str
     remedy: str
 
-    def to_json(self) -> dict[str, str]:
-        """Return its fields."""
-        return asdict(self)
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """Return a mapping, an empty one in place of anything else: values may be unknown in a preview."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def items(value: Any) -> list[Mapping[str, Any]]:
-    """Return the mappings of a list, and nothing for anything else."""
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else []
-
-
-def pick(value: Any, *path: str) -> Any:
-    """Go down into mappings; None where the path ends early."""
-    for step in path:
-        value = mapping(value).get(step)
-    return value
+    @property
+    def mandatory(self) -> bool:
+        """Whether it stops an `up`, and fails a pull request."""
+        return self.severity != "advisory"

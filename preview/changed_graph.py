@@ -6,25 +6,16 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from display.mermaid import Flowchart, arrows
-from preview.changes import Change, Preview, Resource
+from preview.changes import Change, ChangedResource, Preview
 
 #: GitHub draws nothing that is longer.
 LIMIT = 40_000
 
-_SIGNS = {Change.CREATE: "+", Change.UPDATE: "~", Change.REPLACE: "±", Change.DELETE: "-", Change.SAME: ""}
-_VERBS = {
-    Change.CREATE: "created",
-    Change.UPDATE: "changed",
-    Change.REPLACE: "replaced",
-    Change.DELETE: "deleted",
-    Change.SAME: "unchanged",
-}
 # Colours that can be told apart on light and dark pages; the signs say the same to who sees no colours.
 _STYLES: dict[str, str] = {
     "component": "fill:transparent,stroke:#8c959f",
     Change.CREATE: "fill:#1a7f37,stroke:#116329,color:#fff",
     Change.UPDATE: "fill:#bf8700,stroke:#7d4e00,color:#fff",
-    Change.REPLACE: "fill:#8250df,stroke:#512a97,color:#fff",
     Change.DELETE: "fill:#cf222e,stroke:#82071e,color:#fff",
     Change.SAME: "fill:#eaeef2,stroke:#8c959f,color:#57606a",
 }
@@ -46,7 +37,7 @@ def mermaid(preview: Preview, most: int) -> str:
     return str(chart)
 
 
-def _add_box(chart: Flowchart, resources: tuple[Resource, ...], box: int, inside: list[int], most: int) -> None:
+def _add_box(chart: Flowchart, resources: tuple[ChangedResource, ...], box: int, inside: list[int], most: int) -> None:
     """Draw a component: as one node where nothing in it changes, else with all that does."""
     resource = resources[box]
     same = all(resources[index].change is Change.SAME for index in (box, *inside))
@@ -65,7 +56,7 @@ def _add_box(chart: Flowchart, resources: tuple[Resource, ...], box: int, inside
                     chart.node(f"r{index}", _labelled(each, resource.name), style=change)
 
 
-def _boxes(resources: tuple[Resource, ...]) -> dict[int, int]:
+def _boxes(resources: tuple[ChangedResource, ...]) -> dict[int, int]:
     """Return for each resource the outermost one that it is part of; providers are left out."""
     found: dict[int, int] = {}
     for index, resource in enumerate(resources):
@@ -78,22 +69,22 @@ def _boxes(resources: tuple[Resource, ...]) -> dict[int, int]:
     return found
 
 
-def _counted(change: Change, resources: list[Resource]) -> str:
+def _counted(change: Change, resources: list[ChangedResource]) -> str:
     """Say how many there are, and of what kinds where that is news."""
     if change is Change.SAME:
         return f"{len(resources)} unchanged"
     kinds = Counter(resource.kind for resource in resources).most_common(3)
     named = ", ".join(f"{count} {kind}" for kind, count in kinds)
-    return f"{_SIGNS[change]} {len(resources)} {_VERBS[change]}: {named}"
+    return f"{change.sign} {len(resources)} {change.word}: {named}"
 
 
-def _labelled(resource: Resource, component: str = "") -> str:
+def _labelled(resource: ChangedResource, component: str = "") -> str:
     """Return sign, kind and name, without what the name repeats of its component and kind."""
     name = resource.name.removeprefix(f"{component}-").removeprefix(f"{resource.kind.lower()}-")
-    return f"{_SIGNS[resource.change]} {resource.kind} {name}".strip()
+    return f"{resource.change.sign} {resource.kind} {name}".strip()
 
 
-def _awaited(resources: tuple[Resource, ...], box_of: Mapping[int, int]) -> dict[int, set[int]]:
+def _awaited(resources: tuple[ChangedResource, ...], box_of: Mapping[int, int]) -> dict[int, set[int]]:
     """Return which boxes each box waits for."""
     direct: defaultdict[int, set[int]] = defaultdict(set)
     for index, box in box_of.items():

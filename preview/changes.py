@@ -1,23 +1,50 @@
-"""The preview of one stack: what `collect` writes, and what `schema` lets through."""
+"""The preview of one stack: what is written for the comment, each text and list with the most that is read of it."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Annotated, Final
+
+from policy.rule import Finding
 
 #: Of the format; a reader takes no other.
-VERSION = 1
+VERSION: Final = 2
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The most characters of a text, or items of a list. A text is one line where it is not said to have several."""
+
+    most: int
+    lines: bool = False
+
+
+#: A text that names no other bound.
+SENTENCE: Final = Bound(1500)
+DIFFERENCES: Final = Bound(300)
+RESOURCES: Final = Bound(1000)
+DIFFERENCE: Final = Bound(20_000, lines=True)
+Name = Annotated[str, Bound(253)]
 
 
 class Change(StrEnum):
-    """What happens to a resource."""
+    """What happens to a resource, with the sign and the word for it."""
 
-    CREATE = "create"
-    UPDATE = "update"
-    REPLACE = "replace"
-    DELETE = "delete"
-    SAME = "same"
+    sign: str
+    word: str
+
+    def __new__(cls, value: str, sign: str, word: str) -> Change:
+        """Keep the two beside the value."""
+        member = str.__new__(cls, value)
+        member._value_, member.sign, member.word = value, sign, word
+        return member
+
+    CREATE = "create", "+", "created"
+    UPDATE = "update", "~", "changed"
+    DELETE = "delete", "-", "deleted"
+    SAME = "same", "", "unchanged"
 
 
 class Part(StrEnum):
@@ -29,14 +56,14 @@ class Part(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resource:
+class ChangedResource:
     """One resource in the graph; others are named by their place in the preview's list."""
 
-    kind: str
-    name: str
+    kind: Name
+    name: Name
     change: Change
     parent: int | None = None
-    after: tuple[int, ...] = ()
+    after: Annotated[tuple[int, ...], Bound(200)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,75 +71,44 @@ class Difference:
     """A unified diff of one thing, or a note on why there is none."""
 
     part: Part
-    name: str
-    text: str = ""
+    name: Name
+    text: Annotated[str, DIFFERENCE] = ""
     note: str = ""
 
-    @property
-    def added(self) -> int:
-        """The number of lines that are new."""
-        return sum(line.startswith("+") for line in self.text.splitlines())
-
-    @property
-    def removed(self) -> int:
-        """The number of lines that are gone."""
-        return sum(line.startswith("-") for line in self.text.splitlines())
+    def lines(self, sign: str) -> int:
+        """Return how many lines are new (`+`), or gone (`-`)."""
+        return sum(line.startswith(sign) for line in self.text.splitlines())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """A policy that a stack breaks."""
+class Preview:
+    """All that is to be said of one stack. `problem` stops its preview, the others only a part of it."""
 
-    rule: str
-    severity: str
-    resource: str
-    what: str
-    remedy: str
-
-    @property
-    def mandatory(self) -> bool:
-        """Whether it fails a pull request; anything but advice does."""
-        return self.severity != "advisory"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Policies:
-    """What the policies said, if the project has any; `problem` where they could not be asked."""
-
-    asked: bool = False
-    findings: tuple[Finding, ...] = ()
+    stack: Name
     problem: str = ""
+    base_problem: str = ""
+    policy_problem: str = ""
+    resources: Annotated[tuple[ChangedResource, ...], RESOURCES] = ()
+    differences: Annotated[tuple[Difference, ...], DIFFERENCES] = ()
+    findings: Annotated[tuple[Finding, ...], Bound(300)] = ()
+    seconds: float = 0.0
+
+    def count(self, change: Change) -> int:
+        """Return how many resources change so; the stack itself is none of them."""
+        return sum(resource.change is change for resource in self.resources)
 
     def by_rule(self, *, mandatory: bool) -> list[list[Finding]]:
-        """Return the findings that are mandatory, or those that are not, policy by policy."""
+        """Return the findings that are mandatory, or those that are not, rule by rule."""
         rules: dict[tuple[str, str], list[Finding]] = {}
         for each in self.findings:
             if each.mandatory is mandatory:
                 rules.setdefault((each.rule, each.remedy), []).append(each)
         return list(rules.values())
 
-
-@dataclass(frozen=True, kw_only=True)
-class Preview:
-    """All that is to be said of one stack. `problem` stops its preview, `base_problem` only the comparison."""
-
-    stack: str
-    compared: bool = False
-    problem: str = ""
-    base_problem: str = ""
-    resources: tuple[Resource, ...] = ()
-    differences: tuple[Difference, ...] = ()
-    policies: Policies = field(default_factory=Policies)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def count(self, *changes: Change) -> int:
-        """Return how many resources change so; the stack itself is none of them."""
-        return sum(resource.change in changes for resource in self.resources)
-
     @property
     def failed(self) -> bool:
         """Whether a pull request should not be merged like this."""
-        return bool(self.problem or self.policies.problem) or any(f.mandatory for f in self.policies.findings)
+        return bool(self.problem or self.policy_problem) or any(finding.mandatory for finding in self.findings)
 
     def to_json(self) -> str:
         """Return the text that `schema.read` reads."""

@@ -1,112 +1,80 @@
-"""Previews the stacks of a change and of what it is compared with, and writes one bounded JSON file for each."""
+"""Previews a stack as it is after a change and as it was before: what differs, and what the policies find."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from preview import compare, policies, pulumi_preview, tree
-from preview.changes import Difference, Part, Preview
-from preview.chart_changes import ChartError, Helm, helm_at
+import yaml
+
+import policy
+from plan.stack_config import ROOT
+from preview import compare, pulumi_preview
+from preview.changes import DIFFERENCES, Difference, Part, Preview
 from preview.compare import Side
-from preview.pulumi_preview import EngineError, Run
-from preview.schema import DIFFERENCES, FILE_BYTES, RESOURCES, SENTENCE_CHARACTERS, clean
-from sandbox import tools
-from sandbox.errors import SandboxError
+from preview.pulumi_preview import EngineError
+from preview.schema import FILE_BYTES, fitted
 
-ROOT = Path(__file__).resolve().parent.parent
+_OFFLINE = ROOT / "policy" / "offline.json"
 
 
-def stacks(root: Path = ROOT) -> list[str]:
-    """Return the names of the stacks that have a file."""
-    return sorted(path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in root.glob("Pulumi.*.yaml"))
-
-
-@contextmanager
-def trees(base: str, root: Path = ROOT) -> Iterator[tuple[Path, Path | None]]:
-    """Copy the project as it is, and as it was in the commit `base` if there is one; yield both folders."""
-    with tempfile.TemporaryDirectory(prefix="trees-") as name:
-        head, before = Path(name) / "head", Path(name) / "base"
-        head.mkdir()
-        tree.working(root, head)
-        if base:
-            before.mkdir()
-            tree.committed(root, base, before)
-        yield head, before if base else None
-
-
-def collect(
-    stack: str, head: Path, base: Path | None, charts: Mapping[str, str], excuses: Sequence[Path] = ()
-) -> Preview:
-    """Preview one stack; whatever fails is part of what is returned."""
+def collect(stack: str, head: Path, base: Path | None, charts: Mapping[str, str]) -> Preview:
+    """Preview one stack; whatever fails is part of what is returned. `charts` replace those of the stack."""
+    started = time.monotonic()
     try:
-        after = pulumi_preview.preview(head, stack, charts)
+        after = Side(root=head, resources=pulumi_preview.preview(head, stack, charts))
     except EngineError as problem:
-        return Preview(stack=stack, problem=_sentence(problem))
-    seconds = {"preview": after.seconds}
+        return bounded(Preview(stack=stack, problem=str(problem)))
     before, base_problem = _base(stack, base, charts)
-    if before:
-        seconds["preview of the base"] = before.seconds
-    sides = Side(root=head, states=after.states), Side(root=base, states=before.states) if base and before else None
-    started = time.monotonic()
-    differences = _differences(*sides)
-    seconds["charts"] = time.monotonic() - started
-    started = time.monotonic()
-    found = policies.ask(head, stack, charts, excuses)
-    seconds["policies"] = time.monotonic() - started
+    findings, policy_problem = _findings(stack, charts)
     return bounded(
         Preview(
             stack=stack,
-            compared=before is not None,
             base_problem=base_problem,
-            resources=compare.resources(*sides)[:RESOURCES],
-            differences=differences,
-            policies=found,
-            seconds={name: round(value, 2) for name, value in seconds.items()},
+            policy_problem=policy_problem,
+            resources=compare.resources(after, before),
+            differences=tuple(compare.differences(after, before)) if before else (),
+            findings=findings,
+            seconds=round(time.monotonic() - started, 2),
         )
     )
 
 
-def _base(stack: str, base: Path | None, charts: Mapping[str, str]) -> tuple[Run | None, str]:
+def _base(stack: str, base: Path | None, charts: Mapping[str, str]) -> tuple[Side | None, str]:
     """Preview what the change is compared with; a stack that it does not have yet is an empty one."""
     if base is None:
         return None, ""
     if not (base / f"Pulumi.{stack}.yaml").is_file():
-        return Run(states={}, seconds=0.0), ""
+        return Side(root=base, resources={}), ""
     try:
-        return pulumi_preview.preview(base, stack, charts), ""
+        return Side(root=base, resources=pulumi_preview.preview(base, stack, charts)), ""
     except EngineError as problem:
-        return None, _sentence(problem)
+        return None, str(problem)
 
 
-def _differences(head: Side, base: Side | None) -> tuple[Difference, ...]:
-    if base is None:
-        return ()
-    found = list(compare.differences(head, base, _helm()))
-    left = len(found) - DIFFERENCES
-    if left > 0:
-        found = found[: DIFFERENCES - 1]
-        found.append(Difference(part=Part.OBJECTS, name="…", note=f"{left + 1} more differences are left off"))
-    return tuple(found)
-
-
-def _helm() -> Helm | ChartError:
-    try:
-        return helm_at(tools.ensure(["helm"])["helm"])
-    except SandboxError as problem:
-        return ChartError(str(problem))
-
-
-def _sentence(problem: Exception) -> str:
-    return clean(" ".join(str(problem).split()))[:SENTENCE_CHARACTERS]
+def _findings(stack: str, charts: Mapping[str, str]) -> tuple[tuple[policy.Finding, ...], str]:
+    """Return what the policies find in a stack, or why they could not be asked."""
+    with tempfile.TemporaryDirectory(prefix="policies-") as folder:
+        file = Path(folder) / f"Pulumi.{stack}.yaml"
+        try:
+            file.write_text(yaml.safe_dump({"config": pulumi_preview.settings(ROOT / file.name, charts)}))
+            # Charts that others stand in for are of other versions.
+            return tuple(policy.findings(file, [_OFFLINE] if charts else [])), ""
+        # Whatever a rule stumbles over, the rest of the preview is worth reading.
+        except Exception as problem:
+            return (), f"{type(problem).__name__}: {problem}"
 
 
 def bounded(preview: Preview) -> Preview:
-    """Leave the longest differences off until the file is of a size that is taken."""
+    """Return a preview that can be read: the longest differences are left off until the file's size is that of one."""
+    left = len(preview.differences) - DIFFERENCES.most
+    if left > 0:
+        more = Difference(part=Part.OBJECTS, name="…", note=f"{left + 1} more differences are left off")
+        preview = replace(preview, differences=(*preview.differences[: DIFFERENCES.most - 1], more))
+    preview = fitted(preview)
     while len(preview.to_json().encode()) > FILE_BYTES and any(each.text for each in preview.differences):
         longest = max(preview.differences, key=lambda each: len(each.text))
         short = replace(longest, text="", note="this difference is left off: there are too many")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from policy.rule import Finding
 from preview import changed_graph
-from preview.changes import Change, Difference, Finding, Part, Preview
+from preview.changes import Change, Difference, Part, Preview
 from preview.markdown import LIMIT, code, details, fenced, shortened, size, table
 
 #: By which a later run finds the comment that it replaces.
@@ -68,7 +69,7 @@ def _body(previews: Sequence[Preview], problems: Sequence[str], context: Context
     blocks += [f"❌ {code(problem, 500)}" for problem in problems[:10]]
     if detail.groups:
         blocks += _groups(previews, detail)
-    blocks.append(_footer(previews, context, detail))
+    blocks.append(_footer(context, detail))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -82,31 +83,17 @@ def _row(preview: Preview) -> list[str]:
     if preview.problem:
         return [name, "", "", "", "", "", "❌ failed"]
 
-    def number(sign: str, *changes: Change) -> str:
-        count = preview.count(*changes)
-        return f"**{sign}{count}**" if count else "·"
-
-    took = preview.seconds.get("preview")
-    return [
-        name,
-        number("+", Change.CREATE),
-        number("~", Change.UPDATE, Change.REPLACE),
-        number("-", Change.DELETE),
-        str(preview.count(Change.SAME)),
-        _verdict(preview),
-        f"{took:.1f} s" if took is not None else "",
-    ]
+    changes = (Change.CREATE, Change.UPDATE, Change.DELETE)
+    counts = [f"**{change.sign}{count}**" if (count := preview.count(change)) else "·" for change in changes]
+    return [name, *counts, str(preview.count(Change.SAME)), _verdict(preview), f"{preview.seconds:.1f} s"]
 
 
 def _verdict(preview: Preview) -> str:
-    if preview.policies.problem:
+    if preview.policy_problem:
         return "❌ failed"
-    mandatory = sum(each.mandatory for each in preview.policies.findings)
-    if mandatory:
+    if mandatory := sum(each.mandatory for each in preview.findings):
         return f"❌ {mandatory}"
-    if preview.policies.findings:
-        return f"⚠️ {len(preview.policies.findings)}"
-    return "✅" if preview.policies.asked else ""
+    return f"⚠️ {len(preview.findings)}" if preview.findings else "✅"
 
 
 def _groups(previews: Sequence[Preview], detail: Detail) -> Iterator[str]:
@@ -138,15 +125,14 @@ def _changes(preview: Preview) -> int:
 
 
 def _findings(preview: Preview, detail: Detail) -> Iterator[str]:
-    policies = preview.policies
-    if policies.problem:
-        yield f"❌ The policies could not be asked: {code(policies.problem, 800)}"
+    if preview.policy_problem:
+        yield f"❌ The policies could not be asked: {code(preview.policy_problem, 800)}"
     for mandatory in (True, False):
-        found = policies.by_rule(mandatory=mandatory)
+        found = preview.by_rule(mandatory=mandatory)
         if not found:
             continue
         content = _judged(found, detail.findings)
-        # Advice is said of every change again: it must not stand in the way.
+        # Advice is said of every change again: it must not hide the rest.
         summary = f"<b>Advice of policies</b>: {sum(map(len, found))}"
         yield content if mandatory else details(summary, content)
 
@@ -185,7 +171,7 @@ def _differences(preview: Preview, detail: Detail) -> str:
 
 def _part(part: Part, found: Sequence[Difference], detail: Detail) -> str:
     title, one, many = _PARTS[part]
-    added, removed = sum(each.added for each in found), sum(each.removed for each in found)
+    added, removed = (sum(each.lines(sign) for each in found) for sign in "+-")
     counts = f" <code>+{added} -{removed}</code>" if added or removed else ""
     summary = f"<b>{title}</b>: {len(found)} {one if len(found) == 1 else many}{counts}"
     shown = found[: detail.differences]
@@ -199,7 +185,7 @@ def _part(part: Part, found: Sequence[Difference], detail: Detail) -> str:
 
 
 def _title(difference: Difference) -> str:
-    lines = f"+{difference.added} -{difference.removed}" if difference.text else ""
+    lines = f"+{difference.lines('+')} -{difference.lines('-')}" if difference.text else ""
     return " ".join(filter(None, [code(difference.name, 200), lines, code(difference.note, 500)]))
 
 
@@ -210,20 +196,7 @@ def _diff(difference: Difference, most: int) -> str:
     return f"{_title(difference)}\n{shown}{left}"
 
 
-def _footer(previews: Sequence[Preview], context: Context, detail: Detail) -> str:
-    times = _times(previews)
+def _footer(context: Context, detail: Detail) -> str:
     run = f'<a href="{context.run}">the run</a>' if context.run else "the run"
-    where = f"All of it, as JSON: the artefact <code>previews</code> of {run}."
-    said = [] if detail is DETAILS[0] else ["<b>Shortened to fit a comment.</b>"]
-    return f"<sub>{' '.join([*said, *times, where])}</sub>"
-
-
-def _times(previews: Sequence[Preview]) -> list[str]:
-    total: dict[str, float] = {}
-    for preview in previews:
-        for name in ("preview", "preview of the base", "charts", "policies"):
-            if name in preview.seconds:
-                total[name] = total.get(name, 0.0) + preview.seconds[name]
-    if not total:
-        return []
-    return [f"Seconds for all stacks: {', '.join(f'{name} {value:.1f}' for name, value in total.items())}."]
+    shortened_ = "" if detail is DETAILS[0] else "<b>Shortened to fit a comment.</b> "
+    return f"<sub>{shortened_}All of it, as JSON: the artefact <code>previews</code> of {run}.</sub>"

@@ -1,4 +1,4 @@
-"""Two previews of a stack, before and after a change, made into what is said of it."""
+"""Two previews of a stack, before and after a change: what differs between them."""
 
 from __future__ import annotations
 
@@ -6,139 +6,125 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from preview import chart_changes
-from preview.changes import Change, Difference, Part, Resource
-from preview.chart_changes import ChartError, Helm
-from preview.pulumi_preview import State
-from preview.schema import DIFF_CHARACTERS, LINKS, NAME_CHARACTERS, clean
+from plan import helm, rendering
+from plan.recording import Resource
+from preview.changes import DIFFERENCE, RESOURCES, Change, ChangedResource, Difference, Part
+from preview.readable_yaml import as_yaml, of_object
 
 _CONTEXT = 2
-# Of the engine's words; with an empty state there is hardly any but the first.
-_OPS = {
-    "create": Change.CREATE,
-    "update": Change.UPDATE,
-    "delete": Change.DELETE,
-    "same": Change.SAME,
-    "read": Change.SAME,
-    "import": Change.CREATE,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """The project before or after a change, and what a preview of it found."""
+    """The project before or after a change, and the resources that a preview of it found, by URN."""
 
     root: Path
-    states: Mapping[str, State]
+    resources: Mapping[str, Resource]
 
 
-def resources(head: Side, base: Side | None) -> tuple[Resource, ...]:
-    """Return the resources of both sides, with what happens to each.
+def resources(head: Side, base: Side | None) -> tuple[ChangedResource, ...]:
+    """Return the resources of both sides, with what happens to each; without a base all are created.
 
-    Without a base the engine's words count. With one, a resource changes when the program asks for it otherwise than
-    before; whether the provider then replaces it, only the state of a real stack tells.
+    A resource changes when the program asks for it otherwise than before; whether the provider then replaces it, only
+    the state of a real stack tells.
     """
-    states = {**(base.states if base else {}), **head.states}
-    place = {urn: number for number, urn in enumerate(states)}
+    before = base.resources if base else {}
+    found = dict(list({**before, **head.resources}.items())[: RESOURCES.most])
+    place = {urn: number for number, urn in enumerate(found)}
     return tuple(
-        Resource(
-            kind=_kind(state)[:NAME_CHARACTERS],
-            name=clean(state.name)[:NAME_CHARACTERS],
-            change=_change(urn, head, base),
-            parent=place.get(state.parent),
-            after=tuple(sorted(place[other] for other in state.dependencies if other in place))[:LINKS],
+        ChangedResource(
+            kind=resource.kind,
+            name=resource.name,
+            change=_change(before.get(urn), head.resources.get(urn)),
+            parent=place.get(resource.parent or ""),
+            after=tuple(sorted(place[other] for other in resource.dependencies if other in place)),
         )
-        for urn, state in states.items()
+        for urn, resource in found.items()
     )
 
 
-def _kind(state: State) -> str:
-    return "Provider" if state.type.startswith("pulumi:providers:") else state.type.rsplit(":", 1)[-1]
-
-
-def _change(urn: str, head: Side, base: Side | None) -> Change:
-    if base is None:
-        op = head.states[urn].op
-        return Change.REPLACE if "replace" in op else _OPS.get(op, Change.UPDATE)
-    if urn not in base.states:
+def _change(before: Resource | None, after: Resource | None) -> Change:
+    if before is None:
         return Change.CREATE
-    if urn not in head.states:
+    if after is None:
         return Change.DELETE
-    return Change.UPDATE if _differs(base.states[urn], head.states[urn]) else Change.SAME
+    # A component is nothing but the resources below it.
+    return Change.UPDATE if after.custom and before.inputs != after.inputs else Change.SAME
 
 
-def _differs(before: State, after: State) -> bool:
-    """Whether anything is changed by a resource's inputs; a component is nothing but those below it."""
-    return after.custom and before.inputs != after.inputs
-
-
-def differences(head: Side, base: Side, helm: Helm | ChartError) -> Iterator[Difference]:
-    """Yield how the values of charts, what they render, and the other objects differ."""
-    for urn in sorted({**base.states, **head.states}):
-        before, after = base.states.get(urn), head.states.get(urn)
+def differences(head: Side, base: Side) -> Iterator[Difference]:
+    """Yield how the values of charts, what they render to, and the other objects differ."""
+    for urn in sorted({**base.resources, **head.resources}):
+        before, after = base.resources.get(urn), head.resources.get(urn)
         known = after or before
-        if known is None:
-            continue
-        if chart_changes.is_release(known):
-            yield from _release(known.name, (base, before), (head, after), helm)
-        elif before and after and _differs(before, after):
-            text = unified(chart_changes.as_yaml(before.inputs), chart_changes.as_yaml(after.inputs))
-            yield difference(Part.OBJECTS, f"{_kind(known)} {known.name}", text)
+        if known and known.kind == "Release":
+            yield from _values(before, after)
+            yield from _manifests(known.name, (base.root, before), (head.root, after))
+        elif before and after and _change(before, after) is Change.UPDATE:
+            yield difference(Part.OBJECTS, f"{after.kind} {after.name}", as_yaml(before.inputs), as_yaml(after.inputs))
 
 
-def _release(
-    name: str, before: tuple[Side, State | None], after: tuple[Side, State | None], helm: Helm | ChartError
-) -> Iterator[Difference]:
-    old, new = before[1], after[1]
-    if old and new:
-        if (text := unified(chart_changes.values(old), chart_changes.values(new))) or old.inputs != new.inputs:
-            text = text or unified(chart_changes.as_yaml(old.inputs), chart_changes.as_yaml(new.inputs))
-            yield difference(Part.VALUES, name, text)
-        if chart_changes.fingerprint(old, before[0].root) == chart_changes.fingerprint(new, after[0].root):
-            return
-    yield from _manifests(name, before, after, helm)
+def _values(before: Resource | None, after: Resource | None) -> Iterator[Difference]:
+    if before and after and before.inputs != after.inputs:
+        old, new = _chart_and_values(before.inputs), _chart_and_values(after.inputs)
+        # Where those are the same, something else of the release is not.
+        texts = (old, new) if old != new else (before.inputs, after.inputs)
+        yield difference(Part.VALUES, after.name, *map(as_yaml, texts))
+
+
+def _chart_and_values(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    repository = (inputs.get("repositoryOpts") or {}).get("repo")
+    said = {"chart": inputs.get("chart"), "version": inputs.get("version"), "values": inputs.get("values") or {}}
+    return {**said, "repository": repository} if repository else said
 
 
 def _manifests(
-    name: str, before: tuple[Side, State | None], after: tuple[Side, State | None], helm: Helm | ChartError
+    name: str, before: tuple[Path, Resource | None], after: tuple[Path, Resource | None]
 ) -> Iterator[Difference]:
+    if before[1] and after[1] and before[1].inputs == after[1].inputs and _files(*before) == _files(*after):
+        return
     try:
-        if isinstance(helm, ChartError):
-            raise helm
-        old, new = (
-            {} if state is None else chart_changes.rendered(state, side.root, helm) for side, state in (before, after)
-        )
-    except ChartError as problem:
-        yield Difference(part=Part.MANIFESTS, name=name, note=clean(str(problem))[:1000])
+        old, new = _rendered(*before), _rendered(*after)
+    except helm.HelmError as problem:
+        yield Difference(part=Part.MANIFESTS, name=name, note=str(problem))
         return
     for key in sorted({**old, **new}):
         if key not in old or key not in new:
-            yield Difference(part=Part.MANIFESTS, name=_named(name, key), note="created" if key in new else "deleted")
+            note = "created" if key in new else "deleted"
+            yield Difference(part=Part.MANIFESTS, name=f"{name}: {key}", note=note)
         elif old[key] != new[key]:
-            yield difference(Part.MANIFESTS, _named(name, key), unified(old[key], new[key]))
+            yield difference(Part.MANIFESTS, f"{name}: {key}", old[key], new[key])
 
 
-def _named(release: str, key: str) -> str:
-    return clean(f"{release}: {key}")[:NAME_CHARACTERS]
+def _files(root: Path, release: Resource | None) -> dict[Path, bytes]:
+    """Return the files of a chart that lies in the project: nothing for one from a repository."""
+    chart = root / str(release.inputs.get("chart") if release else "")
+    return {file.relative_to(root): file.read_bytes() for file in (chart, *chart.rglob("*")) if file.is_file()}
 
 
-def unified(before: str, after: str) -> str:
-    """Return the lines of a unified diff, without the heads that would name files."""
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=_CONTEXT)
-    return "\n".join(list(lines)[2:])
+def _rendered(root: Path, release: Resource | None) -> dict[str, str]:
+    """Return a release's objects by kind and name."""
+    if release is None:
+        return {}
+    objects = rendering.rendered(release, helm.find(), root, include_crds=True)
+    return {_name(body): of_object(body) for body in objects}
 
 
-def difference(part: Part, name: str, text: str) -> Difference:
-    """Return a difference that is no longer than what is taken; a note says what was left off."""
-    lines = clean(text).splitlines()
-    kept: list[str] = []
-    room = DIFF_CHARACTERS - 1
-    for line in lines:
-        room -= len(line) + 1
-        if room < 0:
-            break
-        kept.append(line)
-    left = len(lines) - len(kept)
-    note = f"{left} more lines are left off" if left else ""
-    return Difference(part=part, name=clean(name)[:NAME_CHARACTERS], text="\n".join(kept), note=note)
+def _name(body: Mapping[str, Any]) -> str:
+    metadata = body.get("metadata") or {}
+    namespace = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
+    return f"{body.get('kind', '?')} {namespace}{metadata.get('name', '?')}"
+
+
+def difference(part: Part, name: str, before: str, after: str) -> Difference:
+    """Return a unified diff that is no longer than what is read; a note says what was left off."""
+    found = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=_CONTEXT)
+    # The first two would name files.
+    lines = list(found)[2:]
+    kept, room = 0, DIFFERENCE.most - 1
+    while kept < len(lines) and (room := room - len(lines[kept]) - 1) >= 0:
+        kept += 1
+    note = f"{len(lines) - kept} more lines are left off" if kept < len(lines) else ""
+    return Difference(part=part, name=name, text="\n".join(lines[:kept]), note=note)

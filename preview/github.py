@@ -60,7 +60,7 @@ class GitHub:
         """
         sha, source = str(run["head_sha"]), str((run.get("head_repository") or {}).get("full_name", ""))
         owner, branch = source.split("/")[0], str(run.get("head_branch") or "")
-        # The first way knows no commits of forks at times, the second none of a branch that has been renamed.
+        # The first list lacks commits of forks at times, the second those of a branch that has been renamed.
         found = [
             *self._all(f"commits/{quote(sha, safe='')}/pulls"),
             *self._all("pulls?" + urlencode({"state": "open", "head": f"{owner}:{branch}"})),

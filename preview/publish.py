@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from preview import archive, comment
-from preview.archive import Previews
+from preview import artifact, comment
+from preview.artifact import Previews
 from preview.comment import Context
 from preview.github import GitHub, GitHubError
 
@@ -52,4 +52,4 @@ def _previews(github: GitHub, run: int) -> Previews:
         return Previews(readable=(), problems=(str(problem),))
     if content is None:
         return Previews(readable=(), problems=("The run made no previews: it failed before.",))
-    return archive.from_zip(content)
+    return artifact.from_zip(content)

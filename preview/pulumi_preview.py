@@ -1,4 +1,4 @@
-"""Pulumi's own preview of a copy of the project, in a state of its own that goes away with it."""
+"""Pulumi's own preview of a stack: of a copy, in a state of its own that goes away with it, with no access to a cluster."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from plan.stack_config import placeholder_for
-from preview import stack_settings
+from plan.recording import Resource
+from plan.stack_config import disclosed, placeholder_for, secret_places, settings_in
 
-# All that a program and its tools may see of this process: nothing of it is a credential or a way to a cluster.
+# All that a program and its tools may see of this process: nothing of it is a credential or leads to a cluster.
 _PASSED_ON = re.compile(
     r"PATH|HOME|USER|LANG|LC_\w+|TMPDIR|TZ|SSL_CERT_\w+|(HTTPS?|NO)_PROXY|(https?|no)_proxy|PULUMI_HOME|HELM_\w+_HOME|XDG_\w+"
 )
@@ -29,32 +27,11 @@ _TIMEOUT = 600
 _REASON_LINES = 6
 # What the engine adds to the sentence of a program that ended by itself.
 _SAYS_NOTHING = "an unhandled error occurred: program exited"
+_CHARTS = "kong-istio:charts"
 
 
 class EngineError(RuntimeError):
     """A preview that failed, and what the engine said."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class State:
-    """One resource as the program asks for it."""
-
-    urn: str
-    type: str
-    name: str
-    op: str
-    custom: bool
-    parent: str
-    dependencies: tuple[str, ...]
-    inputs: dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """What one preview found: the resources by URN, and how long it took."""
-
-    states: dict[str, State]
-    seconds: float
 
 
 def missing() -> str:
@@ -65,55 +42,71 @@ def missing() -> str:
     return ""
 
 
+def charts_of(file: Path) -> dict[str, str]:
+    """Return the setting `charts` of a stack file."""
+    return dict(settings_in(file).get(_CHARTS) or {})
+
+
+def settings(file: Path, charts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings of a stack file; `charts` replace its own."""
+    found = settings_in(file)
+    return {**found, _CHARTS: {**(found.get(_CHARTS) or {}), **charts}} if charts else found
+
+
+def preview(root: Path, stack: str, charts: Mapping[str, str]) -> dict[str, Resource]:
+    """Preview a stack of the project at `root`; return its resources by URN. Raises `EngineError`."""
+    with copied_stack(root, stack, charts) as (file, environment):
+        return parsed(_pulumi(root, environment, "preview", "--json", "--stack", stack, "--config-file", str(file)))
+
+
 @contextmanager
 def copied_stack(root: Path, stack: str, charts: Mapping[str, str]) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Make an empty state with a copy of a stack; yield its stack file, and the environment that leads to it."""
+    """Create an empty state with a copy of a stack; yield its stack file, and the environment that leads to it.
+
+    The copy's secrets are placeholders, encrypted under a passphrase that nobody knows.
+    """
     with tempfile.TemporaryDirectory(prefix="preview-") as name:
         folder = Path(name)
         (folder / "state").mkdir()
         environment = _environment(folder)
         try:
-            content, places = stack_settings.copied(root / f"Pulumi.{stack}.yaml", charts)
+            config = settings(root / f"Pulumi.{stack}.yaml", charts)
         except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as problem:
             raise EngineError(f"Pulumi.{stack}.yaml cannot be read: {problem}") from None
+        # The sandbox takes no kubeconfig but its own, which the copy of the project does not have.
+        if config.get("kong-istio:sandbox") != "true":
+            config.pop("kong-istio:kubeconfig", None)
         shutil.copy(root / "Pulumi.yaml", folder)
-        # `stack init` writes the passphrase's salt into the stack file beside the project's.
-        _pulumi(folder, environment, "stack", "init", stack, "--no-select")
         copy = folder / f"Pulumi.{stack}.yaml"
-        copy.write_text(yaml.safe_dump({**content, **yaml.safe_load(copy.read_text())}, sort_keys=False))
-        for place in places:
-            where = ["--path", stack_settings.written(place), placeholder_for(place[-1], secrets.token_hex(16))]
-            _pulumi(folder, environment, "config", "set", "--secret", "--stack", stack, *where)
+        copy.write_text(yaml.safe_dump({"config": disclosed(config)}))
+        # It adds the passphrase's salt to the file.
+        _pulumi(folder, environment, "stack", "init", stack, "--no-select")
+        for place in secret_places(config):
+            secret = ("--secret", "--path", written(place), placeholder_for(place[-1]))
+            _pulumi(folder, environment, "config", "set", "--stack", stack, *secret)
         yield copy, environment
 
 
-def preview(root: Path, stack: str, charts: Mapping[str, str]) -> Run:
-    """Preview a stack of the project at `root`."""
-    with copied_stack(root, stack, charts) as (file, environment):
-        started = time.monotonic()
-        said = _pulumi(root, environment, "preview", "--json", "--stack", stack, "--config-file", str(file))
-        return Run(states=parsed(said), seconds=time.monotonic() - started)
+def written(place: tuple[str | int, ...]) -> str:
+    """Return a place in settings as `pulumi config set --path` takes it."""
+    return str(place[0]) + "".join(f"[{json.dumps(step, ensure_ascii=False)}]" for step in place[1:])
 
 
-def parsed(said: str) -> dict[str, State]:
+def parsed(said: str) -> dict[str, Resource]:
     """Return the resources that `pulumi preview --json` names, without the stack itself."""
     found = {}
     for step in json.loads(said).get("steps") or []:
-        known = step.get("newState") or step.get("oldState") or {}
-        urn, type_ = str(step["urn"]), str(known.get("type", ""))
-        if type_ == "pulumi:pulumi:Stack":
-            continue
-        found[urn] = State(
+        state, urn = step.get("newState") or step.get("oldState") or {}, str(step["urn"])
+        found[urn] = Resource(
             urn=urn,
-            type=type_,
+            type=str(state.get("type", "")),
             name=urn.rsplit("::", 1)[-1],
-            op=str(step.get("op", "")),
-            custom=bool(known.get("custom")),
-            parent=str(known.get("parent") or ""),
-            dependencies=tuple(known.get("dependencies") or ()),
-            inputs=known.get("inputs") or {},
+            custom=bool(state.get("custom")),
+            inputs=state.get("inputs") or {},
+            parent=state.get("parent"),
+            dependencies=frozenset(state.get("dependencies") or ()),
         )
-    return found
+    return {urn: resource for urn, resource in found.items() if resource.type != "pulumi:pulumi:Stack"}
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -128,7 +121,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _pulumi(folder: Path, environment: Mapping[str, str], *arguments: str) -> str:
-    command: Sequence[str] = ("pulumi", *arguments, "--non-interactive", "--color", "never")
+    command = ("pulumi", *arguments, "--non-interactive", "--color", "never")
     try:
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_TIMEOUT, check=False

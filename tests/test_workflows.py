@@ -208,12 +208,13 @@ def test_what_make_is_asked_for_is_there() -> None:
 
 @pytest.mark.parametrize("line", of("python") + of("python3"), ids=" ".join)
 def test_modules_know_their_commands_and_options(line: list[str]) -> None:
-    _, dash_m, module, command, *options = line
+    _, dash_m, module, *words = line
     assert dash_m == "-m"
-    asked = [sys.executable, "-m", module, command, "--help"]
+    command = words[:1] if not words[0].startswith("-") else []
+    asked = [sys.executable, "-m", module, *command, "--help"]
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for option in options:
+    for option in words:
         assert not option.startswith("--") or re.search(rf"(?<![\w-]){option}(?![\w-])", done.stdout), option
 
 

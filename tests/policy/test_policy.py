@@ -13,17 +13,17 @@ import policies
 import pytest
 from pulumi import RunError
 
-from policy import Finding, configuration, examples, findings
+from policy import Finding, examples, findings, pack_config
 from policy.command import main, report
-from policy.rule import Object, Rule
+from policy.objects import Object
+from policy.rule import Rule
 from policy.rules import RULES
-from policy.stack import findings as of_stack
-from policy.stack import judge
-from policy.workloads import Image
+from policy.stack_findings import judge
 from sandbox.paths import CHECKOUT
+from workloads import Image
 
 EXAMPLES = list(examples.read())
-STRICT = configuration.Configuration()
+STRICT = pack_config.PackConfig()
 
 MakeStack = Callable[..., Path]
 
@@ -33,8 +33,8 @@ MakeStack = Callable[..., Path]
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.rule.name}: {example.name}")
 def test_a_rule_finds_what_it_has_to_and_nothing_else(example: examples.Example) -> None:
-    found = [f"{v.object.label if v.object else 'the stack'}: {v.what}" for v in example.violations()]
-    assert example.holds, f"found {found}, wanted {example.finds}"
+    found = [f"{v.where}: {v.what}" for v in example.violations()]
+    assert example.holds, f"found {found}, expected {example.finds}"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
@@ -118,18 +118,18 @@ def mandatory(found: list[Finding]) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("stack", policies.STACKS)
 def test_a_shipped_stack_passes_all_rules(stack: str, make_stack: MakeStack) -> None:
-    found = of_stack(make_stack(stack), [policies.OFFLINE])
+    found = findings(make_stack(stack), [policies.OFFLINE])
     assert mandatory(found) == [], report(found)
 
 
 @pytest.mark.parametrize("stack", ["staging", "prod"])
 def test_staging_and_prod_are_excused_from_nothing(stack: str) -> None:
-    assert not configuration.file_of(stack).exists()
+    assert not pack_config.file_of(stack).exists()
 
 
 @pytest.mark.parametrize("name", ["sandbox", "dev"])
 def test_an_excuse_is_one_that_the_stack_needs(name: str, make_stack: MakeStack) -> None:
-    said = configuration.read(configuration.file_of(name), RULES)
+    said = pack_config.read(pack_config.file_of(name), RULES)
     config = make_stack(name)
     # As if it were another stack's, which has no file.
     strict = {rule for rule, _ in mandatory(findings(config.rename(config.with_name("Pulumi.other.yaml"))))}
@@ -200,7 +200,7 @@ def test_a_configuration_that_cannot_be_meant_is_refused(text: str, fragment: st
     file = tmp_path / "config.json"
     file.write_text(text)
     with pytest.raises(RunError, match=fragment):
-        configuration.read(file, RULES)
+        pack_config.read(file, RULES)
 
 
 def test_a_configuration_over_another_changes_only_what_it_says(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_configuration_over_another_changes_only_what_it_says(tmp_path: Path) 
     }
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
-    below, above = (configuration.read(tmp_path / name, RULES) for name in texts)
+    below, above = (pack_config.read(tmp_path / name, RULES) for name in texts)
     both = above.over(below)
     assert both.level(RULES[0]) == "advisory"
     assert both.options["only-kong-is-exposed"] == {"exposed": ["a/b"]}
@@ -222,7 +222,7 @@ def test_severity_is_the_configurations(tmp_path: Path) -> None:
     severities = {}
     for level in ("mandatory", "advisory", "disabled"):
         (tmp_path / level).write_text(json.dumps({"only-kong-is-exposed": level}))
-        found = judge([Object(body=service)], configuration.read(tmp_path / level, RULES))
+        found = judge([Object(body=service)], pack_config.read(tmp_path / level, RULES))
         severities[level] = [finding.severity for finding in found if finding.rule == "only-kong-is-exposed"]
     assert severities == {"mandatory": ["mandatory"], "advisory": ["advisory"], "disabled": []}
     assert judge([Object(body=service)] * 2, STRICT) == judge([Object(body=service)], STRICT), "a finding is said twice"
@@ -294,13 +294,13 @@ def of(body):
 def run(example):
     policy, found = known[example["rule"]], []
     report = lambda message, urn=None: found.append(message)
-    made = [(*of(body), body["metadata"]["name"]) for body in example["objects"]]
+    registered = [(*of(body), body["metadata"]["name"]) for body in example["objects"]]
     if isinstance(policy, ResourceValidationPolicy):
-        for type_, props, name in made:
+        for type_, props, name in registered:
             props = unknown_checking_proxy(props)
             policy.validate(ResourceValidationArgs(type_, props, name, name, options, None, example["options"]), report)
     else:
-        resources = [PolicyResource(t, unknown_checking_proxy(p), n, n, options, None, None, [], {}) for t, p, n in made]
+        resources = [PolicyResource(t, unknown_checking_proxy(p), n, n, options, None, None, [], {}) for t, p, n in registered]
         policy.validate(StackValidationArgs(resources, example["options"]), report)
     return found
 known = {policy.name: policy for policy in policies()}
@@ -320,8 +320,8 @@ def test_the_policy_pack_finds_the_same_as_the_rules() -> None:
     )
     assert done.returncode == 0, done.stderr
     for example, found in zip(told, json.loads(done.stdout), strict=True):
-        wanted = [f"{v.what}; {v.remedy}." for v in example.violations()]
-        assert [message.partition(": ")[2] for message in found] == wanted, f"{example.rule.name}: {example.name}"
+        expected = [f"{v.what}; {v.remedy}." for v in example.violations()]
+        assert [message.partition(": ")[2] for message in found] == expected, f"{example.rule.name}: {example.name}"
 
 
 def test_the_policy_pack_has_the_programs_own_versions() -> None:

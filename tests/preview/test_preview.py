@@ -11,7 +11,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,28 +21,29 @@ import yaml
 from stack import make_project
 
 from display.console import console
+from plan import helm
+from plan.recording import Resource
+from policy.rule import Finding
 from preview import (
-    archive,
+    artifact,
     changed_graph,
-    chart_changes,
+    changes,
+    collect,
     comment,
     compare,
-    policies,
+    project_copies,
     publish,
     schema,
-    stack_settings,
     terminal,
-    tree,
 )
 from preview.__main__ import main
-from preview.changes import Change, Difference, Finding, Part, Policies, Preview, Resource
-from preview.chart_changes import ChartError, Helm
+from preview.changes import Change, ChangedResource, Difference, Part, Preview
 from preview.collect import bounded
 from preview.comment import MARKER, Context
 from preview.compare import Side
 from preview.github import GitHub, GitHubError
 from preview.markdown import LIMIT, code, fenced
-from preview.pulumi_preview import State, parsed, why
+from preview.pulumi_preview import copied_stack, parsed, why, written
 from preview.schema import SchemaError
 from sandbox import pulumi_engine
 from sandbox.paths import CHECKOUT
@@ -56,17 +57,16 @@ FINDING = Finding(
 )
 
 
-def resource(name: str, change: Change = Change.SAME, **more: Any) -> Resource:
-    return Resource(**{"kind": "Deployment", "name": name, "change": change, **more})
+def resource(name: str, change: Change = Change.SAME, **more: Any) -> ChangedResource:
+    return ChangedResource(**{"kind": "Deployment", "name": name, "change": change, **more})
 
 
-def component(name: str, **more: Any) -> Resource:
+def component(name: str, **more: Any) -> ChangedResource:
     return resource(name, kind="Application", **more)
 
 
 PREVIEW = Preview(
     stack="dev",
-    compared=True,
     resources=(
         component("mesh"),
         resource("istiod", Change.UPDATE, parent=0),
@@ -79,8 +79,7 @@ PREVIEW = Preview(
         Difference(part=Part.VALUES, name="istiod", text="@@ -1 +1 @@\n-replicaCount: 1\n+replicaCount: 2"),
         Difference(part=Part.MANIFESTS, name="istiod: Deployment istiod", text="-  replicas: 1\n+  replicas: 2"),
     ),
-    policies=Policies(asked=True),
-    seconds={"preview": 3.51},
+    seconds=3.51,
 )
 
 
@@ -117,7 +116,7 @@ def test_values_and_manifests_are_folded_with_their_counts() -> None:
 
 
 def test_stacks_that_say_the_same_share_a_section() -> None:
-    body = render(PREVIEW, replace(PREVIEW, stack="staging", seconds={"preview": 9.0}))
+    body = render(PREVIEW, replace(PREVIEW, stack="staging", seconds=3.51))
     assert "#### `dev` · `staging`" in body
     assert body.count("```mermaid") == 1
 
@@ -137,30 +136,29 @@ def test_a_stack_in_which_nothing_happens_has_its_row_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policies_", "verdict"),
+    ("said", "verdict"),
     [
-        (Policies(), "|  |"),
-        (Policies(asked=True), "| ✅ |"),
-        (Policies(asked=True, findings=(FINDING,)), "| ❌ 1 |"),
-        (Policies(asked=True, findings=(replace(FINDING, severity="advisory"),)), "| ⚠️ 1 |"),
-        (Policies(asked=True, findings=(FINDING, replace(FINDING, severity="advisory"))), "| ❌ 1 |"),
-        (Policies(asked=True, problem="no chart"), "| ❌ failed |"),
+        ({}, "| ✅ |"),
+        ({"findings": (FINDING,)}, "| ❌ 1 |"),
+        ({"findings": (replace(FINDING, severity="advisory"),)}, "| ⚠️ 1 |"),
+        ({"findings": (FINDING, replace(FINDING, severity="advisory"))}, "| ❌ 1 |"),
+        ({"policy_problem": "no chart"}, "| ❌ failed |"),
     ],
 )
-def test_policies_are_good_only_where_they_were_asked(policies_: Policies, verdict: str) -> None:
-    preview = replace(PREVIEW, policies=policies_)
+def test_policies_are_good_only_where_they_were_asked(said: dict[str, Any], verdict: str) -> None:
+    preview = replace(PREVIEW, **said)
     assert verdict in render(preview)
     assert preview.failed == ("❌" in verdict)
 
 
 def test_findings_say_which_policy_where_what_and_the_remedy() -> None:
-    body = render(replace(PREVIEW, policies=Policies(asked=True, findings=(FINDING,))))
+    body = render(replace(PREVIEW, findings=(FINDING,)))
     assert "- ❌ **`images-pinned`** `give it one`\n  - `Deployment/kong` `has no tag`" in body
 
 
 def test_of_many_findings_of_a_policy_the_first_are_named() -> None:
     findings = tuple(replace(FINDING, resource=f"Pod/{n}") for n in range(9))
-    body = render(replace(PREVIEW, policies=Policies(asked=True, findings=findings)))
+    body = render(replace(PREVIEW, findings=findings))
     assert body.count("`images-pinned`") == 1
     assert "`Pod/2`" in body
     assert "`Pod/3`" not in body
@@ -169,7 +167,7 @@ def test_of_many_findings_of_a_policy_the_first_are_named() -> None:
 
 def test_advice_is_folded_and_what_is_mandatory_is_not() -> None:
     advice = replace(FINDING, rule="limits-set", severity="advisory")
-    body = render(replace(PREVIEW, policies=Policies(asked=True, findings=(FINDING, advice))))
+    body = render(replace(PREVIEW, findings=(FINDING, advice)))
     folded = body[body.index("<b>Advice of policies</b>: 1") :]
     assert "`limits-set`" in folded
     assert "`images-pinned`" not in folded
@@ -178,7 +176,7 @@ def test_advice_is_folded_and_what_is_mandatory_is_not() -> None:
 def test_a_preview_that_failed_says_why_and_so_does_a_base() -> None:
     body = render(
         Preview(stack="dev", problem="kong.replicas is 0"),
-        replace(PREVIEW, stack="prod", compared=False, base_problem="no such key"),
+        replace(PREVIEW, stack="prod", base_problem="no such key"),
     )
     assert "| **`dev`** |  |  |  |  |  | ❌ failed |" in body
     assert "❌ `kong.replicas is 0`" in body
@@ -200,10 +198,8 @@ def test_no_text_of_a_preview_is_read_as_markup() -> None:
             base_problem=NASTY,
             resources=(component(NASTY), resource(NASTY, Change.CREATE, parent=0)),
             differences=(Difference(part=Part.VALUES, name=NASTY, text=f"+{NASTY}", note=NASTY),),
-            policies=Policies(
-                asked=True,
-                findings=(Finding(rule=NASTY, severity=NASTY, resource=NASTY, what=NASTY, remedy=NASTY),),
-            ),
+            findings=(Finding(rule=NASTY, severity="advisory", resource=NASTY, what=NASTY, remedy=NASTY),),
+            policy_problem=NASTY,
         ),
         Preview(stack="prod", problem=NASTY),
         problems=(NASTY,),
@@ -211,7 +207,7 @@ def test_no_text_of_a_preview_is_read_as_markup() -> None:
     read = outside_code(body)
     for forbidden in ("@everyone", "onerror", "evil.invalid", "# title", "#1"):
         assert forbidden not in read, forbidden
-    assert body.count("<details>") == read.count("<details>") == read.count("</details>") == 1
+    assert body.count("<details>") == read.count("<details>") == read.count("</details>") == 2
 
 
 @pytest.mark.parametrize("text", ["`", "``", "a`", "`a", "a``b`c", "| a", "\\| a", "\\", "a\n\nb", " "])
@@ -243,7 +239,10 @@ def test_no_name_gets_out_of_a_label_of_the_graph(name: str) -> None:
 
 
 def test_hidden_characters_become_visible() -> None:
-    assert schema.clean("a\u202eb\u200bc\x1b[0m\x00\td\r\ne") == "a[U+202E]b[U+200B]c[U+001B][0m[U+0000]\td\ne"
+    hostile = "a\u202eb\u200bc\x1b[0m\x00\td\r\ne"
+    preview = replace(PREVIEW, problem=hostile, differences=(Difference(part=Part.VALUES, name="n", text=hostile),))
+    found = schema.read(preview.to_json().encode())
+    assert (found.problem, found.differences[0].text) == ("a�b�c�[0m� d e", "a�b�c�[0m�\td\ne")
 
 
 # --- GitHub's limit --------------------------------------------------------------------------------------------------
@@ -255,7 +254,7 @@ def huge(differences: int, lines: int, resources: int = 0, findings: int = 0) ->
         PREVIEW,
         resources=(component("mesh"), *(resource(f"r{n}", Change.CREATE, parent=0) for n in range(resources))),
         differences=tuple(Difference(part=Part.VALUES, name=f"d{n}", text=text) for n in range(differences)),
-        policies=Policies(asked=True, findings=(replace(FINDING, what="w" * 900, remedy="r" * 900),) * findings),
+        findings=(replace(FINDING, what="w" * 900, remedy="r" * 900),) * findings,
     )
 
 
@@ -279,10 +278,10 @@ def test_the_larger_a_preview_the_less_of_it_is_shown(preview: Preview, kept: st
 
 
 def test_as_many_previews_as_are_read_always_fit() -> None:
-    many = [replace(huge(300, 20, 900, 300), stack=f"{n:02}" + "s" * 60) for n in range(archive.FILES)]
+    many = [replace(huge(300, 20, 900, 300), stack=f"{n:02}" + "s" * 60) for n in range(artifact.FILES)]
     body = comment.render(many, ["p" * 2000] * 100, CONTEXT)
     assert len(body.encode()) <= LIMIT
-    assert body.count("| **`") == archive.FILES
+    assert body.count("| **`") == artifact.FILES
     assert "Shortened to fit a comment" in body
 
 
@@ -348,16 +347,16 @@ BAD: dict[str, tuple[bytes, str]] = {
     "deep behind a string": (b'["]]]]",' + b"[" * 50, "deep"),
     "deep behind a quote": (b'["\\"]]]]",' + b"[" * 50, "deep"),
     "a number with too many digits": (b"1" * 5000, "not JSON"),
-    "infinite": (changed(seconds={"preview": float("inf")}), "number"),
-    "not a number": (changed(seconds={"preview": float("nan")}), "number"),
-    "text for a time": (changed(seconds={"preview": "<b>"}), "no time"),
-    "a key twice": (b'{"version": 1, "version": 1}', "twice"),
-    "another version": (changed(version=2), "version"),
+    "infinite": (changed(seconds=float("inf")), "number"),
+    "not a number": (changed(seconds=float("nan")), "number"),
+    "text for a time": (changed(seconds="<b>"), "no time"),
+    "a key twice": (b'{"version": 2, "version": 2}', "twice"),
+    "another version": (changed(version=1), "version"),
     "true for a version": (changed(version=True), "version"),
     "a field more": (changed(pull_request=7), "just the fields"),
     "a stack like a path": (changed(stack="../../x"), "stack"),
     "a stack like markup": (changed(stack="dev|`"), "stack"),
-    "no flag": (changed(compared="yes"), "true or false"),
+    "no severity": (changed(findings=[{**asdict(FINDING), "severity": "<b>"}]), "none of"),
     "unknown change": (resources_(change="explode"), "none of"),
     "a list for a change": (resources_(change=[]), "none of"),
     "a parent that is not there": (resources_(parent=1), "not there"),
@@ -365,11 +364,11 @@ BAD: dict[str, tuple[bytes, str]] = {
     "true for a parent": (resources_(parent=True), "not there"),
     "its own parent": (resources_(parent=0), "parents"),
     "parents in a circle": (changed(resources=CHAIN), "parents"),
-    "too many dependencies": (resources_(after=[0] * (schema.LINKS + 1)), "more than"),
+    "too many dependencies": (resources_(after=[0] * (200 + 1)), "more than"),
     "too long a name": (resources_(name="n" * 300), "longer"),
     "a number for a name": (resources_(name=1), "not text"),
-    "too many differences": (changed(differences=[{}] * (schema.DIFFERENCES + 1)), "more than"),
-    "findings that are none": (changed(policies={"asked": True, "findings": {}, "problem": ""}), "not a list"),
+    "too many differences": (changed(differences=[{}] * (changes.DIFFERENCES.most + 1)), "more than"),
+    "findings that are none": (changed(findings={}), "not a list"),
 }
 
 
@@ -383,14 +382,14 @@ def test_a_bad_preview_is_refused_in_words_of_our_own(case: str) -> None:
 
 def zipped(**files: bytes) -> bytes:
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as opened:
         for name, data in files.items():
-            made.writestr(name, data)
+            opened.writestr(name, data)
     return content.getvalue()
 
 
 def test_one_bad_file_does_not_hide_the_good_ones() -> None:
-    found = archive.from_zip(zipped(a=b"{", b=PREVIEW.to_json().encode()))
+    found = artifact.from_zip(zipped(a=b"{", b=PREVIEW.to_json().encode()))
     assert found.readable == (PREVIEW,)
     assert [problem.split(":")[0] for problem in found.problems] == ["File 1 is no preview"]
 
@@ -398,7 +397,7 @@ def test_one_bad_file_does_not_hide_the_good_ones() -> None:
 def test_names_in_an_artefact_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    found = archive.from_zip(zipped(**{"../evil.json": PREVIEW.to_json().encode(), "/tmp/evil.json": b"{"}))  # noqa: S108
+    found = artifact.from_zip(zipped(**{"../evil.json": PREVIEW.to_json().encode(), "/tmp/evil.json": b"{"}))  # noqa: S108
     assert [preview.stack for preview in found.readable] == ["dev"]
     assert list(tmp_path.rglob("*.json")) == []
 
@@ -406,24 +405,24 @@ def test_names_in_an_artefact_lead_nowhere(tmp_path: Path, monkeypatch: pytest.M
 def test_a_bomb_is_read_no_further_than_a_file_may_be_long() -> None:
     bomb = zipped(a=b" " * (50 * 1024 * 1024))
     assert len(bomb) < 100_000
-    assert "larger" in archive.from_zip(bomb).problems[0]
+    assert "larger" in artifact.from_zip(bomb).problems[0]
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", zipped(a=PREVIEW.to_json().encode())[:-30]])
 def test_what_is_no_archive_is_a_sentence(content: bytes) -> None:
-    assert archive.from_zip(content).problems == ("The artefact is not a ZIP archive.",)
+    assert artifact.from_zip(content).problems == ("The artefact is not a ZIP archive.",)
 
 
 def test_a_damaged_member_is_no_preview() -> None:
     content = bytearray(zipped(a=PREVIEW.to_json().encode()))
     content[60:80] = bytes(20)
-    assert archive.from_zip(bytes(content)).problems
+    assert artifact.from_zip(bytes(content)).problems
 
 
 def test_too_many_files_and_the_same_stack_twice() -> None:
-    found = archive.from_zip(zipped(**{f"{n}": PREVIEW.to_json().encode() for n in range(30)}))
+    found = artifact.from_zip(zipped(**{f"{n}": PREVIEW.to_json().encode() for n in range(30)}))
     assert len(found.readable) == 1
-    assert sum("another file's" in problem for problem in found.problems) == archive.FILES - 1
+    assert sum("another file's" in problem for problem in found.problems) == artifact.FILES - 1
     assert "more than 20 files" in found.problems[-1]
 
 
@@ -433,24 +432,31 @@ RELEASE = "kubernetes:helm.sh/v3:Release"
 URN = "urn:pulumi:dev::kong-istio::{}::{}"
 
 
-def state(name: str, type_: str = "kubernetes:apps/v1:Deployment", **more: Any) -> State:
-    known = {"op": "create", "custom": True, "parent": "", "dependencies": (), "inputs": {}, **more}
-    return State(urn=URN.format(type_, name), type=type_, name=name, **known)
+def state(name: str, type_: str = "kubernetes:apps/v1:Deployment", **more: Any) -> Resource:
+    known: dict[str, Any] = {"custom": True, "inputs": {}, **more}
+    return Resource(urn=URN.format(type_, name), type=type_, name=name, **known)
 
 
-def side(*states: State, root: Path = ROOT) -> Side:
-    return Side(root=root, states={each.urn: each for each in states})
+def side(*states: Resource, root: Path = ROOT) -> Side:
+    return Side(root=root, resources={each.urn: each for each in states})
 
 
-def release(**values: Any) -> State:
+def release(**values: Any) -> Resource:
     return state("kong", RELEASE, inputs={"chart": "kong", "name": "kong", "namespace": "edge", "values": values})
 
 
-def helm_of(answers: Callable[[dict[str, Any]], str]) -> Helm:
-    def helm(_: Path, arguments: list[str]) -> str:
-        return answers(yaml.safe_load(Path(arguments[arguments.index("--values") + 1]).read_text()))
+@pytest.fixture
+def render_charts(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., str]], None]:
+    """Return how to say what stands in for `helm template`."""
 
-    return helm
+    def stand_in(template: Callable[..., str]) -> None:
+        monkeypatch.setattr(helm, "find", lambda: Path("helm"))
+        monkeypatch.setattr(helm, "template", template)
+
+    return stand_in
+
+
+RenderCharts = Callable[[Callable[..., str]], None]
 
 
 def test_a_resource_changes_when_the_program_asks_for_it_otherwise() -> None:
@@ -464,19 +470,25 @@ def test_a_component_changes_by_those_below_it_only() -> None:
     before = side(state("mesh", "kong-istio:index:IstioMesh", custom=False, inputs={"mtls": "PERMISSIVE"}))
     after = side(state("mesh", "kong-istio:index:IstioMesh", custom=False, inputs={"mtls": "STRICT"}))
     assert compare.resources(after, before)[0].change is Change.SAME
-    assert list(compare.differences(after, before, ChartError(""))) == []
+    assert list(compare.differences(after, before)) == []
 
 
-@pytest.mark.parametrize(
-    ("op", "change"), [("create", Change.CREATE), ("create-replacement", Change.REPLACE), ("update", Change.UPDATE)]
-)
-def test_without_a_base_the_engine_says_what_happens(op: str, change: Change) -> None:
-    assert compare.resources(side(state("a", op=op)), None)[0].change is change
+def test_without_a_base_all_is_created() -> None:
+    assert compare.resources(side(state("a")), None)[0].change is Change.CREATE
 
 
-def test_values_and_what_they_render_are_compared() -> None:
-    helm = helm_of(lambda values: yaml.safe_dump({"kind": "Deployment", "metadata": {"name": "kong"}, "spec": values}))
-    found = list(compare.differences(side(release(replicas=2)), side(release(replicas=1)), helm))
+def test_a_graph_that_is_cut_names_no_resource_that_is_not_there() -> None:
+    states = [state(f"r{n}", dependencies=frozenset([URN.format("T", "r0")])) for n in range(1200)]
+    found = compare.resources(side(state("late", parent=states[-1].urn), *states), None)
+    assert len(schema.read(replace(PREVIEW, resources=found).to_json().encode()).resources) == 1000
+
+
+def test_values_and_what_they_render_are_compared(render_charts: RenderCharts) -> None:
+    def template(*_: Any, values: Any, **__: Any) -> str:
+        return yaml.safe_dump({"kind": "Deployment", "metadata": {"name": "kong"}, "spec": values})
+
+    render_charts(template)
+    found = list(compare.differences(side(release(replicas=2)), side(release(replicas=1))))
     assert [(each.part, each.name) for each in found] == [
         (Part.VALUES, "kong"),
         (Part.MANIFESTS, "kong: Deployment kong"),
@@ -485,67 +497,51 @@ def test_values_and_what_they_render_are_compared() -> None:
         assert "-  replicas: 1\n+  replicas: 2" in each.text
 
 
-def test_a_release_that_is_the_same_is_not_rendered() -> None:
-    def helm(*_: Any) -> str:
-        raise AssertionError("rendered")
-
-    assert list(compare.differences(side(release(a=1)), side(release(a=1)), helm)) == []
+def test_a_release_that_is_the_same_is_not_rendered(render_charts: RenderCharts) -> None:
+    render_charts(lambda *_, **__: pytest.fail("rendered"))
+    assert list(compare.differences(side(release(a=1)), side(release(a=1)))) == []
 
 
-def test_a_chart_in_the_project_is_compared_too(tmp_path: Path) -> None:
-    for name, replicas in (("before", 1), ("after", 2)):
+def test_a_chart_in_the_project_is_compared_too(tmp_path: Path, render_charts: RenderCharts) -> None:
+    for name, replicas in (("before", 1), ("after", 2), ("same", 2)):
         (tmp_path / name / "kong").mkdir(parents=True)
         (tmp_path / name / "kong" / "values.yaml").write_text(f"replicas: {replicas}")
-    rendered: list[Path] = []
+    rendered: list[str] = []
 
-    def helm(root: Path, _: list[str]) -> str:
-        rendered.append(root)
+    def template(_: Path, root: Path, **__: Any) -> str:
+        rendered.append(root.name)
         return f"kind: Pod\nmetadata: {{name: a, namespace: {root.name}}}"
 
-    after, before = (side(release(), root=tmp_path / name) for name in ("after", "before"))
-    notes = {each.name: each.note for each in compare.differences(after, before, helm)}
-    assert {root.name for root in rendered} == {"before", "after"}
+    render_charts(template)
+    after, before, same = (side(release(), root=tmp_path / name) for name in ("after", "before", "same"))
+    notes = {each.name: each.note for each in compare.differences(after, before)}
+    assert set(rendered) == {"before", "after"}
     assert notes == {"kong: Pod after/a": "created", "kong: Pod before/a": "deleted"}
+    assert list(compare.differences(after, same)) == []
 
 
-def test_secrets_in_manifests_are_hidden_and_made_up_certificates_are_no_change() -> None:
-    def answer(values: dict[str, Any]) -> str:
+def test_secrets_in_manifests_are_hidden_and_made_up_certificates_are_no_change(render_charts: RenderCharts) -> None:
+    def template(*_: Any, values: Any, **__: Any) -> str:
         secret = {"kind": "Secret", "metadata": {"name": "s"}, "data": {"key": f"c2Vj{values['n']}"}}
         hook = {"kind": "Hook", "metadata": {"name": "h"}, "client": {"caBundle": f"QUJD{values['n']}"}}
         return yaml.safe_dump_all([secret, hook])
 
-    found = list(compare.differences(side(release(n=2)), side(release(n=1)), helm_of(answer)))
+    render_charts(template)
+    found = list(compare.differences(side(release(n=2)), side(release(n=1))))
     assert [each.part for each in found] == [Part.VALUES]
 
 
-def test_a_chart_that_is_not_reached_is_a_note() -> None:
-    def helm(*_: Any) -> str:
-        raise ChartError("no such host")
+@pytest.mark.parametrize("program", ["find", "template"])
+def test_a_chart_that_is_not_reached_is_a_note(
+    program: str, monkeypatch: pytest.MonkeyPatch, render_charts: RenderCharts
+) -> None:
+    def fail(*_: Any, **__: Any) -> str:
+        raise helm.HelmError("no such host")
 
-    for way in (helm, ChartError("no such host")):
-        found = list(compare.differences(side(release(n=2)), side(release(n=1)), way))
-        assert (found[1].part, found[1].note) == (Part.MANIFESTS, "no such host")
-
-
-def test_helm_is_told_repository_version_and_namespace() -> None:
-    asked: list[str] = []
-
-    def helm(_: Path, arguments: list[str]) -> str:
-        asked.extend(arguments)
-        return ""
-
-    inputs = {"chart": "kong", "version": "3.4.1", "repositoryOpts": {"repo": "https://charts.example"}}
-    chart_changes.rendered(state("kong", RELEASE, inputs={**inputs, "name": "k", "namespace": "edge"}), ROOT, helm)
-    line = " ".join(asked)
-    assert line.startswith("template k kong --repo https://charts.example --version 3.4.1 --namespace edge --values")
-
-
-def test_what_helm_says_reaches_the_reader(tmp_path: Path) -> None:
-    program = tmp_path / "helm"
-    program.write_text("#!/bin/sh\necho 'Error: no such host' >&2\nexit 1\n")
-    program.chmod(0o755)
-    with pytest.raises(ChartError, match="Error: no such host"):
-        chart_changes.helm_at(program)(tmp_path, ["template"])
+    render_charts(fail)
+    monkeypatch.setattr(helm, program, fail)
+    found = list(compare.differences(side(release(n=2)), side(release(n=1))))
+    assert (found[1].part, found[1].note) == (Part.MANIFESTS, "no such host")
 
 
 def test_a_preview_that_is_too_large_leaves_off_the_longest() -> None:
@@ -557,10 +553,19 @@ def test_a_preview_that_is_too_large_leaves_off_the_longest() -> None:
 
 
 def test_a_difference_that_is_too_long_is_cut_at_a_line() -> None:
-    cut = compare.difference(Part.VALUES, "n" * 500, "\n".join(["+" + "x" * 99] * 1000))
-    assert len(cut.text) <= schema.DIFF_CHARACTERS
-    assert set(cut.text.splitlines()) == {"+" + "x" * 99}
-    assert cut.note == f"{1000 - cut.added} more lines are left off"
+    cut = compare.difference(Part.VALUES, "n", "", "\n".join(["x" * 99] * 1000))
+    assert len(cut.text) <= changes.DIFFERENCE.most
+    assert set(cut.text.splitlines()[1:]) == {"+" + "x" * 99}
+    assert cut.note == f"{1000 - cut.lines('+')} more lines are left off"
+
+
+def test_what_is_too_much_to_be_read_is_cut() -> None:
+    long = Finding(rule="r" * 2000, severity="advisory", resource="x", what="a\nb\x00", remedy="c")
+    many = (Difference(part=Part.VALUES, name="n" * 500, text="+1"),) * 400
+    found = bounded(replace(PREVIEW, problem="p" * 2000, differences=many, findings=(long, *[FINDING] * 400)))
+    assert schema.read(found.to_json().encode()) == found
+    assert (found.findings[0].what, found.findings[0].severity) == ("a b�", "advisory")
+    assert found.differences[-1].note == "101 more differences are left off"
 
 
 def test_pulumis_json_is_read() -> None:
@@ -572,7 +577,7 @@ def test_pulumis_json_is_read() -> None:
             ]
         }
     )
-    assert [(each.name, each.op, each.inputs) for each in parsed(said).values()] == [("a", "delete", {"x": 1})]
+    assert [(each.name, each.custom, each.inputs) for each in parsed(said).values()] == [("a", True, {"x": 1})]
 
 
 def test_why_a_preview_failed_is_the_programs_own_sentence() -> None:
@@ -591,63 +596,53 @@ def test_why_a_preview_failed_is_the_programs_own_sentence() -> None:
 # --- The copy of a stack file ----------------------------------------------------------------------------------------
 
 
-def test_a_copy_has_no_secret_and_says_where_they_were(tmp_path: Path) -> None:
-    file = tmp_path / "Pulumi.dev.yaml"
-    config = {
-        "kong-istio:kubeconfig": "~/.kube/config",
-        "kong-istio:rateLimit": {"minute": 3, "redis": {"password": {"secure": "v1:abc"}}},
-        "kong-istio:applications": [{"name": "shop", "a.b": {"secure": "v1:def"}}, {"secure": "v1:ghi"}],
+@pytest.mark.engine
+@pytest.mark.skipif(bool(pulumi_engine.missing()), reason="Pulumi is not here")
+def test_a_copy_keeps_settings_as_they_are_written_and_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("{name: kong-istio, runtime: python}")
+    (tmp_path / "Pulumi.dev.yaml").write_text("""
+        encryptionsalt: v1:salt
+        secretsprovider: awskms://k
+        config:
+          kong-istio:version: 1.30
+          kong-istio:kubeconfig: ~/.kube/config
+          kong-istio:rateLimit: {minute: 3, policy: yes, redis: {password: {secure: "v1:abc"}}}
+          kong-istio:applications: [{name: shop, a.b: {secure: "v1:def"}}, {secure: "v1:ghi"}]
+    """)
+    with copied_stack(tmp_path, "dev", {"kong": "vendored/kong"}) as (file, _):
+        copy = yaml.safe_load(file.read_text())
+    assert copy.keys() == {"config", "encryptionsalt"}
+    config = copy["config"]
+    hidden = [
+        config["kong-istio:rateLimit"]["redis"].pop("password"),
+        config["kong-istio:applications"][0].pop("a.b"),
+        config["kong-istio:applications"].pop(),
+    ]
+    assert all(value.keys() == {"secure"} and not value["secure"].startswith("v1:abc") for value in hidden)
+    assert config == {
+        "kong-istio:version": "1.30",
+        "kong-istio:rateLimit": {"minute": 3, "policy": "yes", "redis": {}},
+        "kong-istio:applications": [{"name": "shop"}],
+        "kong-istio:charts": {"kong": "vendored/kong"},
     }
-    file.write_text(yaml.safe_dump({"encryptionsalt": "v1:salt", "secretsprovider": "awskms://k", "config": config}))
-    copy, places = stack_settings.copied(file, {"kong": "vendored/kong"})
-    assert copy == {
-        "config": {
-            "kong-istio:rateLimit": {"minute": 3, "redis": {}},
-            "kong-istio:applications": [{"name": "shop"}, ""],
-            "kong-istio:charts": {"kong": "vendored/kong"},
-        }
-    }
-    assert {stack_settings.written(place) for place in places} == {
-        'kong-istio:rateLimit["redis"]["password"]',
-        'kong-istio:applications[0]["a.b"]',
-        "kong-istio:applications[1]",
-    }
+
+
+def test_a_place_in_settings_is_written_as_pulumi_takes_it() -> None:
+    assert written(("kong-istio:applications", 0, 'a."b"')) == 'kong-istio:applications[0]["a.\\"b\\""]'
 
 
 # --- Policies --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def policy_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    def make(source: str) -> None:
-        (tmp_path / "policies_of_a_test.py").write_text(source)
-        monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(sys.modules, "policies_of_a_test", raising=False)
-        monkeypatch.setattr(policies, "_MODULE", "policies_of_a_test")
+def test_policies_that_fail_are_a_problem_of_the_preview(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyError("x")
 
-    return make
-
-
-def test_findings_of_the_policies_become_ours(policy_module: Callable[[str], None]) -> None:
-    policy_module(
-        "import types\n"
-        "def findings(file, excuses):\n"
-        "    assert file.name == 'Pulumi.dev.yaml' and file.is_file()\n"
-        "    return [types.SimpleNamespace(rule='r', severity='advisory', resource='x', what='a\\nb', remedy='c')]\n"
-    )
-    found = policies.ask(ROOT, "dev", {})
-    assert found.findings == (Finding(rule="r", severity="advisory", resource="x", what="a b", remedy="c"),)
-    assert found.asked
-
-
-def test_policies_that_fail_are_a_problem_of_the_preview(policy_module: Callable[[str], None]) -> None:
-    policy_module("def findings(file, excuses):\n    raise KeyError('x')\n")
-    assert "KeyError" in policies.ask(ROOT, "dev", {}).problem
-
-
-def test_a_project_may_have_no_policies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policies, "_MODULE", "no_module_of_this_name")
-    assert policies.ask(ROOT, "dev", {}) == Policies()
+    monkeypatch.setattr("policy.findings", fail)
+    monkeypatch.setattr("preview.pulumi_preview.preview", lambda *_: {})
+    found = collect.collect("dev", ROOT, None, {})
+    assert found.policy_problem == "KeyError: 'x'"
+    assert found.failed
 
 
 # --- Copies of the project -------------------------------------------------------------------------------------------
@@ -675,20 +670,18 @@ def content(folder: Path) -> dict[str, str]:
     return {file.name: file.read_text() for file in folder.iterdir() if file.is_file() and file.name != ".gitignore"}
 
 
-def test_both_trees_are_copied_and_nothing_that_git_ignores(repository: Path, tmp_path: Path) -> None:
-    for name in ("head", "base"):
-        (tmp_path / name).mkdir()
-    tree.working(repository, tmp_path / "head")
-    tree.committed(repository, "HEAD", tmp_path / "base")
-    assert content(tmp_path / "head") == {"kept.txt": "after", "new.txt": "after"}
-    assert content(tmp_path / "base") == {"kept.txt": "before", "gone.txt": "before"}
-    assert (tmp_path / "base" / "venv").resolve() == repository / "venv"
+def test_both_are_copied_and_nothing_that_git_ignores(repository: Path) -> None:
+    with project_copies.copies(repository, None) as (head, base):
+        assert base
+        assert content(head) == {"kept.txt": "after", "new.txt": "after"}
+        assert content(base) == {"kept.txt": "before", "gone.txt": "before"}
+        assert (head / "venv").resolve() == (base / "venv").resolve() == repository / "venv"
 
 
 @pytest.mark.parametrize("name", ["nothing", "--output=/tmp/x", ""])
 def test_a_commit_that_is_none_is_a_sentence(name: str, repository: Path) -> None:
-    with pytest.raises(tree.TreeError, match="no commit"):
-        tree.resolved(repository, name)
+    with pytest.raises(project_copies.GitError, match="no commit"), project_copies.copies(repository, name):
+        pass
 
 
 # --- GitHub ----------------------------------------------------------------------------------------------------------
@@ -851,16 +844,22 @@ def test_what_github_refuses_is_a_sentence(fake: Fake) -> None:
         list(GitHub(fake.address, "o/r", "token")._all("nothing"))
 
 
-def test_the_command_takes_all_from_the_event(
-    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def event(fake: Fake, tmp_path: Path) -> dict[str, str]:
+    """Return what a workflow's environment says of a finished run."""
     (tmp_path / "event.json").write_text(json.dumps({"workflow_run": RUN}))
-    for name, value in {
+    return {
         "GITHUB_EVENT_PATH": str(tmp_path / "event.json"),
         "GITHUB_API_URL": fake.address,
         "GITHUB_REPOSITORY": "o/r",
         "GITHUB_TOKEN": "token",
-    }.items():
+    }
+
+
+def test_the_command_takes_all_from_the_event(
+    event: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in event.items():
         monkeypatch.setenv(name, value)
     assert main(["comment"]) == 0
     assert "https://github.example/new" in capsys.readouterr().out
@@ -868,12 +867,12 @@ def test_the_command_takes_all_from_the_event(
     assert main(["comment"]) == 2
 
 
-def test_whatever_comments_needs_no_package(tmp_path: Path) -> None:
-    (tmp_path / "dev.json").write_text(PREVIEW.to_json())
+def test_whatever_comments_needs_no_package(fake: Fake, event: dict[str, str]) -> None:
     # -S: without site-packages, as in the job that has a token.
-    command = [sys.executable, "-S", "-m", "preview", "render", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(MARKER)
+    command = [sys.executable, "-S", "-m", "preview", "comment"]
+    done = subprocess.run(command, cwd=ROOT, env=event, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [each["body"].startswith(MARKER) for each in fake.comments] == [True]
 
 
 # --- The command -----------------------------------------------------------------------------------------------------
@@ -899,7 +898,7 @@ class Terminal(io.StringIO):
 
 def test_the_terminal_says_what_the_comment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     def printed(stream: io.StringIO) -> str:
-        terminal.show([replace(PREVIEW, policies=Policies(asked=True, findings=(FINDING,)))], console(stream))
+        terminal.show(replace(PREVIEW, findings=(FINDING,)), console(stream))
         return stream.getvalue()
 
     said = printed(io.StringIO())
@@ -942,14 +941,16 @@ def test_a_change_is_previewed_without_a_cluster_or_a_secret(tmp_path: Path) -> 
     config["kong-istio:kong"]["replicas"] = 2
     file.write_text(yaml.safe_dump({"encryptionsalt": "v1:x:v1:y", "config": config}))
 
-    command = ["-m", "preview", "collect", "--stack", "own", "--base", "HEAD", "--output", str(tmp_path / "out")]
+    command = ["-m", "preview", "--stack", "own", "--base", "HEAD", "--output", str(tmp_path / "out")]
+    command += ["--summary", str(tmp_path / "summary.md")]
     subprocess.run([sys.executable, *command], cwd=root, capture_output=True, check=False)
     found = schema.read((tmp_path / "out" / "own.json").read_bytes())
     assert found.problem == ""
     assert found.base_problem == ""
     changes = {each.name for each in found.resources if each.change is Change.UPDATE}
     assert {"kong-istio", "bookinfo-route-rate-limit"} <= changes
-    assert found.count(Change.CREATE, Change.DELETE) == 0
+    assert found.count(Change.CREATE) == found.count(Change.DELETE) == 0
     assert {each.part for each in found.differences} == set(Part)
-    # What the random secret would be, or a place on this machine, would change from run to run.
+    assert (tmp_path / "summary.md").read_text().startswith(MARKER)
+    # What a random secret would be, or a place on this machine, would change from run to run.
     assert str(tmp_path) not in found.to_json()

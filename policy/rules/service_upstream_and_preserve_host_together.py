@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from policy.rule import Object, Options, Rule, Violation, items, pick
+from policy.objects import Object, items, pick
+from policy.rule import Options, Rule, Violation
 
 _UPSTREAM = "ingress.kubernetes.io/service-upstream"
 _HOST = "konghq.com/preserve-host"
 
 
-def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  # noqa: ARG001 -- nothing is excused
+def unpaired_annotations(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  # noqa: ARG001 -- nothing is excused
     """Look at every Ingress and the Services behind it, as far as they are of the stack."""
     services = {(item.namespace, item.name): item for item in objects if item.kind == "Service"}
     known = {str(host) for item in objects if item.kind == "ServiceEntry" for host in _hosts(item)}
@@ -37,7 +38,7 @@ def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  
             elif by_service and not upstream:
                 yield Violation(
                     object=service,
-                    what=f"Kong calls its pods under the Service's name (Ingress {item.name}), round the mesh",
+                    what=f"Kong calls its pods under the Service's name (Ingress {item.name}), which bypasses the mesh",
                     remedy=f'annotate the Service with {_UPSTREAM}: "true"',
                 )
 
@@ -56,6 +57,6 @@ def _backends(item: Object) -> set[str]:
 RULE = Rule(
     name="service-upstream-and-preserve-host-together",
     description="A Service that Kong calls through the mesh is annotated service-upstream, its Ingress preserve-host.",
-    check=check,
+    find=unpaired_annotations,
     scope="stack",
 )

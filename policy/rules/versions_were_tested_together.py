@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
-from policy.rule import Object, Options, Rule, Violation, pick
-from policy.workloads import Image, images
+from policy.objects import Object, images, pick
+from policy.rule import Options, Rule, Violation
 from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
+from workloads import Image
 
 _ROOT = Path(__file__).resolve().parents[2]
 _VERSIONS = {chart.name: chart.version for chart in CHARTS.values()}
@@ -25,7 +26,7 @@ _ARCHIVE = re.compile(r"(.+?)-(\d.*)\.tgz")
 _REMEDY = "take the version of versions.py, or test the new one and change it there"
 
 
-def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
+def untested_versions(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
     """Look at the charts of releases, and at the images of Istio and Kong."""
     for item in objects:
         if item.kind == "Release":
@@ -78,7 +79,7 @@ def _images(item: Object) -> Iterator[Violation]:
 RULE = Rule(
     name="versions-were-tested-together",
     description="Charts and the images of Istio and Kong have the versions of versions.py.",
-    check=check,
+    find=untested_versions,
     options={"folders": False},
     schema={"folders": {"type": "boolean", "description": "Charts in folders, with their images, may be of others."}},
 )

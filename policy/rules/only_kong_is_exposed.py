@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from policy.rule import Object, Options, Rule, Violation, items, pick
-from policy.workloads import containers, template
+import names
+from policy.objects import Object, containers, items, pick, template
+from policy.rule import Options, Rule, Violation
 
-_KONG_PROXY = "kong-istio/kong-istio-kong-proxy"
+_KONG_PROXY = f"{names.KONG_NAMESPACE}/{names.KONG_PROXY_SERVICE}"
 # Kong's admin API and manager, plain and encrypted.
 _ADMIN_PORTS = {8001, 8002, 8444, 8445}
 _GATEWAYS = {"networking.istio.io", "gateway.networking.k8s.io"}
 # Through Kong as well, nobody outside gets at the control plane, its dashboards, or Kong itself.
-_INNER_NAMESPACES = {"istio-system", "istio-cni", "kong-istio"}
+_INNER_NAMESPACES = {names.ISTIO_NAMESPACE, names.ISTIO_CNI_NAMESPACE, names.KONG_NAMESPACE}
 
 
-def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
-    """Look at what opens a way in: Services, Ingresses, gateways, and ports of nodes."""
+def exposed(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
+    """Look at what can be reached from outside: Services, Ingresses, gateways, and ports of nodes."""
     for item in objects:
         if item.kind == "Service":
             yield from _service(item, options)
@@ -34,7 +35,7 @@ def _service(item: Object, options: Options) -> Iterator[Violation]:
         return
     if f"{item.namespace}/{item.name}" not in options["exposed"]:
         how = f"its type is {kind}" if kind in ("LoadBalancer", "NodePort") else "it has externalIPs"
-        yield _found(item, f"{how}: it is reached from outside", "make it a ClusterIP and route to it through Kong")
+        yield _found(item, f"{how}: it is reached from outside", "set it to ClusterIP and route to it through Kong")
     for port in items(pick(item.body, "spec", "ports")):
         if _ADMIN_PORTS & {port.get("port"), port.get("targetPort")} or "admin" in str(port.get("name")):
             yield _found(
@@ -46,8 +47,9 @@ def _service(item: Object, options: Options) -> Iterator[Violation]:
 
 def _ingress(item: Object) -> Iterator[Violation]:
     named = pick(item.body, "spec", "ingressClassName")
-    if named != "kong":
-        yield _found(item, f"its class is {named or 'not said'}, not kong", "set ingressClassName to kong")
+    if named != names.INGRESS_CLASS:
+        what = f"its class is {named or 'not said'}, not {names.INGRESS_CLASS}"
+        yield _found(item, what, f"set ingressClassName to {names.INGRESS_CLASS}")
     if item.namespace in _INNER_NAMESPACES:
         yield _found(
             item,
@@ -73,7 +75,7 @@ def _found(item: Object, what: str, remedy: str) -> Violation:
 RULE = Rule(
     name="only-kong-is-exposed",
     description="Nothing but Kong's proxy is reached from outside the cluster.",
-    check=check,
+    find=exposed,
     options={"exposed": [_KONG_PROXY]},
     schema={"exposed": {"type": "array", "items": {"type": "string"}, "description": "Services, namespace/name"}},
 )

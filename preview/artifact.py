@@ -1,4 +1,4 @@
-"""The previews in an artefact, or in a folder of one: read in memory, each within bounds."""
+"""The previews in an artefact: read in memory, each within bounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from preview import schema
 from preview.changes import Preview
@@ -34,22 +33,12 @@ def from_zip(content: bytes) -> Previews:
         return Previews(readable=(), problems=("The artefact is not a ZIP archive.",))
 
 
-def from_folder(folder: Path) -> Previews:
-    """Read the JSON files of a folder."""
-    return _read(_start(file) for file in sorted(folder.glob("*.json"))[: FILES + 1])
-
-
-def _start(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        return opened.read(FILE_BYTES + 1)
-
-
 def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """Return the start of a member: what the archive says of its size need not be true."""
     try:
         with archive.open(entry) as file:
             return file.read(FILE_BYTES + 1)
-    # A member that is damaged, encrypted or packed in a way that is not known is no JSON either.
+    # A member that is damaged, encrypted or packed as nobody knows is no JSON either.
     except (zipfile.BadZipFile, RuntimeError, zlib.error, EOFError, OSError, ValueError):
         return b""
 

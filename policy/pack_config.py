@@ -23,7 +23,7 @@ _TYPES: dict[str, type] = {"boolean": bool, "array": list}
 
 
 @dataclass(frozen=True)
-class Configuration:
+class PackConfig:
     """By rule: its severity where that is another one, and its options where they differ."""
 
     levels: Mapping[str, str] = field(default_factory=dict)
@@ -33,10 +33,10 @@ class Configuration:
         """Return a rule's severity, or `disabled`."""
         return self.levels.get(rule.name, rule.severity)
 
-    def over(self, other: Configuration) -> Configuration:
+    def over(self, other: PackConfig) -> PackConfig:
         """Return this configuration, and what it does not say as the other has it."""
         options = {name: {**other.options.get(name, {}), **given} for name, given in self.options.items()}
-        return Configuration({**other.levels, **self.levels}, {**other.options, **options})
+        return PackConfig({**other.levels, **self.levels}, {**other.options, **options})
 
 
 def file_of(stack: str) -> Path:
@@ -44,7 +44,7 @@ def file_of(stack: str) -> Path:
     return _FOLDER / f"config.{stack}.json"
 
 
-def read(file: Path, rules: tuple[Rule, ...]) -> Configuration:
+def read(file: Path, rules: tuple[Rule, ...]) -> PackConfig:
     """Read a configuration. Raises `RunError` for one that excuses from what there is not."""
     try:
         said = json.loads(file.read_text(encoding="utf-8"))
@@ -62,7 +62,7 @@ def read(file: Path, rules: tuple[Rule, ...]) -> Configuration:
         if level := _level(given, known[name], file):
             levels[name] = level
         options[name] = _options(given, known[name], file)
-    return Configuration(levels, options)
+    return PackConfig(levels, options)
 
 
 def _level(given: Any, rule: Rule, file: Path) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from policy.rule import Object, Options, Rule, Violation, items, mapping, pick
-from policy.workloads import containers
+from policy.objects import Object, containers, items, mapping, pick
+from policy.rule import Options, Rule, Violation
 
 _TOKEN = "set observability.kiali.auth to token"  # noqa: S105 -- advice, no token
 _LOGIN = "set observability.grafana.anonymous to false"
@@ -17,8 +17,8 @@ _GRAFANA_ENABLED = "GF_AUTH_ANONYMOUS_ENABLED"
 _GRAFANA_ROLE = "GF_AUTH_ANONYMOUS_ORG_ROLE"
 
 
-def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
-    """Look at the values of the releases, and at the files and variables that charts make of them."""
+def anonymous_access(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
+    """Look at the values of the releases, and at the files and variables that charts render from them."""
     for item in objects:
         for settings in _kiali(item):
             yield from _judge_kiali(item, settings, options)
@@ -51,7 +51,7 @@ def _judge_grafana(item: Object, enabled: Any, role: Any, options: Options) -> I
 
 
 def _kiali(item: Object) -> Iterator[Mapping[str, Any]]:
-    """Yield Kiali's settings: the values of its release, or its file as the chart makes it."""
+    """Yield Kiali's settings: the values of its release, or its file as the chart renders it."""
     if item.kind == "Release":
         yield mapping(pick(item.body, "spec", "values"))
     elif item.kind == "ConfigMap" and "kiali" in item.name:
@@ -102,7 +102,7 @@ def _true(value: Any) -> bool:
 RULE = Rule(
     name="dashboards-ask-who-looks",
     description="Kiali and Grafana ask for a login or token; where they need not, nobody unknown may change anything.",
-    check=check,
+    find=anonymous_access,
     options={"anonymous": False},
     schema={"anonymous": {"type": "boolean", "description": "Everyone may look, and change nothing."}},
 )

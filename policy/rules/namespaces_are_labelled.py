@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from policy.rule import Object, Options, Rule, Violation, mapping, pick
-from policy.workloads import template
+import names
+from policy.objects import Object, sidecar
+from policy.rule import Options, Rule, Violation
 
 _ENFORCE = "pod-security.kubernetes.io/enforce"
 _LEVELS = ("restricted", "baseline", "privileged")
 # Istio's own: its control plane has no sidecar, and its gateways are proxies themselves.
-_OUTSIDE = ["istio-system", "istio-cni", "istio-ingress", "istio-egress"]
-# What the node agent does to nodes only this one lets pass.
-_NODE_AGENT = "istio-cni"
+_OUTSIDE = [
+    names.ISTIO_NAMESPACE,
+    names.ISTIO_CNI_NAMESPACE,
+    names.INGRESS_GATEWAY_NAMESPACE,
+    names.EGRESS_GATEWAY_NAMESPACE,
+]
 
 
-def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
+def missing_labels(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
     """Look at namespaces, and at pods of the mesh that ask to be left out of it."""
     for item in objects:
         if item.kind == "Namespace":
@@ -44,7 +48,8 @@ def _level(item: Object, options: Options) -> Iterator[Violation]:
             what=f"it enforces no Pod Security level ({_ENFORCE} is {level or 'missing'})",
             remedy="set security.podSecurity to true",
         )
-    elif level == "privileged" and item.name != _NODE_AGENT and not options["privileged"]:
+    # No other level passes what istio-cni does to nodes.
+    elif level == "privileged" and item.name != names.ISTIO_CNI_NAMESPACE and not options["privileged"]:
         yield Violation(
             object=item,
             what="its Pod Security level is privileged, which refuses nothing",
@@ -53,9 +58,7 @@ def _level(item: Object, options: Options) -> Iterator[Violation]:
 
 
 def _left_out(item: Object) -> Iterator[Violation]:
-    pod = template(item)
-    said = {**mapping(pick(pod, "metadata", "annotations")), **mapping(pick(pod, "metadata", "labels"))}
-    if str(said.get("sidecar.istio.io/inject")).lower() == "false":
+    if sidecar(item) == "false":
         yield Violation(
             object=item,
             what="its pods refuse their sidecar (sidecar.istio.io/inject is false)",
@@ -66,7 +69,7 @@ def _left_out(item: Object) -> Iterator[Violation]:
 RULE = Rule(
     name="namespaces-are-labelled",
     description="Every namespace enforces a Pod Security level, and those of the mesh have sidecars put in.",
-    check=check,
+    find=missing_labels,
     options={"privileged": False, "outside": _OUTSIDE},
     schema={
         "privileged": {"type": "boolean", "description": "The level may be privileged, as it must without istio.cni."},

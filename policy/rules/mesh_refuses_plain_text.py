@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from policy.rule import Object, Options, Rule, Violation, mapping, pick
+import names
+from policy.objects import Object, mapping, pick
+from policy.rule import Options, Rule, Violation
 
-_ROOT_NAMESPACE = "istio-system"
 _REMEDY = "set istio.mtls to STRICT"
 
 
-def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
+def accepted_plain_text(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
     """Look for the rule of the whole mesh, and at every exception from it."""
     allowed = {"STRICT", "PERMISSIVE"} if options["permissive"] else {"STRICT"}
     whole_mesh = False
     for item in objects:
         if item.kind == "PeerAuthentication":
-            whole_mesh |= item.namespace == _ROOT_NAMESPACE and not pick(item.body, "spec", "selector")
+            whole_mesh |= item.namespace == names.ISTIO_NAMESPACE and not pick(item.body, "spec", "selector")
             yield from _peers(item, allowed)
         elif item.kind == "DestinationRule" and pick(item.body, "spec", "trafficPolicy", "tls", "mode") == "DISABLE":
             yield Violation(
@@ -25,7 +26,7 @@ def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
     if not whole_mesh:
         yield Violation(
             object=None,
-            what=f"nothing says how the whole mesh is spoken to: {_ROOT_NAMESPACE} has no PeerAuthentication",
+            what=f"nothing says how the whole mesh is spoken to: {names.ISTIO_NAMESPACE} has no PeerAuthentication",
             remedy=_REMEDY,
         )
 
@@ -45,7 +46,7 @@ def _peers(item: Object, allowed: set[str]) -> Iterator[Violation]:
 RULE = Rule(
     name="mesh-refuses-plain-text",
     description="The whole mesh takes mutual TLS only (STRICT), without exceptions.",
-    check=check,
+    find=accepted_plain_text,
     scope="stack",
     options={"permissive": False},
     schema={"permissive": {"type": "boolean", "description": "The mode PERMISSIVE is allowed; DISABLE never is."}},

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from policy.rule import Object, Options, Rule, Violation, items, mapping, pick
-from policy.workloads import containers
+from policy.objects import Object, containers, items, mapping, pick
+from policy.rule import Options, Rule, Violation
 
 # `passwordSecret`, `secretName`, `tokenFile` and the like say where one is.
 _TELLING = re.compile(
@@ -24,7 +24,7 @@ _KEY_BLOCK = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _REMEDY = "keep it in a Secret and name that one, or mark it (`pulumi config set --secret`)"
 
 
-def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  # noqa: ARG001 -- nothing is excused
+def plain_text_secrets(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  # noqa: ARG001 -- nothing is excused
     """Look at what is no Secret, and at Secrets whose values Pulumi would keep and show as they are."""
     for item in objects:
         for where in _found(item):
@@ -97,5 +97,5 @@ def _discloses(name: str, value: Any) -> bool:
 RULE = Rule(
     name="no-secret-in-plain-text",
     description="Secrets stand in Secrets: not in values, files, variables, plug-ins or commands.",
-    check=check,
+    find=plain_text_secrets,
 )

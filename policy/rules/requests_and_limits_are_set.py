@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from policy.rule import Object, Options, Rule, Violation, pick
-from policy.workloads import INJECTED, containers, injection
+from policy.objects import Object, containers, injection, pick
+from policy.rule import Options, Rule, Violation
+from workloads import INJECTED
 
 # No limit of CPU: a container that meets one is slowed down while the node idles.
-_WANTED = (("requests", "cpu"), ("requests", "memory"), ("limits", "memory"))
+_REQUIRED = (("requests", "cpu"), ("requests", "memory"), ("limits", "memory"))
 
 
-def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  # noqa: ARG001 -- nothing is excused
+def missing_requests_and_limits(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  # noqa: ARG001 -- nothing is excused
     """Look at every container, and at what istiod gives sidecars."""
     for item in objects:
         for container in containers(item):
@@ -25,7 +26,7 @@ def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  
 
 
 def _missing(item: Object, who: str, holder: Mapping[str, Any]) -> Iterator[Violation]:
-    missing = [f"{kind}.{of}" for kind, of in _WANTED if not pick(holder, "resources", kind, of)]
+    missing = [f"{kind}.{of}" for kind, of in _REQUIRED if not pick(holder, "resources", kind, of)]
     if missing:
         yield Violation(
             object=item,
@@ -37,5 +38,5 @@ def _missing(item: Object, who: str, holder: Mapping[str, Any]) -> Iterator[Viol
 RULE = Rule(
     name="requests-and-limits-are-set",
     description="Every container requests CPU and memory, and has a limit of memory.",
-    check=check,
+    find=missing_requests_and_limits,
 )

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-#: What git does not keep and a preview needs; the charts only where the sandbox has made some ready.
+#: What git does not keep and a preview needs; the charts only where the sandbox has prepared some.
 _LINKED = ("venv", ".sandbox/charts")
 #: What a pull request is compared with if nothing else is said: the first of these that git knows.
 _USUAL_BASES = ("origin/main", "main", "HEAD")
 
 
-class TreeError(RuntimeError):
+class GitError(RuntimeError):
     """Something that git cannot give, in one sentence."""
 
 
-def working(root: Path, target: Path) -> None:
+@contextmanager
+def copies(root: Path, base: str | None) -> Iterator[tuple[Path, Path | None]]:
+    """Yield two folders: the project as it is, and as it was in the commit `base`, where there is one.
+
+    Where no base is named, it is the usual one. Raises `GitError`.
+    """
+    commit = _usual_base(root) if base is None else _resolved(root, base)
+    with tempfile.TemporaryDirectory(prefix="copies-") as name:
+        head, before = Path(name) / "head", Path(name) / "base"
+        _copy(root, head)
+        if commit:
+            with tarfile.open(fileobj=io.BytesIO(_git(root, "archive", "--format=tar", commit))) as tar:
+                tar.extractall(before, filter="data")
+        for folder in (head, before) if commit else (head,):
+            _link(root, folder)
+        yield head, before if commit else None
+
+
+def _copy(root: Path, target: Path) -> None:
     """Copy the files that git keeps, or would, as they are now."""
     for name in _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").decode().split("\0"):
         source = root / name
@@ -29,32 +50,19 @@ def working(root: Path, target: Path) -> None:
     _link(root, target)
 
 
-def committed(root: Path, commit: str, target: Path) -> None:
-    """Unpack the files of a commit."""
-    archive = target.with_suffix(".tar")
-    archive.write_bytes(_git(root, "archive", "--format=tar", resolved(root, commit)))
-    with tarfile.open(archive) as tar:
-        tar.extractall(target, filter="data")
-    archive.unlink()
-    _link(root, target)
-
-
-def resolved(root: Path, name: str) -> str:
+def _resolved(root: Path, name: str) -> str:
     """Return the commit that a name stands for."""
     try:
         return _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").decode().strip()
-    except TreeError:
-        raise TreeError(f"git knows no commit {name}; name another one with --base.") from None
+    except GitError:
+        raise GitError(f"git knows no commit {name}; name another one with --base.") from None
 
 
-def usual_base(root: Path) -> str:
+def _usual_base(root: Path) -> str:
     """Return what to compare with where nobody says; nothing where there is no commit."""
     for name in _USUAL_BASES:
-        try:
-            resolved(root, name)
-        except TreeError:
-            continue
-        return name
+        with suppress(GitError):
+            return _resolved(root, name)
     return ""
 
 
@@ -66,11 +74,10 @@ def _link(root: Path, target: Path) -> None:
 
 
 def _git(root: Path, *arguments: str) -> bytes:
-    command: Sequence[str] = ("git", *arguments)
     try:
-        done = subprocess.run(command, cwd=root, capture_output=True, check=False)
+        done = subprocess.run(("git", *arguments), cwd=root, capture_output=True, check=False)
     except FileNotFoundError:
-        raise TreeError("A preview copies what git keeps, and there is no git on this machine.") from None
+        raise GitError("A preview copies what git keeps, and there is no git on this machine.") from None
     if done.returncode:
-        raise TreeError(f"`git {arguments[0]}` failed: {done.stderr.decode(errors='replace').strip()}")
+        raise GitError(f"`git {arguments[0]}` failed: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout

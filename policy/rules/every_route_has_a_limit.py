@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from policy.rule import Object, Options, Rule, Violation, pick
-from policy.workloads import Image, containers
+from policy.objects import Object, containers, pick
+from policy.rule import Options, Rule, Violation
+from workloads import Image
 
 _ROUTES = {"Ingress", "HTTPRoute", "GRPCRoute", "TCPIngress", "UDPIngress"}
 _PLUGINS = {"rate-limiting", "rate-limiting-advanced"}
 _WINDOWS = ("second", "minute", "hour", "day", "month", "year")
 
 
-def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  # noqa: ARG001 -- nothing is excused
+def missing_rate_limits(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  # noqa: ARG001 -- nothing is excused
     """Look at the plug-ins that routes name, and at how many pods Kong has."""
     limits = {(item.namespace, item.name): item for item in objects if _is_limit(item)}
     everywhere = any(
@@ -23,7 +24,7 @@ def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  
         if item.kind in _ROUTES and not everywhere and not any(key in limits for key in _named(item)):
             yield Violation(
                 object=item,
-                what="no limit is on this route",
+                what="this route has no rate limit",
                 remedy="name a KongPlugin rate-limiting with a window in the annotation konghq.com/plugins",
             )
     replicas = max((_replicas(item) for item in objects), default=1)
@@ -60,7 +61,7 @@ def _named(route: Object) -> Iterator[tuple[str, str]]:
 
 
 def _replicas(item: Object) -> int:
-    """Return how many pods of Kong an object may make; a release says so before its chart is rendered."""
+    """Return how many pods of Kong an object may create; a release says so before its chart is rendered."""
     if item.kind == "Release" and str(pick(item.body, "spec", "chart")).rstrip("/").rpartition("/")[2] == "kong":
         values = pick(item.body, "spec", "values")
         scaled = pick(values, "autoscaling", "enabled") is True
@@ -84,6 +85,6 @@ def _count(value: Any) -> int:
 RULE = Rule(
     name="every-route-has-a-limit",
     description="Every route has a rate limit, and a limit that counts locally is on a Kong of one replica.",
-    check=check,
+    find=missing_rate_limits,
     scope="stack",
 )

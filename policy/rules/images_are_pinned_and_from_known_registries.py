@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from policy.rule import Object, Options, Rule, Violation, mapping, pick
-from policy.workloads import INJECTED, Image, images, template
+from policy.objects import Object, images, sidecar
+from policy.rule import Options, Rule, Violation
+from workloads import INJECTED, Image
 
 # Where the images of the stack are published.
 _REGISTRIES = [
@@ -25,11 +25,11 @@ _FULL_VERSION = re.compile(r"v?\d+\.\d+\.\d+([.+_-][\w.-]+)?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-def check(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
+def unpinned_or_unknown_images(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
     """Look at every image that pods pull, sidecars included."""
     for item in objects:
         for who, reference in images(item):
-            if reference == INJECTED and _injected(template(item)):
+            if reference == INJECTED and sidecar(item) == "true":
                 continue
             image = Image.parse(reference)
             if not _pinned(image):
@@ -55,15 +55,10 @@ def _below(name: str, allowed: str) -> bool:
     return name == allowed.rstrip("/") or name.startswith(f"{allowed.rstrip('/')}/")
 
 
-def _injected(pod: Mapping[str, Any]) -> bool:
-    said = {**mapping(pick(pod, "metadata", "annotations")), **mapping(pick(pod, "metadata", "labels"))}
-    return said.get("sidecar.istio.io/inject") == "true"
-
-
 RULE = Rule(
     name="images-are-pinned-and-from-known-registries",
     description="Every image has a whole version or a digest, and comes from a registry that is allowed.",
-    check=check,
+    find=unpinned_or_unknown_images,
     options={"registries": _REGISTRIES},
     schema={"registries": {"type": "array", "items": {"type": "string"}, "description": "Registries, with a path"}},
 )
