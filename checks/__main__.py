@@ -14,17 +14,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from checks import gone, nodes, report, runner, stack_outputs, unchanged
+from checks import gone, nodes, report, runner, selected_stack, unchanged
 from checks.describe import describe
 from checks.framework import Check, Outcome
 from checks.registry import AFTER_TRAFFIC, PARTS, UnknownCheckError, named
 from checks.report import Run, junit, machine, printed, webpage
 from checks.report.progress import Progress
-from checks.stack_outputs import StackError
-from checks.target import Target, from_json
+from checks.selected_stack import StackError
+from checks.target import Target, from_json, to_json
 from checks.traffic import CHECKS as TRAFFIC
 from display.console import console
-from settings import SettingsError
+from settings import Settings, SettingsError, restore
 
 _USAGE = 2
 _INTERRUPTED = 130
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m checks", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run|traffic|unchanged|gone")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="|".join(_COMMANDS))
     run = _command(commands, "run", "what must be true of a stack that is up (the default)")
     run.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these checks alone, by name or number")
     run.add_argument("--load", action="store_true", help="also those that send load or create something")
@@ -62,10 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     traffic.add_argument("--requests", type=_requests, help=f"how many, up to {_MOST_REQUESTS}")
     _command(commands, "unchanged", "a second `pulumi up` would change nothing")
     _command(commands, "gone", "nothing of a destroyed stack is left")
+    _subject(commands, "describe", "print what there is to check of a stack, for --target")
     return parser
 
 
-def _command(
+def _subject(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, description: str
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=description, description=description)
@@ -73,11 +74,16 @@ def _command(
     of.add_argument(
         "--stack", default="", metavar="NAME", help="a stack of this project; else the selected one, or the sandbox's"
     )
-    of.add_argument(
-        "--target",
-        metavar="FILE|-|JSON",
-        help=f"what the stack output {stack_outputs.OUTPUT} says, in place of a stack",
-    )
+    form = "FILE|-|JSON"
+    of.add_argument("--settings", metavar=form, help="a stack's settings by their keys, in place of a stack")
+    of.add_argument("--target", metavar=form, help="what `describe` prints, in place of a stack")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, description: str
+) -> argparse.ArgumentParser:
+    parser = _subject(commands, name, description)
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write JSON")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page")
@@ -114,22 +120,23 @@ def _traffic(options: argparse.Namespace) -> int:
 
 
 def _unchanged(options: argparse.Namespace) -> int:
-    if options.target:
-        raise StackError("`unchanged` asks Pulumi, so it needs a stack (--stack) and no --target.")
-    stack = stack_outputs.find(options.stack)
+    if options.target or options.settings:
+        raise StackError("`unchanged` asks Pulumi, so it needs a stack (--stack), and no --target or --settings.")
+    stack = selected_stack.find(options.stack)
     return _perform(options, f"the stack {stack.name}", Target(), unchanged.checks(stack), at_once=False)
 
 
 def _gone(options: argparse.Namespace) -> int:
     if options.target:
         subject, target = _target(options)
-        return _perform(options, subject, target, gone.checks(keep_definitions=False))
-    stack = stack_outputs.find(options.stack)
-    # The outputs went with the stack, the settings are still there.
-    chosen = stack.settings()
-    _enter(stack)
-    checks = gone.checks(keep_definitions=chosen.keep_crds)
-    return _perform(options, f"the stack {stack.name}", describe(chosen), checks)
+        return _perform(options, subject, target, gone.checks(keep_crds=False))
+    subject, settings = _settings(options)
+    return _perform(options, subject, _described(settings), gone.checks(keep_crds=settings.keep_crds))
+
+
+def _describe(options: argparse.Namespace) -> int:
+    print(to_json(_target(options)[1]))
+    return 0
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
@@ -137,6 +144,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "traffic": _traffic,
     "unchanged": _unchanged,
     "gone": _gone,
+    "describe": _describe,
 }
 
 
@@ -145,30 +153,50 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 
 def _target(options: argparse.Namespace) -> tuple[str, Target]:
     """Return what is checked: its name for people, and the target."""
-    if options.target:
-        target = _read_target(options.target)
-        return f"the stack in {target.context or '(no context)'}", target
-    stack = stack_outputs.find(options.stack)
-    target = stack.target()
-    _enter(stack)
-    return f"the stack {stack.name}", target
+    if not options.target:
+        subject, settings = _settings(options)
+        return subject, _described(settings)
+    try:
+        target = from_json(_text("target", options.target))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StackError(f"The target is not what `python -m checks describe` prints: {error}.") from None
+    return f"the stack in {target.context or '(no context)'}", target
 
 
-def _enter(stack: stack_outputs.Stack) -> None:
+def _settings(options: argparse.Namespace) -> tuple[str, Settings]:
+    """Return a stack's name for people, and its settings."""
+    if not options.settings:
+        stack = selected_stack.find(options.stack)
+        settings = stack.settings()
+        _enter(stack)
+        return f"the stack {stack.name}", settings
+    try:
+        settings = restore(dict(json.loads(_text("settings", options.settings))))
+    except (ValueError, TypeError) as error:
+        raise StackError(f"The settings are no JSON object: {error}.") from None
+    return f"the stack in {settings.kube_context}", settings
+
+
+def _described(settings: Settings) -> Target:
+    if not settings.kube_context:
+        raise StackError("The stack names no cluster: set kubeContext in its settings.")
+    return describe(settings)
+
+
+def _enter(stack: selected_stack.Stack) -> None:
     """Have kubectl found where the stack's own commands find it."""
     os.environ.clear()
     os.environ.update(stack.environment)
 
 
-def _read_target(given: str) -> Target:
+def _text(what: str, given: str) -> str:
+    """Return what an option gives: JSON, the name of a file with it, or - for standard input."""
+    if given.lstrip().startswith("{"):
+        return given
     try:
-        if given.lstrip().startswith("{"):
-            return from_json(given)
-        return from_json(sys.stdin.read() if given == "-" else Path(given).read_text(encoding="utf-8"))
+        return sys.stdin.read() if given == "-" else Path(given).read_text(encoding="utf-8")
     except OSError as error:
-        raise StackError(f"The target {given} cannot be read: {error.strerror}.") from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise StackError(f"The target is not what the stack output {stack_outputs.OUTPUT} says: {error}.") from None
+        raise StackError(f"The {what} {given} cannot be read: {error.strerror}.") from None
 
 
 def _perform(

@@ -8,32 +8,32 @@ from settings import WINDOWS, Application, Settings
 _TOO_MANY_REQUESTS = 429
 
 
-def describe(chosen: Settings) -> Target:
+def describe(settings: Settings) -> Target:
     """Return the target that the settings describe."""
-    shown = chosen.observability
+    shown = settings.observability
     return Target(
-        kubeconfig=chosen.kubeconfig,
-        context=chosen.kube_context,
-        simulated=chosen.sandbox,
-        injection=chosen.istio.injection,
-        routing=chosen.kong.routing,
-        client_host=chosen.kong.client_host,
-        mtls=chosen.istio.mtls,
-        service_type=chosen.kong.service_type,
-        applications=tuple(_routed(chosen, application) for application in chosen.applications),
+        kubeconfig=settings.kubeconfig,
+        context=settings.kube_context,
+        simulated=settings.sandbox,
+        injection=settings.istio.injection,
+        routing=settings.kong.routing,
+        client_host=settings.kong.client_host,
+        mtls=settings.istio.mtls,
+        service_type=settings.kong.service_type,
+        applications=tuple(_routed(settings, application) for application in settings.applications),
         prometheus=shown.prometheus.enabled,
         grafana=shown.grafana.enabled,
         grafana_anonymous=shown.grafana.anonymous,
         kiali=shown.kiali.enabled,
         kiali_auth=shown.kiali.auth,
-        load=chosen.checks.load,
-        requests=chosen.checks.requests,
-        istiod_address=chosen.checks.istiod_address,
+        load=settings.checks.load,
+        requests=settings.checks.requests,
+        istiod_address=settings.checks.istiod_address,
     )
 
 
-def _routed(chosen: Settings, application: Application) -> RoutedApplication:
-    limit, route = chosen.limit_of(application), application.route
+def _routed(settings: Settings, application: Application) -> RoutedApplication:
+    limit, route = settings.limit_of(application), application.route
     return RoutedApplication(
         name=application.name,
         namespace=application.namespace,

@@ -15,10 +15,12 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import urlencode
 
-from checks import stack_outputs
+from checks import selected_stack
+from checks.describe import describe
 from checks.endpoints import DASHBOARDS_NAMESPACE, PORTS
-from checks.stack_outputs import StackError
+from checks.selected_stack import StackError
 from checks.target import Target
+from settings import SettingsError
 
 _READY_SECONDS = 15.0
 _ENDING_SECONDS = 5.0
@@ -86,11 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        stack = stack_outputs.find(options.stack)
-        forward(stack.target(), stack.environment)
-    except (StackError, ForwardError) as problem:
+        stack = selected_stack.find(options.stack)
+        forward(describe(stack.settings()), stack.environment)
+    except (StackError, SettingsError, ForwardError) as problem:
         print(problem, file=sys.stderr)
-        return _USAGE if isinstance(problem, StackError) else 1
+        return 1 if isinstance(problem, ForwardError) else _USAGE
     except KeyboardInterrupt:
         pass
     return 0

@@ -21,8 +21,8 @@ _DEFINITION = "CustomResourceDefinition"
 _RELEASE_SECRET = "helm.sh/release.v1"  # noqa: S105 -- the type that Helm gives its Secrets
 
 
-def checks(*, keep_definitions: bool) -> tuple[Check, ...]:
-    """Return the checks; `keep_definitions`: the definitions of Istio's and Kong's kinds were to stay."""
+def checks(*, keep_crds: bool) -> tuple[Check, ...]:
+    """Return the checks; `keep_crds`: the CRDs of Istio and Kong were to stay."""
     found = [
         _check("17", "namespaces gone", "None of the stack's namespaces is left.", "namespaces", _is_own_namespace),
         _check(
@@ -56,7 +56,7 @@ def checks(*, keep_definitions: bool) -> tuple[Check, ...]:
             f"--field-selector=type={_RELEASE_SECRET}",
         ),
     ]
-    if not keep_definitions:
+    if not keep_crds:
         statement = "The definitions of Istio's and Kong's kinds are gone."
         own = _check("17g", "definitions gone", statement, "customresourcedefinitions", lambda item, _: is_ours(item))
         found.append(own)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from checks.framework import Check, Failed, NotChecked
-from checks.stack_outputs import Stack, StackError
+from checks.selected_stack import Stack, StackError
 from checks.target import Target
 
 _SECONDS = 600

@@ -12,9 +12,10 @@ from typing import Any
 
 from pulumi.runtime import config as stack_config
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from settings.cross_checks import check
-from settings.kinds import Secret, Section
+from settings.kinds import FreeForm, Secret, Section
 from settings.sections import (
     WINDOWS,
     Application,
@@ -60,6 +61,9 @@ __all__ = [
     "charts_in_use",
     "load",
     "parse",
+    "public",
+    "read",
+    "restore",
 ]
 
 PROJECT = "kong-istio"
@@ -73,12 +77,19 @@ def load(root: Path) -> Settings:
 
     `root` is the project's folder, which paths in settings are relative to. Raises `SettingsError`.
     """
+    texts = stack_config.CONFIG.get()
+    return read(texts, [key for key in texts if stack_config.is_config_secret(key)], root)
+
+
+def read(texts: Mapping[str, str], secrets: Collection[str], root: Path) -> Settings:
+    """Return the settings that the engine hands over: full key to text, also of what is not this project's.
+
+    `secrets` names the full keys that the stack keeps encrypted. Raises `SettingsError`.
+    """
     prefix = f"{PROJECT}:"
-    texts = {
-        name.removeprefix(prefix): text for name, text in stack_config.CONFIG.get().items() if name.startswith(prefix)
-    }
-    secrets = {key for key in texts if stack_config.is_config_secret(prefix + key)}
-    return parse({key: _decode(key, text) for key, text in texts.items()}, secrets, root)
+    own = {name.removeprefix(prefix): text for name, text in texts.items() if name.startswith(prefix)}
+    hidden = [name.removeprefix(prefix) for name in secrets]
+    return parse({key: _decode(key, text) for key, text in own.items()}, hidden, root)
 
 
 def parse(config: Mapping[str, Any], secrets: Collection[str], root: Path) -> Settings:
@@ -86,14 +97,35 @@ def parse(config: Mapping[str, Any], secrets: Collection[str], root: Path) -> Se
 
     `secrets` names the keys that the stack keeps encrypted. Raises `SettingsError`.
     """
-    try:
-        settings = Settings.model_validate(dict(config), by_alias=True, by_name=False)
-    except ValidationError as error:
-        # Pydantic's error holds the values.
-        raise SettingsError(sentence(Settings, error.errors())) from None
+    settings = restore(config)
     check(settings, root)
     _check_secrets(settings, secrets)
     return settings
+
+
+def public(settings: Settings) -> dict[str, Any]:
+    """Return settings as configuration spells them, without what is secret, or may be, as chart values may.
+
+    A section that cannot be without its secret, such as `kong.tls`, is left out as a whole. `restore` reads it back.
+    """
+    found = settings.model_dump(mode="json", by_alias=True)
+    for location, field, _ in _fields(settings):
+        if any(isinstance(entry, Secret | FreeForm) for entry in field.metadata):
+            *outer, last = location[:-1] if field.is_required() else location
+            owner: Any = found
+            for step in outer:
+                owner = owner[step]
+            owner.pop(last, None)
+    return found
+
+
+def restore(config: Mapping[str, Any]) -> Settings:
+    """Return the settings that `public` wrote. What goes together was checked before that. Raises `SettingsError`."""
+    try:
+        return Settings.model_validate(dict(config), by_alias=True, by_name=False)
+    except ValidationError as error:
+        # Pydantic's error holds the values.
+        raise SettingsError(sentence(Settings, error.errors())) from None
 
 
 def charts_in_use(settings: Settings) -> list[str]:
@@ -129,8 +161,8 @@ def _decode(key: str, text: str) -> Any:
 
 
 def _check_secrets(settings: Settings, secrets: Collection[str]) -> None:
-    for location in _passwords(settings):
-        if location[0] not in secrets:
+    for location, field, value in _fields(settings):
+        if value and any(isinstance(entry, Secret) for entry in field.metadata) and location[0] not in secrets:
             where = key_name(location)
             raise SettingsError(
                 f"{where} is in plain text: take it out of the stack file and store it with "
@@ -138,14 +170,13 @@ def _check_secrets(settings: Settings, secrets: Collection[str]) -> None:
             )
 
 
-def _passwords(value: Any, *location: str | int) -> Iterator[tuple[str | int, ...]]:
-    """Yield where something stands that has to be encrypted."""
+def _fields(value: Any, *location: str | int) -> Iterator[tuple[tuple[str | int, ...], FieldInfo, Any]]:
+    """Yield where each field of a section stands, also in the sections within it, the field and its value."""
     if isinstance(value, tuple):
         for index, entry in enumerate(value):
-            yield from _passwords(entry, *location, index)
+            yield from _fields(entry, *location, index)
     elif isinstance(value, Section):
         for name, field in type(value).model_fields.items():
             inner, where = getattr(value, name), (*location, field.alias or name)
-            if inner and any(isinstance(entry, Secret) for entry in field.metadata):
-                yield where
-            yield from _passwords(inner, *where)
+            yield where, field, inner
+            yield from _fields(inner, *where)

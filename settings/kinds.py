@@ -45,6 +45,10 @@ class Secret(Hidden):
     """Marks a field that a stack has to keep encrypted; plain text is refused."""
 
 
+class FreeForm:
+    """Marks a field that is passed on as it is: nothing here knows whether a password is in it."""
+
+
 def _text(pattern: str, title: str) -> Any:
     """Return the field of a text that matches `pattern` wholly."""
     return Field(pattern=rf"^(?:{pattern})\Z", title=title)
@@ -153,7 +157,7 @@ Requests = Annotated[int | None, Field(ge=1, le=1_000_000_000)]
 # Configuration has lists; frozen settings have tuples.
 ListOf = Annotated[tuple[T, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
 
-ChartValues = dict[str, Any]
+ChartValues = Annotated[dict[str, Any], FreeForm()]
 
 _Amounts = Annotated[
     dict[str, Annotated[Any, AfterValidator(_must_be("an amount such as 500m or 1Gi", _is_amount))]],

@@ -18,11 +18,11 @@ from xml.etree import ElementTree
 import pytest
 
 from checks import __main__ as cli
-from checks import forwards, framework, registry, runner, stack_outputs
+from checks import forwards, framework, registry, runner, selected_stack
 from checks.framework import Check, Failed, NotChecked, Outcome, eventually
 from checks.report import Part
 from checks.report.progress import Progress
-from checks.target import RoutedApplication, Target, to_json
+from checks.target import RoutedApplication, Target, from_json, to_json
 from commands.kubectl import KubectlError
 from display.console import console
 from sandbox.paths import CHECKOUT
@@ -118,10 +118,15 @@ def test_load_is_sent_only_where_it_is_allowed(ours: Callable[..., None], capsys
     ("arguments", "sentence"),
     [
         (["--only", "nonsense"], "There is no check called nonsense (there are: page)."),
-        (["--target", "{}x"], "The target is not what the stack output checksTarget says"),
-        (["--target", '{"nonsense": 1}'], "The target is not what the stack output checksTarget says"),
+        (["--target", "{}x"], "The target is not what `python -m checks describe` prints"),
+        (["--target", '{"nonsense": 1}'], "The target is not what `python -m checks describe` prints"),
         (["--target", "/nowhere/target.json"], "/nowhere/target.json cannot be read: No such file or directory."),
+        (["--settings", "{}x"], "The settings are no JSON object"),
+        (["--settings", '{"kubeContext": 1}'], "kubeContext is 1: it must be text."),
+        (["--settings", "{}"], "The stack names no cluster: set kubeContext in its settings."),
+        (["--settings", "/nowhere/settings.json"], "/nowhere/settings.json cannot be read: No such file or directory."),
         (["unchanged", "--target", "{}"], "`unchanged` asks Pulumi"),
+        (["unchanged", "--settings", "{}"], "`unchanged` asks Pulumi"),
     ],
 )
 def test_what_cannot_be_looked_at_ends_with_2_and_a_sentence(
@@ -430,66 +435,97 @@ def no_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Nowhere:
         root, facts, sandbox = CHECKOUT.root, tmp_path / "none", tmp_path
 
-    monkeypatch.setattr(stack_outputs, "CHECKOUT", Nowhere)
+    monkeypatch.setattr(selected_stack, "CHECKOUT", Nowhere)
 
 
 PULUMI = """
 if words[:2] == ["stack", "--show-name"]:
     print({selected!r}) if {selected!r} else sys.exit("error: no stack selected")
-elif words[:2] == ["stack", "output"]:
-    print(json.dumps({outputs!r}))
-elif words[0] == "config":
-    print(json.dumps({config!r}))
+elif words[0] == "config" and "--show-secrets" in words:
+    sys.exit({refusal!r}) if {refusal!r} else print(json.dumps({config!r}))
 elif words[0] == "preview":
     print(json.dumps({plan!r}))
     sys.exit({code})
 """
+CONTEXT = {"kong-istio:kubeContext": {"value": "kind", "secret": False}}
 
 
 def pulumi(
     selected: str = "",
-    outputs: dict[str, Any] | None = None,
     config: dict[str, Any] | None = None,
     plan: dict[str, Any] | None = None,
     code: int = 0,
+    refusal: str = "",
 ) -> str:
-    return PULUMI.format(selected=selected, outputs=outputs or {}, config=config or {}, plan=plan or {}, code=code)
+    config = CONTEXT if config is None else config
+    return PULUMI.format(selected=selected, config=config, plan=plan or {}, code=code, refusal=refusal)
 
 
 @pytest.mark.usefixtures("no_sandbox")
 @pytest.mark.parametrize(("arguments", "name"), [([], "dev"), (["--stack", "prod"], "prod")])
-def test_the_target_is_the_output_of_the_named_or_selected_stack(
+def test_the_target_is_the_named_or_selected_stack(
     arguments: list[str],
     name: str,
     ours: Callable[..., None],
     programs: Callable[[str, str], Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    calls = programs("pulumi", pulumi("dev", {"checksTarget": to_json(TARGET)}))
+    calls = programs("pulumi", pulumi("dev"))
     ours(check("1", "page", lambda target: target.context))
     assert cli.main(arguments) == 0
     said = capsys.readouterr()
     assert f"Checking the stack {name}" in said.err
     assert "kind" in said.out
     words = json.loads(calls.read_text().splitlines()[-1])
-    assert words[:5] == ["stack", "output", "--json", "--stack", name]
+    assert words[words.index("--stack") + 1] == name
 
 
 @pytest.mark.usefixtures("no_sandbox")
-def test_a_stack_whose_up_failed_is_known_by_its_settings(
+def test_a_stack_is_known_by_all_of_its_settings(
     ours: Callable[..., None], programs: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    limit = {"minute": 7, "policy": "redis", "redis": {"host": "redis.example", "password": "correct horse"}}
     config = {
         "kong-istio:kubeContext": {"value": "kind-two", "secret": False},
-        "kong-istio:kong": {"value": "…", "objectValue": {"serviceType": "NodePort"}, "secret": False},
+        "kong-istio:kong": {"value": '{"serviceType":"NodePort"}', "objectValue": {}, "secret": False},
         "kong-istio:keepCrds": {"value": "true", "secret": False},
-        "kong-istio:rateLimit": {"secret": True},
+        "kong-istio:rateLimit": {"value": json.dumps(limit), "secret": True},
         "pulumi:disable-default-providers": {"value": "[]", "secret": False},
     }
-    programs("pulumi", pulumi("dev", {}, config))
+    programs("pulumi", pulumi("dev", config))
     ours(check("1", "page", lambda target: f"{target.context} by {target.service_type}"))
     assert cli.main([]) == 0
     assert "kind-two by NodePort" in capsys.readouterr().out
+    assert cli.main(["describe"]) == 0
+    described = capsys.readouterr().out
+    assert [application.limits for application in from_json(described).applications] == [{"minute": 7}]
+    assert "correct horse" not in described
+    assert cli.main(["--target", described]) == 0
+    assert "kind-two by NodePort" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_sandbox")
+def test_a_stack_whose_secrets_cannot_be_decrypted_is_said(
+    ours: Callable[..., None], programs: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    programs("pulumi", pulumi("dev", refusal="error: incorrect passphrase"))
+    ours(check("1", "page"))
+    assert cli.main([]) == 2
+    said = "checks: The settings of the stack dev cannot be read, or not decrypted: incorrect passphrase.\n"
+    assert capsys.readouterr().err == said
+
+
+def test_settings_are_checked_in_place_of_a_stack(
+    ours: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Without what `public` leaves out; and nobody looks for the manifests, which may be on another machine.
+    application = {"name": "shop", "namespace": "shop", "manifests": "nowhere", "route": {"service": "web", "port": 80}}
+    file = tmp_path / "settings.json"
+    limit = {"minute": 7, "policy": "redis", "redis": {}}
+    file.write_text(json.dumps({"kubeContext": "kind", "applications": [application], "rateLimit": limit}))
+    ours(check("1", "page", lambda target: f"{target.applications[0].service} {target.applications[0].limits}"))
+    assert cli.main(["run", "--settings", str(file)]) == 0
+    assert "web {'minute': 7}" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("no_sandbox")
@@ -667,13 +703,14 @@ def test_definitions_that_were_to_stay_may_be_there(
 
 FORWARDED = """
 import sys
-from checks import forwards, stacks
+from checks import forwards, selected_stack
 from checks.target import from_json
 class Stack:
     environment = dict(__import__("os").environ)
-    def target(self):
-        return from_json(sys.argv[1])
-stacks.find = lambda name: Stack()
+    def settings(self):
+        return sys.argv[1]
+selected_stack.find = lambda name: Stack()
+forwards.describe = from_json
 sys.exit(forwards.main([]))
 """
 FORWARDING = """

@@ -860,6 +860,27 @@ def test_a_secret_in_plain_text_is_refused_wherever_it_stands(path: str, value: 
     assert TLS_KEY not in repr(found)
 
 
+def test_public_settings_are_all_but_the_secrets(root: Path) -> None:
+    config = {
+        **FULL,
+        "kong": {"tls": TLS, "replicas": 2, "values": {"env": {"pg_password": PASSWORD}}},
+        "observability": {"grafana": {"adminPassword": PASSWORD, "anonymous": True}},
+        "rateLimit": WITH_PASSWORD,
+        "applications": [OTHER, WITH_OWN_PASSWORD],
+    }
+    found = settings.parse(config, ("kong", "observability", "rateLimit", "applications"), root)
+    public = settings.public(found)
+    text = json.dumps(public)
+    assert PASSWORD not in text
+    assert "hunter2" not in text
+    assert "tls" not in public["kong"]
+    assert (public["kong"]["replicas"], public["observability"]["grafana"]["anonymous"]) == (2, True)
+    assert public["applications"][1]["rateLimit"] == {"redis": {}}
+    for again in (settings.restore(json.loads(text)), settings.parse(json.loads(text), (), root)):
+        assert settings.public(again) == {**public, "kong": {**public["kong"], "tls": None}}
+        assert again.limit_of(again.applications[1]).redis == Redis(host="redis")
+
+
 @pytest.mark.parametrize(
     ("key", "own", "named"),
     [

@@ -1,0 +1,110 @@
+"""The stack that is meant: its settings, and how Pulumi is asked about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pulumi
+
+from plan.stack_config import Project
+from sandbox import tools
+from sandbox.paths import CHECKOUT
+from settings import Settings, read
+
+SANDBOX = "sandbox"
+
+_SECONDS = 120
+
+
+class StackError(Exception):
+    """Why there is no stack to check, or nothing known of it, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack of this project. `environment` is the one in which Pulumi, and the kubeconfig, are found."""
+
+    name: str
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    config_file: Path | None = None
+
+    @property
+    def rehearsed(self) -> bool:
+        """Whether it was brought up without Pulumi's engine."""
+        return self.config_file is not None and (CHECKOUT.sandbox / "outputs.json").is_file()
+
+    def pulumi(self, *arguments: str, seconds: int = _SECONDS) -> subprocess.CompletedProcess[str]:
+        """Run Pulumi on the stack; its exit code is the caller's to judge. Raises `StackError`."""
+        config = ["--config-file", os.fspath(self.config_file)] if self.config_file else []
+        return _pulumi(self.environment, [*arguments, "--stack", self.name, *config], seconds)
+
+    def settings(self) -> Settings:
+        """Return the stack's settings, defaults included. Raises `StackError` and `SettingsError`."""
+        # The sandbox may be without Pulumi.
+        texts, secrets = _from_file(self.config_file) if self.config_file else self._from_engine()
+        return read(texts, secrets, CHECKOUT.root)
+
+    def _from_engine(self) -> tuple[dict[str, str], list[str]]:
+        # A key with one secret field is not told at all without them.
+        done = self.pulumi("config", "--json", "--show-secrets")
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["pulumi said nothing"]
+            reason = lines[-1].removeprefix("error: ")
+            raise StackError(f"The settings of the stack {self.name} cannot be read, or not decrypted: {reason}.")
+        entries = json.loads(done.stdout or "{}")
+        texts = {key: str(entry["value"]) for key, entry in entries.items()}
+        return texts, [key for key, entry in entries.items() if entry.get("secret")]
+
+
+def find(name: str = "") -> Stack:
+    """Return the stack of that name, else the selected one, else the sandbox's. Raises `StackError`."""
+    if not name:
+        name = _selected() or (SANDBOX if CHECKOUT.facts.is_file() else "")
+    if not name:
+        raise StackError(
+            "No stack is selected and there is no sandbox: name one with --stack, select one with "
+            "`pulumi stack select`, or run `make up`."
+        )
+    if name == SANDBOX and CHECKOUT.facts.is_file():
+        return Stack(name, tools.environment(), CHECKOUT.stack_file)
+    return Stack(name)
+
+
+def _from_file(file: Path) -> tuple[dict[str, str], frozenset[str]]:
+    try:
+        found = Project(CHECKOUT.root).read(file)
+    except (OSError, pulumi.RunError) as problem:
+        raise StackError(f"{file} cannot be read as a stack file ({problem}): run `make up`.") from None
+    return found.values, found.secrets
+
+
+def _selected() -> str:
+    if not shutil.which("pulumi"):
+        return ""
+    done = _pulumi(os.environ, ["stack", "--show-name"], _SECONDS)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _pulumi(environment: Mapping[str, str], arguments: list[str], seconds: int) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("pulumi", path=environment.get("PATH"))
+    if not program:
+        raise StackError("pulumi is not on PATH: install it (https://www.pulumi.com/docs/install/), or give --target.")
+    try:
+        return subprocess.run(
+            [program, *arguments, "--non-interactive"],
+            cwd=CHECKOUT.root,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise StackError(f"`pulumi {arguments[0]}` gave no answer within {seconds} s.") from None
