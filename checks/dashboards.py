@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from checks import endpoints, kiali_api
-from checks.endpoints import DASHBOARDS_NAMESPACE, PORTS
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import Target
 from commands import http_client
 from commands.http_client import Answer, NoAnswer
+from names import DASHBOARD_PORTS, ISTIO_NAMESPACE
 
 _HEALTH = {"prometheus": "/-/ready", "grafana": "/api/health", "kiali": f"{kiali_api.ROOT}/healthz"}
 _SECONDS = 60
@@ -81,7 +81,7 @@ def _wrong_door(target: Target, name: str, expected: str, answer: Answer) -> Fai
         expected,
         f"{answer.status}: {answer.excerpt}",
         cause=f"observability.{name}.values change how visitors are let in, or the settings are not deployed yet",
-        look=target.command("--namespace", DASHBOARDS_NAMESPACE, "get", "configmap", name, "--output=yaml"),
+        look=target.command("--namespace", ISTIO_NAMESPACE, "get", "configmap", name, "--output=yaml"),
     )
 
 
@@ -93,20 +93,18 @@ def _stay_inside(target: Target) -> str:
 
 
 def _no_way_out(target: Target, names: list[str]) -> str:
-    inside = f"--namespace={DASHBOARDS_NAMESPACE}"
-    services = {
-        item["metadata"]["name"]: item for item in endpoints.ask(target, lambda kube: kube.list("services", inside))
-    }
+    found = endpoints.ask(target, lambda cluster: cluster.list("services", ISTIO_NAMESPACE))
+    services = {item["metadata"]["name"]: item for item in found}
     for name in names:
         _check_service(target, name, services.get(name))
-    for ingress in endpoints.ask(target, lambda kube: kube.list("ingresses", inside)):
+    for ingress in endpoints.ask(target, lambda cluster: cluster.list("ingresses", ISTIO_NAMESPACE)):
         led_to = sorted(set(_backends(ingress)) & set(names))
         if led_to:
             raise Failed(
                 f"no Ingress that leads to {', '.join(names)}",
                 f"Ingress {ingress['metadata']['name']} leads to {', '.join(led_to)}",
                 cause="somebody, or the values of a chart, opened it to the world",
-                look=target.command("--namespace", DASHBOARDS_NAMESPACE, "describe", "ingress"),
+                look=target.command("--namespace", ISTIO_NAMESPACE, "describe", "ingress"),
                 certain=True,
             )
     return f"{', '.join(names)}: ClusterIP, and no Ingress leads to any"
@@ -123,7 +121,7 @@ def _check_service(target: Target, name: str, service: dict[str, Any] | None) ->
             cause=f"observability.{name}.values change the Service, or it was changed by hand"
             if service
             else f"{name} was removed",
-            look=target.command("--namespace", DASHBOARDS_NAMESPACE, "get", "services", "--output=wide"),
+            look=target.command("--namespace", ISTIO_NAMESPACE, "get", "services", "--output=wide"),
             certain=True,
         )
 
@@ -179,7 +177,7 @@ def _field(target: Target, answer: Answer, field: str) -> str:
 
 def _unanswered(target: Target, name: str, reason: NoAnswer) -> Failed:
     return Failed(
-        f"an answer of {name} on port {PORTS[name]}",
+        f"an answer of {name} on port {DASHBOARD_PORTS[name]}",
         str(reason),
         cause=f"{name} is still starting, or something else answers at its address",
         look=_pods(target, name),
@@ -188,7 +186,7 @@ def _unanswered(target: Target, name: str, reason: NoAnswer) -> Failed:
 
 def _pods(target: Target, name: str) -> str:
     selector = f"--selector=app.kubernetes.io/name={name}"
-    return target.command("--namespace", DASHBOARDS_NAMESPACE, "describe", "pods", selector)
+    return target.command("--namespace", ISTIO_NAMESPACE, "describe", "pods", selector)
 
 
 CHECKS = (

@@ -18,7 +18,8 @@ from checks import answers, endpoints, through_kong
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
 from commands.kong_events import FAILURES, NEVER, SUCCESS, last_change, moment, when
-from commands.kong_ready import NAMESPACE, balancer_address
+from commands.kong_ready import balancer_address
+from names import KONG_NAMESPACE
 from settings import WINDOWS
 
 Object = dict[str, Any]
@@ -69,9 +70,9 @@ def look(target: Target) -> str:
 
 
 def _look_once(target: Target, application: RoutedApplication) -> str:
-    home = (f"--namespace={application.namespace}", "--show-managed-fields")
-    ingress = endpoints.ask(target, lambda kubectl: kubectl.get("ingress", application.service, *home))
-    plugins = endpoints.ask(target, lambda kubectl: kubectl.list("kongplugins.configuration.konghq.com", *home))
+    home = application.namespace
+    ingress = endpoints.ask(target, lambda cluster: cluster.get("ingresses", application.service, home))
+    plugins = endpoints.ask(target, lambda cluster: cluster.list("kongplugins.configuration.konghq.com", home))
     seen = [judge_address(ingress, target, application), judge_limit(ingress, plugins, target, application)]
     events = _events(target)
     own = [item for item in (ingress, attached(ingress, plugins)) if item]
@@ -80,14 +81,13 @@ def _look_once(target: Target, application: RoutedApplication) -> str:
     seen.append(judge_refusals(refused, changed, target, application))
     if target.simulated:
         return "; ".join([*seen, "whether Kong has both is not shown, as no controller runs"])
-    pods = endpoints.ask(target, lambda kubectl: kubectl.list("pods", f"--namespace={NAMESPACE}"))
+    pods = endpoints.ask(target, lambda cluster: cluster.list("pods", KONG_NAMESPACE))
     told = taken_over(events, controllers(pods), changed)
     return "; ".join([*seen, _at_the_door(target, application, refused), _said_of(told, target, application)])
 
 
 def _events(target: Target) -> list[Object]:
-    words = ("events", "--all-namespaces", "--field-selector=source=kong-client")
-    return endpoints.ask(target, lambda kubectl: kubectl.list(*words))
+    return endpoints.ask(target, lambda cluster: cluster.list("events", fields="source=kong-client"))
 
 
 def _at_the_door(target: Target, application: RoutedApplication, refused: Refusals) -> str:
@@ -114,7 +114,7 @@ def _said_of(told: datetime | None, target: Target, application: RoutedApplicati
         f"an event {SUCCESS} since the last change",
         "none",
         cause="the controller tells of a success every five minutes only, and no header shows the limit (hideClientHeaders)",
-        look=target.command("--namespace", NAMESPACE, "get", "events", f"--field-selector=reason={SUCCESS}"),
+        look=target.command("--namespace", KONG_NAMESPACE, "get", "events", f"--field-selector=reason={SUCCESS}"),
     )
 
 

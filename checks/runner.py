@@ -17,7 +17,7 @@ from checks import framework
 from checks.framework import Check, Outcome, Result
 from checks.report.progress import Progress
 from checks.target import Target
-from commands.kubectl import KubectlError
+from kube import ClusterError
 
 _AT_ONCE = 6
 _TICK_SECONDS = 0.1
@@ -67,7 +67,7 @@ def perform(check: Check, target: Target) -> Result:
     started = time.monotonic()
     try:
         return framework.perform(check, target)
-    except KubectlError as error:
+    except ClusterError as error:
         expected, cause = "an answer from the cluster", "the API server, the way to it, or the permissions there"
         look = target.command("get", "--raw", "/readyz?verbose")
         seen = str(error)

@@ -10,6 +10,7 @@ from checks.endpoints import Way
 from checks.framework import Check, Failed, NotChecked
 from checks.probe import Reply
 from checks.target import RoutedApplication, Target
+from names import PROBE_NAMESPACE
 
 _KONG_SECONDS = 30
 
@@ -44,8 +45,8 @@ def _policies_hold(target: Target) -> str:
 
 
 def _policies(target: Target, application: RoutedApplication) -> list[dict[str, Any]]:
-    kind, home = "authorizationpolicies.security.istio.io", f"--namespace={application.namespace}"
-    return endpoints.ask(target, lambda kubectl: kubectl.list(kind, home))
+    kind = "authorizationpolicies.security.istio.io"
+    return endpoints.ask(target, lambda cluster: cluster.list(kind, application.namespace))
 
 
 def _forbidden(target: Target, application: RoutedApplication, reply: Reply) -> str:
@@ -89,7 +90,7 @@ CHECKS = (
         number="13",
         name="plain text",
         statement="Where the mesh is STRICT, plain text from outside it is refused, and Kong gets through.",
-        how=f"a pod outside the mesh, in the namespace {probe.NAMESPACE}, calls the application's Service; so does Kong",
+        how=f"a pod outside the mesh, in the namespace {PROBE_NAMESPACE}, calls the application's Service; so does Kong",
         look=_plain_text_is_refused,
         seconds=240,
         data_path=True,

@@ -13,7 +13,7 @@ from checks.framework import Failed, NotChecked
 from checks.target import RoutedApplication, Target
 from commands import http_client
 from commands.http_client import Answer, NoAnswer
-from commands.kong_ready import DEPLOYMENT, NAMESPACE
+from names import KONG_DEPLOYMENT, KONG_NAMESPACE
 
 # The longest that a request waits for a limit to lift: one calendar minute, and the counter's lag.
 _PATIENCE = 65
@@ -154,7 +154,7 @@ def no_answer(target: Target, way: Way, reason: NoAnswer) -> Failed:
         f"an answer of Kong by {way.how}",
         str(reason),
         cause="Kong does not run, or nothing leads to it from this machine",
-        look=target.command("--namespace", NAMESPACE, "get", "pods,services", "--output=wide"),
+        look=target.command("--namespace", KONG_NAMESPACE, "get", "pods,services", "--output=wide"),
     )
 
 
@@ -215,7 +215,9 @@ def of_each(applications: Iterable[RoutedApplication], look: Callable[[RoutedApp
 
 def logs(target: Target) -> str:
     """Return the command that shows what Kong's controller and proxy logged."""
-    return target.command("--namespace", NAMESPACE, "logs", f"deployment/{DEPLOYMENT}", "--all-containers", "--tail=50")
+    return target.command(
+        "--namespace", KONG_NAMESPACE, "logs", f"deployment/{KONG_DEPLOYMENT}", "--all-containers", "--tail=50"
+    )
 
 
 def routes(target: Target, application: RoutedApplication) -> str:

@@ -14,8 +14,7 @@ from checks.discovery.kong_request import PRESERVE_HOST, SERVICE_UPSTREAM, Route
 from checks.discovery.routing import MUTUAL_TLS, PLAIN_TEXT, Configuration, Way
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
-from commands.istiod_ready import NAMESPACE as ISTIO
-from commands.kong_ready import DEPLOYMENT, NAMESPACE
+from names import ISTIO_NAMESPACE, ISTIOD, KONG_DEPLOYMENT, KONG_NAMESPACE
 
 Object = dict[str, Any]
 
@@ -30,7 +29,7 @@ def look_at_way(target: Target) -> str:
     """Return which way requests of Kong take to each application."""
 
     def look(address: str, application: RoutedApplication) -> str:
-        kong = _pod(target, NAMESPACE, _selector_of_kong(target), f"the Deployment {DEPLOYMENT}")
+        kong = _pod(target, KONG_NAMESPACE, _selector_of_kong(target), f"the Deployment {KONG_DEPLOYMENT}")
         found = _host_object(target, application)
         route = replace(_route(target, application), kong=kong, host_object=found)
         return judge_way(routing.way_of(_fetch(target, address, kong), route.request), route, target)
@@ -120,9 +119,7 @@ def _cause(way: Way, route: Route, client_host: str, *, through_mesh: bool) -> s
 def _cause_of_host(route: Route, client_host: str) -> str:
     """Return why the request takes the mesh and has lost the client's Host."""
     if client_host == "envoyFilter" and route.host_object is None:
-        return (
-            f"there is no EnvoyFilter {_name_of(route.application)} in {NAMESPACE}, which puts the client's Host back"
-        )
+        return f"there is no EnvoyFilter {_name_of(route.application)} in {KONG_NAMESPACE}, which puts the client's Host back"
     if client_host == "envoyFilter" and not route.selects_kong:
         return f"the EnvoyFilter {_name_of(route.application)} does not select Kong's pods (workloadSelector)"
     return "another object of Istio (VirtualService, EnvoyFilter) rewrites the Host, or the stack's was changed"
@@ -178,7 +175,7 @@ def _istiod(target: Target) -> Iterator[str]:
     if target.istiod_address:
         yield target.istiod_address
         return
-    with portforward.open_port(target, ISTIO, "deployment/istiod", _PORT) as url:
+    with portforward.open_port(target, ISTIO_NAMESPACE, f"deployment/{ISTIOD}", _PORT) as url:
         yield url.removeprefix("http://").rstrip("/")
 
 
@@ -190,14 +187,14 @@ def _fetch(target: Target, address: str, pod: Object) -> Configuration:
             f"istiod's configuration for {pod['metadata']['name']}",
             str(reason),
             cause="istiod does not run, or its plain-text port is closed",
-            look=target.command("--namespace", ISTIO, "logs", "deployment/istiod", "--tail=50"),
+            look=target.command("--namespace", ISTIO_NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
         ) from None
 
 
 def _route(target: Target, application: RoutedApplication) -> Route:
-    name, home = application.service, f"--namespace={application.namespace}"
-    ingress = endpoints.ask(target, lambda kubectl: kubectl.get("ingress", name, home))
-    service = endpoints.ask(target, lambda kubectl: kubectl.get("service", name, home))
+    name, home = application.service, application.namespace
+    ingress = endpoints.ask(target, lambda cluster: cluster.get("ingresses", name, home))
+    service = endpoints.ask(target, lambda cluster: cluster.get("services", name, home))
     ports = [entry["port"] for entry in service["spec"].get("ports") or []] if service else []
     if not ingress or not service or application.port not in ports:
         missing = "no such Ingress" if not ingress else "no such Service" if not service else "no such port"
@@ -215,7 +212,7 @@ def _route(target: Target, application: RoutedApplication) -> Route:
 def _host_object(target: Target, application: RoutedApplication) -> Object | None:
     """Return what the stack made to bring the client's Host through the mesh."""
     kind, name, home = {
-        "envoyFilter": ("envoyfilters.networking.istio.io", _name_of(application), NAMESPACE),
+        "envoyFilter": ("envoyfilters.networking.istio.io", _name_of(application), KONG_NAMESPACE),
         "serviceEntry": (
             "serviceentries.networking.istio.io",
             f"client-host.{application.service}",
@@ -224,22 +221,21 @@ def _host_object(target: Target, application: RoutedApplication) -> Object | Non
     }.get(target.client_host, ("", "", ""))
     if not kind or target.routing != "mesh":
         return None
-    return endpoints.ask(target, lambda kubectl: kubectl.get(kind, name, f"--namespace={home}"))
+    return endpoints.ask(target, lambda cluster: cluster.get(kind, name, home))
 
 
 def _selector_of_kong(target: Target) -> dict[str, str]:
-    words = ("deployment", DEPLOYMENT, f"--namespace={NAMESPACE}")
-    found = endpoints.ask(target, lambda kubectl: kubectl.get(*words))
+    found = endpoints.ask(target, lambda cluster: cluster.get("deployments", KONG_DEPLOYMENT, KONG_NAMESPACE))
     return dict(found["spec"]["selector"]["matchLabels"]) if found else {}
 
 
 def _pod(target: Target, namespace: str, labels: dict[str, str], owner: str) -> Object:
     """Return a pod that runs and has an address."""
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    words = ("pods", f"--namespace={namespace}", f"--selector={selector}", "--field-selector=status.phase=Running")
-    found = endpoints.ask(target, lambda kubectl: kubectl.list(*words)) if selector else []
+    found = endpoints.ask(target, lambda cluster: cluster.list("pods", namespace, labels=selector)) if selector else []
     for pod in found:
-        if (pod.get("status") or {}).get("podIP") and "deletionTimestamp" not in pod["metadata"]:
+        status = pod.get("status") or {}
+        if status.get("phase") == "Running" and status.get("podIP") and "deletionTimestamp" not in pod["metadata"]:
             return pod
     raise Failed(
         f"a pod of {owner} in {namespace} that runs",

@@ -9,7 +9,7 @@ from checks import endpoints, portforward
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import Target
 from commands import http_client
-from commands.istiod_ready import NAMESPACE
+from names import ISTIO_NAMESPACE
 
 Object = dict[str, Any]
 
@@ -33,7 +33,7 @@ def _look_once(target: Target) -> str:
 
 
 def _istiods(target: Target) -> list[str]:
-    return [pod["metadata"]["name"] for pod in _running(target, NAMESPACE, "--selector=app=istiod")]
+    return [pod["metadata"]["name"] for pod in _running(target, ISTIO_NAMESPACE, "app=istiod")]
 
 
 def _proxies(target: Target) -> list[str]:
@@ -42,14 +42,14 @@ def _proxies(target: Target) -> list[str]:
     return [f"{pod['metadata']['name']}.{home}" for home in namespaces for pod in _running(target, home)]
 
 
-def _running(target: Target, namespace: str, *chosen: str) -> list[Object]:
-    words = ("pods", f"--namespace={namespace}", "--field-selector=status.phase=Running", *chosen)
-    found = endpoints.ask(target, lambda kubectl: kubectl.list(*words))
+def _running(target: Target, namespace: str, labels: str = "") -> list[Object]:
+    fields = "status.phase=Running"
+    found = endpoints.ask(target, lambda cluster: cluster.list("pods", namespace, labels=labels, fields=fields))
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
 
 def _asked(target: Target, pod: str) -> list[Object]:
-    with portforward.open_port(target, NAMESPACE, f"pod/{pod}", _PORT) as url:
+    with portforward.open_port(target, ISTIO_NAMESPACE, f"pod/{pod}", _PORT) as url:
         return read(url, target)
 
 
@@ -78,7 +78,7 @@ def judge(statuses: Iterable[Object], proxies: Iterable[str], target: Target) ->
             "every proxy of the mesh connected to istiod, with what was sent accepted",
             "; ".join(lagging) or "no pod that runs",
             cause="a sidecar that does not run, cannot reach istiod, or refuses what it is sent",
-            look=target.command("--namespace", NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
+            look=target.command("--namespace", ISTIO_NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
         )
     return f"{len(wanted)} proxies are in sync with istiod"
 
@@ -101,7 +101,7 @@ def _unanswered(target: Target, seen: str) -> Failed:
         "istiod's list of its proxies (/debug/syncz) as JSON",
         seen,
         cause="istiod does not run, or its debug API is switched off (ENABLE_DEBUG_ON_HTTP)",
-        look=target.command("--namespace", NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
+        look=target.command("--namespace", ISTIO_NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
     )
 
 

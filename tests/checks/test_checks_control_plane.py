@@ -18,6 +18,7 @@ from checks.framework import Check, Failed, Outcome, Result, perform
 from checks.target import RoutedApplication, Target
 from commands import kong_events
 from kube import Cluster, ClusterError
+from names import VALIDATOR_WEBHOOKS
 from sandbox.paths import CONTEXT
 
 BOOKINFO = RoutedApplication(
@@ -424,10 +425,10 @@ def copied(live: Stack, kind: str, name: str, **changes: Any) -> Iterator[str]:
 @pytest.mark.timeout(3600)
 def test_an_injector_that_lost_its_ca_fails(live: Stack, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     with copied(live, "mutatingwebhookconfigurations", "istio-sidecar-injector") as name:
-        monkeypatch.setattr(control_plane, "WEBHOOK", name)
+        monkeypatch.setattr(control_plane, "INJECTOR_WEBHOOK", name)
         assert passes(control_plane.CHECKS, target), "a copy that differs in nothing fails"
     with copied(live, "mutatingwebhookconfigurations", "istio-sidecar-injector", without=("caBundle",)) as name:
-        monkeypatch.setattr(control_plane, "WEBHOOK", name)
+        monkeypatch.setattr(control_plane, "INJECTOR_WEBHOOK", name)
         result = run(control_plane.CHECKS, target)
     assert result.outcome is Outcome.FAILED
     assert "namespace.sidecar-injector.istio.io" in result.seen, f"the webhook is not named: {result.seen}"
@@ -436,12 +437,12 @@ def test_an_injector_that_lost_its_ca_fails(live: Stack, target: Target, monkeyp
 @pytest.mark.sandbox
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("changes", [{"without": ("caBundle",)}, {"webhook": {"failurePolicy": "Ignore"}}])
-@pytest.mark.parametrize("name", control_plane.VALIDATORS)
+@pytest.mark.parametrize("name", VALIDATOR_WEBHOOKS)
 def test_a_validator_that_lost_its_ca_or_its_policy_fails(
     name: str, changes: Any, live: Stack, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with copied(live, "validatingwebhookconfigurations", name, **changes) as made:
-        monkeypatch.setattr(control_plane, "VALIDATORS", (made,))
+        monkeypatch.setattr(control_plane, "VALIDATOR_WEBHOOKS", (made,))
         result = run(control_plane.CHECKS, target)
     assert result.outcome is Outcome.FAILED
     assert "validation.istio.io" in result.seen, f"the webhook is not named: {result.seen}"

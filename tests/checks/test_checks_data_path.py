@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import table
@@ -23,6 +24,7 @@ from checks.framework import Check, Failed, Outcome, Result, perform
 from checks.target import Target
 from commands import http_client
 from commands.http_client import NoAnswer
+from names import PROBE_NAMESPACE
 
 CHECKS = {check.number: check for check in table.CHECKS}
 
@@ -513,7 +515,7 @@ def test_what_the_check_creates_is_harmless_and_has_no_sidecar() -> None:
     world = World()
     with world.running() as target, probe.outside(target) as ask:
         ask(target.applications[0])
-        (pod,) = world.cluster.list("pods", f"--namespace={probe.NAMESPACE}")
+        (pod,) = world.cluster.list("pods", PROBE_NAMESPACE)
         (namespace,) = world.cluster.list("namespaces")
     assert pod["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
     assert namespace["metadata"]["labels"]["istio-injection"] == "disabled"
@@ -539,15 +541,13 @@ def test_the_namespace_goes_on_failure_and_on_an_interrupt(end: BaseException) -
 
 def test_the_namespace_goes_when_an_interrupt_falls_into_its_creation(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
-    create = world.cluster.run
+    create = world.cluster.create
 
-    def interrupted(*arguments: str, stdin: str | None = None) -> str:
-        create(*arguments, stdin=stdin)
-        if stdin:
-            raise KeyboardInterrupt
-        return ""
+    def interrupted(manifest: dict[str, Any], **_: Any) -> dict[str, Any]:
+        create(manifest)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(world.cluster, "run", interrupted)
+    monkeypatch.setattr(world.cluster, "create", interrupted)
     with world.running() as target, pytest.raises(KeyboardInterrupt), probe.outside(target):
         pass
     assert not world.cluster.list("namespaces")
@@ -556,13 +556,13 @@ def test_the_namespace_goes_when_an_interrupt_falls_into_its_creation(monkeypatc
 def test_what_a_killed_run_left_is_cleared_away_first() -> None:
     world = World()
     labels = {"app.kubernetes.io/managed-by": "kong-istio-checks"}
-    world.cluster.put("namespaces", "", {"metadata": {"name": probe.NAMESPACE, "labels": labels}})
+    world.cluster.put("namespaces", "", {"metadata": {"name": PROBE_NAMESPACE, "labels": labels}})
     assert see(world, "13").outcome is Outcome.PASSED
 
 
 def test_somebody_elses_namespace_is_left_alone() -> None:
     world = World()
-    world.cluster.put("namespaces", "", {"metadata": {"name": probe.NAMESPACE}})
+    world.cluster.put("namespaces", "", {"metadata": {"name": PROBE_NAMESPACE}})
     assert see(world, "13").outcome is Outcome.NOT_CHECKED
     assert world.cluster.list("namespaces")
 

@@ -357,7 +357,7 @@ def test_an_edge_never_looks_better_than_what_was_seen(outcomes: tuple[Outcome, 
     ("settings", "name"),
     [
         ({}, "mutual TLS"),
-        ({"routing": "guide"}, "plain text, past the mesh"),
+        ({"routing": "guide"}, "plain text, bypasses the mesh"),
         ({"injection": False}, "plain text, no sidecars"),
     ],
 )

@@ -190,12 +190,12 @@ def test_the_fake_cluster_holds_what_the_recorded_one_holds() -> None:
     cluster = World().cluster
     objects = {(one["kind"], one["metadata"]["name"]): one for one in recorded("mesh/bookinfo-objects.json")["items"]}
     pairs: list[tuple[Object, Object]] = [
-        (cluster.get("ingress", "productpage", "--namespace=bookinfo") or {}, objects["Ingress", "productpage"]),
+        (cluster.get("ingresses", "productpage", "bookinfo") or {}, objects["Ingress", "productpage"]),
         (
-            cluster.list("kongplugins.configuration.konghq.com", "--namespace=bookinfo")[0],
+            cluster.list("kongplugins.configuration.konghq.com", "bookinfo")[0],
             objects["KongPlugin", "rate-limit"],
         ),
-        (cluster.list("pods", "--namespace=kong-istio")[0], recorded("mesh/kong-pods.json")["items"][0]),
+        (cluster.list("pods", "kong-istio")[0], recorded("mesh/kong-pods.json")["items"][0]),
     ]
     (event,) = cluster.list("events")
     pairs.append(

@@ -240,10 +240,10 @@ STRANGERS = {
         helm("Deployment", "istiod", "istiod", "mesh", metadata=in_namespace("mesh", app="istiod")),
         f"The Deployment mesh/istiod is the control plane of another Istio: {HOW}",
     ),
-    "definition": (
+    "CRD": (
         helm("CustomResourceDefinition", "gateways.networking.istio.io", metadata=dict(PART)),
-        "The definition gateways.networking.istio.io is there already and is not the release istio-base's: Helm would "
-        "refuse it; uninstall the other Istio and delete its definitions (kubectl delete crd --selector "
+        "The CRD gateways.networking.istio.io is there already and is not the release istio-base's: Helm would "
+        "refuse it; uninstall the other Istio and delete its CRDs (kubectl delete crd --selector "
         "app.kubernetes.io/part-of=istio).",
     ),
 }
