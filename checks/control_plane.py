@@ -22,12 +22,12 @@ def look(target: Target) -> str:
 
 def _look_once(target: Target) -> str:
     istiod = _get(target, "deployments", ISTIOD, ISTIO_NAMESPACE)
-    seen = [judge_istiod(istiod, target)]
+    actual = [judge_istiod(istiod, target)]
     if target.injection:
-        seen.append(judge_injector(_get(target, "mutatingwebhookconfigurations", INJECTOR_WEBHOOK), target))
+        actual.append(judge_injector(_get(target, "mutatingwebhookconfigurations", INJECTOR_WEBHOOK), target))
     for name in VALIDATOR_WEBHOOKS:
-        seen.append(judge_validator(name, _get(target, "validatingwebhookconfigurations", name), target))
-    return "; ".join(seen)
+        actual.append(judge_validator(name, _get(target, "validatingwebhookconfigurations", name), target))
+    return "; ".join(actual)
 
 
 def _get(target: Target, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:

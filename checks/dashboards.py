@@ -42,29 +42,29 @@ def _is_healthy(target: Target, name: str, url: str) -> str:
 
 
 def _are_closed(target: Target) -> str:
-    doors = {"grafana": _grafana_door, "kiali": _kiali_door}
-    return _each(target, [name for name in _enabled(target) if name in doors], lambda *asked: doors[asked[1]](*asked))
+    looks = {"grafana": _grafana_lets_in, "kiali": _kiali_lets_in}
+    return _each(target, [name for name in _enabled(target) if name in looks], lambda *asked: looks[asked[1]](*asked))
 
 
-def _kiali_door(target: Target, name: str, url: str) -> str:
+def _kiali_lets_in(target: Target, name: str, url: str) -> str:
     answer = _get(target, name, f"{url}{kiali_api.ROOT}/api/namespaces")
     if target.kiali_auth == "anonymous":
         if answer.status != 200:
-            raise _wrong_door(target, name, "200 without a token, as observability.kiali.auth is anonymous", answer)
+            raise _lets_in_others(target, name, "200 without a token, as observability.kiali.auth is anonymous", answer)
         return "open to whoever reaches it, as observability.kiali.auth is anonymous"
     if answer.status != 401:
-        raise _wrong_door(target, name, "401 for Kiali's API without a token", answer)
+        raise _lets_in_others(target, name, "401 for Kiali's API without a token", answer)
     return "401 without a token"
 
 
-def _grafana_door(target: Target, name: str, url: str) -> str:
+def _grafana_lets_in(target: Target, name: str, url: str) -> str:
     answer = _get(target, name, f"{url}/api/access-control/user/permissions")
     if not target.grafana_anonymous:
         if answer.status != 401:
-            raise _wrong_door(target, name, "401 for Grafana's API without a login", answer)
+            raise _lets_in_others(target, name, "401 for Grafana's API without a login", answer)
         return "401 without a login"
     if answer.status != 200:
-        raise _wrong_door(target, name, "200 without a login, as observability.grafana.anonymous is true", answer)
+        raise _lets_in_others(target, name, "200 without a login, as observability.grafana.anonymous is true", answer)
     above = [action for action in _ABOVE_VIEWER if action in _json(target, name, answer)]
     if above:
         raise Failed(
@@ -76,7 +76,7 @@ def _grafana_door(target: Target, name: str, url: str) -> str:
     return "visitors without a login are Viewers"
 
 
-def _wrong_door(target: Target, name: str, expected: str, answer: Answer) -> Failed:
+def _lets_in_others(target: Target, name: str, expected: str, answer: Answer) -> Failed:
     return Failed(
         expected,
         f"{answer.status}: {answer.excerpt}",
@@ -89,10 +89,10 @@ def _stay_inside(target: Target) -> str:
     names = _enabled(target)
     if not names:
         raise NotChecked("Prometheus, Grafana and Kiali are switched off")
-    return eventually(lambda: _no_way_out(target, names), 10)
+    return eventually(lambda: _is_inside(target, names), 10)
 
 
-def _no_way_out(target: Target, names: list[str]) -> str:
+def _is_inside(target: Target, names: list[str]) -> str:
     found = endpoints.ask(target, lambda cluster: cluster.list("services", ISTIO_NAMESPACE))
     services = {item["metadata"]["name"]: item for item in found}
     for name in names:
@@ -149,7 +149,7 @@ def _each(target: Target, names: list[str], look: Callable[[Target, str, str], s
 
 def _at(target: Target, name: str, look: Callable[[Target, str, str], str]) -> str:
     def once() -> str:
-        # Anew for each look, as a port-forward ends with the first connection that the pod refuses.
+        # Anew for each look: which pod answers may have changed.
         with endpoints.dashboard(target, name) as url:
             return look(target, name, url)
 

@@ -1,4 +1,4 @@
-"""The ways in: where Kong and what is kept inside the cluster answer, seen from this machine."""
+"""Where Kong, and what is kept inside the cluster, answer, seen from this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Way:
+class Endpoint:
     """An address (without a slash at its end), and how it is reached, for people."""
 
     url: str
@@ -41,19 +41,19 @@ def ask(target: Target, question: Callable[[Cluster], T]) -> T:
 
 
 @contextmanager
-def proxy(target: Target) -> Iterator[Way]:
-    """Give the way to Kong's proxy: as named, else by load balancer or node port, else by a port-forward."""
+def proxy(target: Target) -> Iterator[Endpoint]:
+    """Give the endpoint of Kong's proxy: as named, else by load balancer or node port, else by a port-forward."""
     if target.proxy_url:
-        yield Way(target.proxy_url.rstrip("/"), target.proxy_url)
+        yield Endpoint(target.proxy_url.rstrip("/"), target.proxy_url)
         return
     direct = ask(target, lambda _: outside(target.cluster, target.service_type))
     if direct and http_client.reachable(*direct):
         url = f"http://{bracketed(direct[0])}:{direct[1]}"
-        yield Way(url, f"{url} ({target.service_type})")
+        yield Endpoint(url, f"{url} ({target.service_type})")
         return
     missed = f", as {direct[0]}:{direct[1]} accepts no connection from here" if direct else ""
     with portforward.open_port(target, KONG_NAMESPACE, f"service/{KONG_PROXY_SERVICE}", 80) as url:
-        yield Way(url.rstrip("/"), f"a port-forward to {KONG_NAMESPACE}/{KONG_PROXY_SERVICE}{missed}")
+        yield Endpoint(url.rstrip("/"), f"a port-forward to {KONG_NAMESPACE}/{KONG_PROXY_SERVICE}{missed}")
 
 
 @contextmanager

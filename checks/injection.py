@@ -93,15 +93,15 @@ def judge_outside(pods: list[Object], target: Target, labelled: Collection[str])
 
 def _asked(target: Target, namespaces: list[Object], labelled: Collection[str], image: str) -> list[str]:
     """Return what the API server answers to pods that are only asked for: in each namespace of the mesh, and outside."""
-    seen = [_asked_inside(target, namespace, image) for namespace in dict.fromkeys(target.namespaces)]
+    actual = [_asked_inside(target, namespace, image) for namespace in dict.fromkeys(target.namespaces)]
     if outside := _outside(namespaces, labelled, target):
-        seen.append(_asked_outside(target, outside, image))
-    return seen
+        actual.append(_asked_outside(target, outside, image))
+    return actual
 
 
 def _asked_inside(target: Target, namespace: str, image: str) -> str:
     try:
-        made = dry_run(target, namespace, image)
+        created = dry_run(target, namespace, image)
     except ClusterError as error:
         raise Failed(
             f"a sidecar for a new pod in {namespace}",
@@ -109,16 +109,16 @@ def _asked_inside(target: Target, namespace: str, image: str) -> str:
             cause="the API server does not reach istiod's webhook or does not trust it, or a policy refuses the pod",
             look=target.command("get", "mutatingwebhookconfiguration", INJECTOR_WEBHOOK, "--output=yaml"),
         ) from None
-    return judge_new(made, target, namespace, wanted=True)
+    return judge_new(created, target, namespace, expected=True)
 
 
 def _asked_outside(target: Target, namespace: str, image: str) -> str:
     try:
-        made = dry_run(target, namespace, image)
+        created = dry_run(target, namespace, image)
     except ClusterError as error:
         # A cluster may well refuse bare pods there, and that is the control alone.
         return f"a new pod in {namespace} is refused, so none was looked at there ({str(error).rstrip('.')})"
-    return judge_new(made, target, namespace, wanted=False)
+    return judge_new(created, target, namespace, expected=False)
 
 
 def dry_run(target: Target, namespace: str, image: str) -> Object:
@@ -126,17 +126,17 @@ def dry_run(target: Target, namespace: str, image: str) -> Object:
     return target.cluster.create(_pod(namespace, image), dry_run=True)
 
 
-def judge_new(pod: Object, target: Target, namespace: str, *, wanted: bool) -> str:
-    """Return what a new pod would get, if that is a sidecar exactly where one is wanted."""
+def judge_new(pod: Object, target: Target, namespace: str, *, expected: bool) -> str:
+    """Return what a new pod would get, if that is a sidecar exactly where one is expected."""
     given = has_sidecar(pod)
-    if given == wanted:
+    if given == expected:
         return f"a new pod in {namespace} would get {'one' if given else 'none'}"
     inside = f"the namespace {namespace} has no label istio-injection=enabled, or the webhook does not select it"
     outside = "the webhook selects namespaces that have no label"
     raise Failed(
-        f"{'a' if wanted else 'no'} sidecar for a new pod in {namespace}",
+        f"{'a' if expected else 'no'} sidecar for a new pod in {namespace}",
         "one" if given else "none",
-        cause=inside if wanted else outside,
+        cause=inside if expected else outside,
         look=target.command("get", "namespaces", "--label-columns=istio-injection,istio.io/rev"),
     )
 

@@ -78,8 +78,8 @@ def _look(target: Target, application: RoutedApplication, url: str, seconds: int
         )
     bypassing = any(edge.bypasses for edge in kongs)
     if target.routing == "guide":
-        seen = _shown(found)
-        return f"{seen}: bypasses the mesh, as the guide's routing does (kong.routing)" if bypassing else seen
+        actual = _shown(found)
+        return f"{actual}: bypasses the mesh, as the guide's routing does (kong.routing)" if bypassing else actual
     if bypassing or strangers or any(edge.mtls < _ALL for edge in kongs):
         raise Failed(
             f"{KONG_DEPLOYMENT} → {application.service}, 100 % mutual TLS, and nothing that bypasses the mesh",

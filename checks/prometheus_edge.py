@@ -63,8 +63,8 @@ def _look(target: Target, application: RoutedApplication, prometheus: str, secon
     if not edges and not bypassing and not strangers:
         raise _nothing_seen(target, application, prometheus, seconds)
     if target.routing == "guide":
-        seen = ", ".join(map(str, [*bypassing, *strangers, *edges]))
-        return f"{seen}: bypasses the mesh, as the guide's routing does (kong.routing)" if bypassing else seen
+        actual = ", ".join(map(str, [*bypassing, *strangers, *edges]))
+        return f"{actual}: bypasses the mesh, as the guide's routing does (kong.routing)" if bypassing else actual
     plain = [edge for edge in edges if edge.security != _MTLS]
     if bypassing or strangers or plain:
         raise Failed(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from checks import endpoints, probe, through_kong
-from checks.endpoints import Way
+from checks.endpoints import Endpoint
 from checks.framework import Check, Failed, NotChecked
 from checks.probe import Reply
 from checks.target import RoutedApplication, Target
@@ -64,17 +64,17 @@ def _outside_and_kong(target: Target, applications: Sequence[RoutedApplication],
     with probe.outside(target) as ask:
 
         def look(application: RoutedApplication) -> str:
-            seen = judge(target, application, ask(application))
+            actual = judge(target, application, ask(application))
             through = through_kong.eventually_through(
-                target, lambda way: _kong_gets_through(target, way, application), _KONG_SECONDS
+                target, lambda endpoint: _kong_gets_through(target, endpoint, application), _KONG_SECONDS
             )
-            return f"{seen}; {through}"
+            return f"{actual}; {through}"
 
         return through_kong.of_each(applications, look)
 
 
-def _kong_gets_through(target: Target, way: Way, application: RoutedApplication) -> str:
-    answer = through_kong.fetch(target, way, application)
+def _kong_gets_through(target: Target, endpoint: Endpoint, application: RoutedApplication) -> str:
+    answer = through_kong.fetch(target, endpoint, application)
     if answer.status != 200 or not through_kong.made_by_upstream(answer):
         raise Failed(
             f"200 for {application.name} through Kong",

@@ -70,17 +70,17 @@ def judge(statuses: Iterable[Object], proxies: Iterable[str], target: Target) ->
     known: dict[str, list[Object]] = {}
     for status in statuses:
         known.setdefault(str(status.get("proxy", "")), []).append(status)
-    wanted = sorted(proxies)
-    behind = {name: _behind(known[name]) if name in known else "is not connected" for name in wanted}
+    expected = sorted(proxies)
+    behind = {name: _behind(known[name]) if name in known else "is not connected" for name in expected}
     lagging = [f"{name} {why}" for name, why in behind.items() if why]
-    if lagging or not wanted:
+    if lagging or not expected:
         raise Failed(
             "every proxy of the mesh connected to istiod, with what was sent accepted",
             "; ".join(lagging) or "no pod that runs",
             cause="a sidecar that does not run, cannot reach istiod, or refuses what it is sent",
             look=target.command("--namespace", ISTIO_NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
         )
-    return f"{len(wanted)} proxies are in sync with istiod"
+    return f"{len(expected)} proxies are in sync with istiod"
 
 
 def _behind(statuses: list[Object]) -> str:
@@ -96,10 +96,10 @@ def _lags(status: Object, kind: str) -> bool:
     return bool(status.get(f"{kind}_acked", "") != sent or (not sent and kind in ("cluster", "listener")))
 
 
-def _unanswered(target: Target, seen: str) -> Failed:
+def _unanswered(target: Target, actual: str) -> Failed:
     return Failed(
         "istiod's list of its proxies (/debug/syncz) as JSON",
-        seen,
+        actual,
         cause="istiod does not run, or its debug API is switched off (ENABLE_DEBUG_ON_HTTP)",
         look=target.command("--namespace", ISTIO_NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
     )

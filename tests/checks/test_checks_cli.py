@@ -153,24 +153,24 @@ def test_traffic_sends_what_is_asked_for(
     given: list[str], sent: int, ours: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours()
-    seen: list[Target] = []
+    actual: list[Target] = []
 
     def send(target: Target) -> str:
-        seen.append(target)
+        actual.append(target)
         return "sent"
 
     monkeypatch.setattr(cli, "TRAFFIC", (check("10", "traffic", send, load=True),))
     assert run("traffic", *given) == 0
-    assert [(target.requests, target.load) for target in seen] == [(sent, True)]
+    assert [(target.requests, target.load) for target in actual] == [(sent, True)]
 
 
 def test_a_target_comes_from_a_file_or_from_standard_input(
     ours: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[str] = []
+    actual: list[str] = []
 
     def look(target: Target) -> str:
-        seen.append(target.context)
+        actual.append(target.context)
         return ""
 
     ours(check("1", "page", look))
@@ -180,7 +180,7 @@ def test_a_target_comes_from_a_file_or_from_standard_input(
     with file.open() as stream:
         monkeypatch.setattr("sys.stdin", stream)
         assert cli.main(["run", "--target", "-"]) == 0
-    assert seen == ["from a file"] * 2
+    assert actual == ["from a file"] * 2
 
 
 def test_only_the_named_checks_run(ours: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
@@ -347,13 +347,13 @@ def raises(error: Exception) -> Look:
 def test_a_broken_check_is_a_failure_that_says_so(quiet: Progress) -> None:
     broken, other = runner.run([check("1", "broken", raises(KeyError("items"))), check("2", "other")], TARGET, quiet)
     assert (broken.outcome, other.outcome) == (Outcome.FAILED, Outcome.PASSED)
-    assert broken.seen == "KeyError: 'items'"
+    assert broken.actual == "KeyError: 'items'"
     assert "a fault of the check" in broken.cause
 
 
 def test_a_cluster_that_does_not_answer_is_a_failure_with_a_way_on(quiet: Progress) -> None:
     (result,) = runner.run([check("1", "one", raises(ClusterError("connection refused")))], TARGET, quiet)
-    assert (result.outcome, result.seen) == (Outcome.FAILED, "connection refused")
+    assert (result.outcome, result.actual) == (Outcome.FAILED, "connection refused")
     assert result.look.startswith("kubectl --context kind get --raw")
 
 
@@ -384,8 +384,8 @@ checks = (
     Check(number="1", name="looks", statement="", how="", look=made("looks", lambda: eventually(absent, 60))),
     Check(number="2", name="makes", statement="", how="", look=made("makes", lambda: time.sleep(60)), load=True),
 )
-chosen = [check for check in checks if check.name == sys.argv[2]]
-cli.named = lambda names: tuple(chosen)
+own = [check for check in checks if check.name == sys.argv[2]]
+cli.named = lambda names: tuple(own)
 cli.PARTS = {}
 sys.exit(cli.main(["run", "--load", "--target", "{}"]))
 """

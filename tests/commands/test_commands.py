@@ -799,7 +799,7 @@ def test_a_secret_that_does_not_come_is_one_sentence(kind: str, cluster: FakeClu
     assert cluster.seconds >= 20
 
 
-# --- the way to the cluster ------------------------------------------------------------------------------------------
+# --- access to the cluster -------------------------------------------------------------------------------------------
 
 
 def kubeconfig(path: Path, server: str) -> Path:

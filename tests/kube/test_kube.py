@@ -323,7 +323,7 @@ def test_a_plugin_that_fails_is_told(
     assert capfd.readouterr() == ("", "")
 
 
-# --- the way there ---------------------------------------------------------------------------------------------------
+# --- the connection --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"])
