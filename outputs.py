@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import pulumi
 
 from checks.describe import describe
+from checks.forwards import kiali_graph_path
 from checks.target import to_json
 from commands import kong_ready as kong
 from commands.cluster_access import Access
@@ -17,7 +18,6 @@ from components.mesh import NAMESPACE, IstioMesh
 from components.observability import GRAFANA_KEY, ObservabilityStack
 from components.precheck import Precheck
 from components.verification import Verification
-from names import kiali_graph_path
 from settings import Settings
 
 
