@@ -168,7 +168,7 @@ def _settings(options: argparse.Namespace) -> tuple[str, Settings]:
     if not options.settings:
         stack = selected_stack.find(options.stack)
         settings = stack.settings()
-        _enter(stack)
+        stack.enter()
         return f"the stack {stack.name}", settings
     try:
         settings = restore(dict(json.loads(_text("settings", options.settings))))
@@ -181,12 +181,6 @@ def _described(settings: Settings) -> Target:
     if not settings.kube_context:
         raise StackError("The stack names no cluster: set kubeContext in its settings.")
     return describe(settings)
-
-
-def _enter(stack: selected_stack.Stack) -> None:
-    """Have kubectl found where the stack's own commands find it."""
-    os.environ.clear()
-    os.environ.update(stack.environment)
 
 
 def _text(what: str, given: str) -> str:

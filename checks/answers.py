@@ -1,11 +1,11 @@
-"""The page through Kong: that it comes, which way it came, and what Kong says of its limit."""
+"""The page through Kong: that it comes, through which proxies, and what Kong says of its limit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from checks import through_kong
-from checks.endpoints import Way
+from checks.endpoints import Endpoint
 from checks.framework import Check, Failed, NotChecked
 from checks.target import RoutedApplication, Target
 from commands import http_client
@@ -28,14 +28,14 @@ _A_MINUTE = 65
 def _page_comes(target: Target) -> str:
     def look(application: RoutedApplication) -> str:
         return through_kong.eventually_through(
-            target, lambda way: _page(target, way, application), _FIRST_ANSWER_SECONDS
+            target, lambda endpoint: _page(target, endpoint, application), _FIRST_ANSWER_SECONDS
         )
 
     return through_kong.for_each(target, look)
 
 
-def _page(target: Target, way: Way, application: RoutedApplication) -> str:
-    answer = through_kong.fetch(target, way, application)
+def _page(target: Target, endpoint: Endpoint, application: RoutedApplication) -> str:
+    answer = through_kong.fetch(target, endpoint, application)
     path = through_kong.page_path(application)
     if answer.status != 200 or not through_kong.made_by_upstream(answer):
         raise Failed(
@@ -45,7 +45,7 @@ def _page(target: Target, way: Way, application: RoutedApplication) -> str:
             look=through_kong.routes(target, application),
         )
     if not through_kong.is_bookinfo(application):
-        return f"200 for {path} through {way.how}"
+        return f"200 for {path} through {endpoint.how}"
     if _TITLE not in answer.text:
         raise Failed(
             f"{_TITLE} in {path}",
@@ -61,18 +61,20 @@ def _page(target: Target, way: Way, application: RoutedApplication) -> str:
             cause="productpage does not reach details or reviews",
             look=target.command("--namespace", application.namespace, "get", "pods"),
         )
-    return f"200 for {path}, with its title, details and reviews, through {way.how}"
+    return f"200 for {path}, with its title, details and reviews, through {endpoint.how}"
 
 
 def _path_is_seen(target: Target) -> str:
     def look(application: RoutedApplication) -> str:
-        return through_kong.eventually_through(target, lambda way: _path(target, way, application), _SETTLED_SECONDS)
+        return through_kong.eventually_through(
+            target, lambda endpoint: _path(target, endpoint, application), _SETTLED_SECONDS
+        )
 
     return through_kong.for_each(target, look)
 
 
-def _path(target: Target, way: Way, application: RoutedApplication) -> str:
-    answer = through_kong.passed_on(target, way, application)
+def _path(target: Target, endpoint: Endpoint, application: RoutedApplication) -> str:
+    answer = through_kong.passed_on(target, endpoint, application)
     via, latency, server = (answer.header(name) for name in ("via", "x-kong-upstream-latency", "server"))
     if "kong/" not in via or not latency.isdigit():
         raise Failed(
@@ -95,14 +97,14 @@ def _path(target: Target, way: Way, application: RoutedApplication) -> str:
 
 
 _SIDECARS = {
-    "envoy": "from Kong's sidecar, on its way out",
-    "istio-envoy": "from a sidecar's way in: the application's own while Kong has none, or Kong's while it is captured",
+    "envoy": "from Kong's sidecar, outbound",
+    "istio-envoy": "from a sidecar, inbound: the application's own while Kong has none, or Kong's while it is captured",
 }
 
 
 def _own_answers_differ(target: Target) -> str:
-    def look(way: Way) -> str:
-        answer = _made_by_kong(target, way)
+    def look(endpoint: Endpoint) -> str:
+        answer = _made_by_kong(target, endpoint)
         if not through_kong.made_by_kong(answer):
             raise Failed(
                 "an answer of Kong's own: server: kong/<version>, and no x-kong-upstream-latency",
@@ -115,25 +117,25 @@ def _own_answers_differ(target: Target) -> str:
     return _once(target, look)
 
 
-def _made_by_kong(target: Target, way: Way) -> Answer:
+def _made_by_kong(target: Target, endpoint: Endpoint) -> Answer:
     """Return an answer that no upstream makes: to a route that is not there, or to TRACE, which Kong never passes on."""
     try:
         if _catch_all(target):
-            return http_client.request("TRACE", way.url + "/", through_kong.host_header(target.applications[0]))
-        return http_client.get(way.url + _NO_ROUTE, _STRANGER)
+            return http_client.request("TRACE", endpoint.url + "/", through_kong.host_header(target.applications[0]))
+        return http_client.get(endpoint.url + _NO_ROUTE, _STRANGER)
     except NoAnswer as reason:
-        raise through_kong.no_answer(target, way, reason) from None
+        raise through_kong.no_answer(target, endpoint, reason) from None
 
 
 def _unknown_is_refused(target: Target) -> str:
     if caught := _catch_all(target):
         raise NotChecked(f"every path leads to {caught.name}, whose route is / for any host")
 
-    def look(way: Way) -> str:
+    def look(endpoint: Endpoint) -> str:
         try:
-            answer = http_client.get(way.url + _NO_ROUTE, _STRANGER)
+            answer = http_client.get(endpoint.url + _NO_ROUTE, _STRANGER)
         except NoAnswer as reason:
-            raise through_kong.no_answer(target, way, reason) from None
+            raise through_kong.no_answer(target, endpoint, reason) from None
         if answer.status != 404 or not through_kong.made_by_kong(answer):
             raise Failed(
                 f"404 made by Kong for {_NO_ROUTE}, which has no route",
@@ -150,7 +152,7 @@ def _catch_all(target: Target) -> RoutedApplication | None:
     return next((one for one in target.applications if one.path == "/" and not one.host), None)
 
 
-def _once(target: Target, look: Callable[[Way], str]) -> str:
+def _once(target: Target, look: Callable[[Endpoint], str]) -> str:
     if not target.applications:
         raise NotChecked("no application is routed")
     return through_kong.eventually_through(target, look, _SETTLED_SECONDS)
@@ -161,33 +163,33 @@ def _limit_is_said(target: Target) -> str:
         if not application.limits:
             raise NotChecked("its route has no limit")
         return through_kong.eventually_through(
-            target, lambda way: limit_said(target, way, application), _SETTLED_SECONDS
+            target, lambda endpoint: limit_said(target, endpoint, application), _SETTLED_SECONDS
         )
 
     return through_kong.for_each(target, look)
 
 
-def limit_said(target: Target, way: Way, application: RoutedApplication) -> str:
+def limit_said(target: Target, endpoint: Endpoint, application: RoutedApplication) -> str:
     """Return what an answer through Kong says of its limit, if that is the one of the settings."""
-    answer = through_kong.passed_on(target, way, application)
+    answer = through_kong.passed_on(target, endpoint, application)
     said = {window: answer.header(f"x-ratelimit-limit-{window}") for window in WINDOWS}
     said = {window: value for window, value in said.items() if value}
     tightest = answer.header("ratelimit-limit")
-    wanted = {window: str(limit) for window, limit in application.limits.items()}
+    expected = {window: str(limit) for window, limit in application.limits.items()}
     if application.limit_headers_hidden:
-        wanted = {}
-    if said != wanted or tightest not in (wanted.values() or [""]):
+        expected = {}
+    if said != expected or tightest not in (expected.values() or [""]):
         silent = through_kong.says_nothing_of_limit(answer)
         changed = "the plugin on the route is not the one of the settings, or Kong has not taken it"
         raise Failed(
-            f"the limit of the settings in the headers: {_windows(wanted)}",
+            f"the limit of the settings in the headers: {_windows(expected)}",
             f"{_windows(said)}, RateLimit-Limit: {tightest or 'none'}",
             cause=_cause_of_silence(answer, application) if silent else changed,
             look=through_kong.logs(target)
             if silent and application.policy == "redis"
             else target.command("--namespace", application.namespace, "get", "kongplugins", "--output=yaml"),
         )
-    if not wanted:
+    if not expected:
         return "no headers about the limit, as hideClientHeaders says"
     left = through_kong.remaining(answer)
     return f"RateLimit-Limit: {tightest}, {_windows(said)}, {'?' if left is None else left} left"

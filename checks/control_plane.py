@@ -8,9 +8,8 @@ from checks import endpoints
 from checks.framework import Check, Failed, eventually
 from checks.target import Target
 from commands import deployments
-from commands.istiod_ready import NAMESPACE, WEBHOOK, is_trusted
-
-VALIDATORS = ("istio-validator-istio-system", "istiod-default-validator")
+from commands.istiod_ready import is_trusted
+from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE, ISTIOD, VALIDATOR_WEBHOOKS
 
 _SECONDS = 30
 _REMOVED = "Istio is not installed, or was removed"
@@ -22,17 +21,17 @@ def look(target: Target) -> str:
 
 
 def _look_once(target: Target) -> str:
-    istiod = _get(target, "deployment", "istiod", f"--namespace={NAMESPACE}")
-    seen = [judge_istiod(istiod, target)]
+    istiod = _get(target, "deployments", ISTIOD, ISTIO_NAMESPACE)
+    actual = [judge_istiod(istiod, target)]
     if target.injection:
-        seen.append(judge_injector(_get(target, "mutatingwebhookconfiguration", WEBHOOK), target))
-    for name in VALIDATORS:
-        seen.append(judge_validator(name, _get(target, "validatingwebhookconfiguration", name), target))
-    return "; ".join(seen)
+        actual.append(judge_injector(_get(target, "mutatingwebhookconfigurations", INJECTOR_WEBHOOK), target))
+    for name in VALIDATOR_WEBHOOKS:
+        actual.append(judge_validator(name, _get(target, "validatingwebhookconfigurations", name), target))
+    return "; ".join(actual)
 
 
-def _get(target: Target, *words: str) -> dict[str, Any] | None:
-    return endpoints.ask(target, lambda kubectl: kubectl.get(*words))
+def _get(target: Target, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
+    return endpoints.ask(target, lambda cluster: cluster.get(kind, name, namespace))
 
 
 def judge_istiod(deployment: dict[str, Any] | None, target: Target) -> str:
@@ -41,10 +40,10 @@ def judge_istiod(deployment: dict[str, Any] | None, target: Target) -> str:
         images = [container["image"] for container in deployment["spec"]["template"]["spec"]["containers"]]
         return f"istiod {deployments.version_of(images[0])} is available"
     raise Failed(
-        f"the Deployment {NAMESPACE}/istiod to be available",
+        f"the Deployment {ISTIO_NAMESPACE}/istiod to be available",
         "a Deployment that is not" if deployment else "no such Deployment",
         cause="its pod does not start or is not ready" if deployment else _REMOVED,
-        look=target.command("--namespace", NAMESPACE, "describe", "deployment,pods", "--selector=app=istiod"),
+        look=target.command("--namespace", ISTIO_NAMESPACE, "describe", "deployment,pods", "--selector=app=istiod"),
         certain=not deployment,
     )
 
@@ -52,16 +51,16 @@ def judge_istiod(deployment: dict[str, Any] | None, target: Target) -> str:
 def judge_injector(configuration: dict[str, Any] | None, target: Target) -> str:
     """Return what was seen of the webhook that injects sidecars, if the API server trusts all of it."""
     if configuration and is_trusted(configuration):
-        return f"{WEBHOOK} has its CA in {_counted(len(configuration['webhooks']))}"
+        return f"{INJECTOR_WEBHOOK} has its CA in {_counted(len(configuration['webhooks']))}"
     raise Failed(
-        f"a CA in every webhook of {WEBHOOK}",
+        f"a CA in every webhook of {INJECTOR_WEBHOOK}",
         f"none in {', '.join(_untrusted(configuration)) or 'it: it has no webhooks'}"
         if configuration
         else "no such webhook",
         cause="istiod writes it there once it is ready: it is not, or may not, or something took the CA out"
         if configuration
         else _REMOVED,
-        look=target.command("--namespace", NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
+        look=target.command("--namespace", ISTIO_NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
         certain=not configuration,
     )
 

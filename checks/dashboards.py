@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from checks import endpoints, kiali_api
-from checks.endpoints import DASHBOARDS_NAMESPACE, PORTS
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import Target
 from commands import http_client
 from commands.http_client import Answer, NoAnswer
+from names import DASHBOARD_PORTS, ISTIO_NAMESPACE
 
 _HEALTH = {"prometheus": "/-/ready", "grafana": "/api/health", "kiali": f"{kiali_api.ROOT}/healthz"}
 _SECONDS = 60
@@ -42,29 +42,29 @@ def _is_healthy(target: Target, name: str, url: str) -> str:
 
 
 def _are_closed(target: Target) -> str:
-    doors = {"grafana": _grafana_door, "kiali": _kiali_door}
-    return _each(target, [name for name in _enabled(target) if name in doors], lambda *asked: doors[asked[1]](*asked))
+    looks = {"grafana": _grafana_lets_in, "kiali": _kiali_lets_in}
+    return _each(target, [name for name in _enabled(target) if name in looks], lambda *asked: looks[asked[1]](*asked))
 
 
-def _kiali_door(target: Target, name: str, url: str) -> str:
+def _kiali_lets_in(target: Target, name: str, url: str) -> str:
     answer = _get(target, name, f"{url}{kiali_api.ROOT}/api/namespaces")
     if target.kiali_auth == "anonymous":
         if answer.status != 200:
-            raise _wrong_door(target, name, "200 without a token, as observability.kiali.auth is anonymous", answer)
+            raise _lets_in_others(target, name, "200 without a token, as observability.kiali.auth is anonymous", answer)
         return "open to whoever reaches it, as observability.kiali.auth is anonymous"
     if answer.status != 401:
-        raise _wrong_door(target, name, "401 for Kiali's API without a token", answer)
+        raise _lets_in_others(target, name, "401 for Kiali's API without a token", answer)
     return "401 without a token"
 
 
-def _grafana_door(target: Target, name: str, url: str) -> str:
+def _grafana_lets_in(target: Target, name: str, url: str) -> str:
     answer = _get(target, name, f"{url}/api/access-control/user/permissions")
     if not target.grafana_anonymous:
         if answer.status != 401:
-            raise _wrong_door(target, name, "401 for Grafana's API without a login", answer)
+            raise _lets_in_others(target, name, "401 for Grafana's API without a login", answer)
         return "401 without a login"
     if answer.status != 200:
-        raise _wrong_door(target, name, "200 without a login, as observability.grafana.anonymous is true", answer)
+        raise _lets_in_others(target, name, "200 without a login, as observability.grafana.anonymous is true", answer)
     above = [action for action in _ABOVE_VIEWER if action in _json(target, name, answer)]
     if above:
         raise Failed(
@@ -76,12 +76,12 @@ def _grafana_door(target: Target, name: str, url: str) -> str:
     return "visitors without a login are Viewers"
 
 
-def _wrong_door(target: Target, name: str, expected: str, answer: Answer) -> Failed:
+def _lets_in_others(target: Target, name: str, expected: str, answer: Answer) -> Failed:
     return Failed(
         expected,
         f"{answer.status}: {answer.excerpt}",
         cause=f"observability.{name}.values change how visitors are let in, or the settings are not deployed yet",
-        look=target.command("--namespace", DASHBOARDS_NAMESPACE, "get", "configmap", name, "--output=yaml"),
+        look=target.command("--namespace", ISTIO_NAMESPACE, "get", "configmap", name, "--output=yaml"),
     )
 
 
@@ -89,24 +89,22 @@ def _stay_inside(target: Target) -> str:
     names = _enabled(target)
     if not names:
         raise NotChecked("Prometheus, Grafana and Kiali are switched off")
-    return eventually(lambda: _no_way_out(target, names), 10)
+    return eventually(lambda: _is_inside(target, names), 10)
 
 
-def _no_way_out(target: Target, names: list[str]) -> str:
-    inside = f"--namespace={DASHBOARDS_NAMESPACE}"
-    services = {
-        item["metadata"]["name"]: item for item in endpoints.ask(target, lambda kube: kube.list("services", inside))
-    }
+def _is_inside(target: Target, names: list[str]) -> str:
+    found = endpoints.ask(target, lambda cluster: cluster.list("services", ISTIO_NAMESPACE))
+    services = {item["metadata"]["name"]: item for item in found}
     for name in names:
         _check_service(target, name, services.get(name))
-    for ingress in endpoints.ask(target, lambda kube: kube.list("ingresses", inside)):
+    for ingress in endpoints.ask(target, lambda cluster: cluster.list("ingresses", ISTIO_NAMESPACE)):
         led_to = sorted(set(_backends(ingress)) & set(names))
         if led_to:
             raise Failed(
                 f"no Ingress that leads to {', '.join(names)}",
                 f"Ingress {ingress['metadata']['name']} leads to {', '.join(led_to)}",
                 cause="somebody, or the values of a chart, opened it to the world",
-                look=target.command("--namespace", DASHBOARDS_NAMESPACE, "describe", "ingress"),
+                look=target.command("--namespace", ISTIO_NAMESPACE, "describe", "ingress"),
                 certain=True,
             )
     return f"{', '.join(names)}: ClusterIP, and no Ingress leads to any"
@@ -123,7 +121,7 @@ def _check_service(target: Target, name: str, service: dict[str, Any] | None) ->
             cause=f"observability.{name}.values change the Service, or it was changed by hand"
             if service
             else f"{name} was removed",
-            look=target.command("--namespace", DASHBOARDS_NAMESPACE, "get", "services", "--output=wide"),
+            look=target.command("--namespace", ISTIO_NAMESPACE, "get", "services", "--output=wide"),
             certain=True,
         )
 
@@ -151,7 +149,7 @@ def _each(target: Target, names: list[str], look: Callable[[Target, str, str], s
 
 def _at(target: Target, name: str, look: Callable[[Target, str, str], str]) -> str:
     def once() -> str:
-        # Anew for each look, as a port-forward ends with the first connection that the pod refuses.
+        # Anew for each look: which pod answers may have changed.
         with endpoints.dashboard(target, name) as url:
             return look(target, name, url)
 
@@ -179,7 +177,7 @@ def _field(target: Target, answer: Answer, field: str) -> str:
 
 def _unanswered(target: Target, name: str, reason: NoAnswer) -> Failed:
     return Failed(
-        f"an answer of {name} on port {PORTS[name]}",
+        f"an answer of {name} on port {DASHBOARD_PORTS[name]}",
         str(reason),
         cause=f"{name} is still starting, or something else answers at its address",
         look=_pods(target, name),
@@ -188,7 +186,7 @@ def _unanswered(target: Target, name: str, reason: NoAnswer) -> Failed:
 
 def _pods(target: Target, name: str) -> str:
     selector = f"--selector=app.kubernetes.io/name={name}"
-    return target.command("--namespace", DASHBOARDS_NAMESPACE, "describe", "pods", selector)
+    return target.command("--namespace", ISTIO_NAMESPACE, "describe", "pods", selector)
 
 
 CHECKS = (

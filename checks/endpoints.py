@@ -1,4 +1,4 @@
-"""The ways in: where Kong and what is kept inside the cluster answer, seen from this machine."""
+"""Where Kong, and what is kept inside the cluster, answer, seen from this machine."""
 
 from __future__ import annotations
 
@@ -11,53 +11,49 @@ from checks import portforward
 from checks.framework import Failed
 from checks.target import Target
 from commands import http_client
-from commands.kong_ready import NAMESPACE as KONG_NAMESPACE
-from commands.kong_ready import SERVICE, bracketed, outside
-from commands.kubectl import Kubectl, KubectlError, NoKubectlError
-from kube import ClusterError
+from commands.kong_ready import bracketed, outside
+from kube import Cluster, ClusterError
+from names import DASHBOARD_PORTS, ISTIO_NAMESPACE, KONG_NAMESPACE, KONG_PROXY_SERVICE
 
 T = TypeVar("T")
 
-DASHBOARDS_NAMESPACE = "istio-system"
-PORTS = {"prometheus": 9090, "grafana": 3000, "kiali": 20001}
-
 
 @dataclass(frozen=True)
-class Way:
+class Endpoint:
     """An address (without a slash at its end), and how it is reached, for people."""
 
     url: str
     how: str
 
 
-def ask(target: Target, question: Callable[[Kubectl], T]) -> T:
-    """Return what kubectl answers; its refusal is a failure of the check."""
+def ask(target: Target, question: Callable[[Cluster], T]) -> T:
+    """Return what the cluster answers; its refusal is a failure of the check."""
     try:
-        return question(target.kubectl())
-    except (KubectlError, ClusterError) as error:
+        return question(target.cluster)
+    except ClusterError as error:
         raise Failed(
             "an answer of the API server",
             str(error).rstrip("."),
             cause="the cluster does not answer, or this user may not ask that",
             look=target.command("auth", "can-i", "--list"),
-            certain=isinstance(error, NoKubectlError) or "(Forbidden)" in str(error),
+            certain=not error.passing,
         ) from None
 
 
 @contextmanager
-def proxy(target: Target) -> Iterator[Way]:
-    """Give the way to Kong's proxy: as named, else by load balancer or node port, else by a port-forward."""
+def proxy(target: Target) -> Iterator[Endpoint]:
+    """Give the endpoint of Kong's proxy: as named, else by load balancer or node port, else by a port-forward."""
     if target.proxy_url:
-        yield Way(target.proxy_url.rstrip("/"), target.proxy_url)
+        yield Endpoint(target.proxy_url.rstrip("/"), target.proxy_url)
         return
-    direct = ask(target, lambda _: outside(target.cluster(), target.service_type))
+    direct = ask(target, lambda _: outside(target.cluster, target.service_type))
     if direct and http_client.reachable(*direct):
         url = f"http://{bracketed(direct[0])}:{direct[1]}"
-        yield Way(url, f"{url} ({target.service_type})")
+        yield Endpoint(url, f"{url} ({target.service_type})")
         return
     missed = f", as {direct[0]}:{direct[1]} accepts no connection from here" if direct else ""
-    with portforward.open_port(target, KONG_NAMESPACE, f"service/{SERVICE}", 80) as url:
-        yield Way(url.rstrip("/"), f"a port-forward to {KONG_NAMESPACE}/{SERVICE}{missed}")
+    with portforward.open_port(target, KONG_NAMESPACE, f"service/{KONG_PROXY_SERVICE}", 80) as url:
+        yield Endpoint(url.rstrip("/"), f"a port-forward to {KONG_NAMESPACE}/{KONG_PROXY_SERVICE}{missed}")
 
 
 @contextmanager
@@ -67,5 +63,5 @@ def dashboard(target: Target, name: str) -> Iterator[str]:
     if named:
         yield named.rstrip("/")
         return
-    with portforward.open_port(target, DASHBOARDS_NAMESPACE, f"service/{name}", PORTS[name]) as url:
+    with portforward.open_port(target, ISTIO_NAMESPACE, f"service/{name}", DASHBOARD_PORTS[name]) as url:
         yield url.rstrip("/")

@@ -38,9 +38,9 @@ class Failed(Exception):  # noqa: N818 -- an outcome, not an error
     `certain`: waiting cannot heal it, so `eventually` does not.
     """
 
-    def __init__(self, expected: str, seen: str, *, cause: str, look: str, certain: bool = False) -> None:
-        super().__init__(f"expected {expected}, saw {seen}")
-        self.expected, self.seen, self.cause, self.look, self.certain = expected, seen, cause, look, certain
+    def __init__(self, expected: str, actual: str, *, cause: str, look: str, certain: bool = False) -> None:
+        super().__init__(f"expected {expected}, saw {actual}")
+        self.expected, self.actual, self.cause, self.look, self.certain = expected, actual, cause, look, certain
 
 
 class NotChecked(Exception):  # noqa: N818 -- an outcome, not an error
@@ -72,7 +72,7 @@ class Result:
 
     check: Check
     outcome: Outcome
-    seen: str
+    actual: str
     expected: str = ""
     cause: str = ""
     look: str = ""
@@ -83,11 +83,11 @@ def perform(check: Check, target: Target) -> Result:
     """Run one check."""
     started = time.monotonic()
 
-    def result(outcome: Outcome, seen: str, expected: str = "", cause: str = "", look: str = "") -> Result:
+    def result(outcome: Outcome, actual: str, expected: str = "", cause: str = "", look: str = "") -> Result:
         return Result(
             check=check,
             outcome=outcome,
-            seen=seen,
+            actual=actual,
             expected=expected,
             cause=cause,
             look=look,
@@ -103,7 +103,7 @@ def perform(check: Check, target: Target) -> Result:
     except NotChecked as reason:
         return result(Outcome.NOT_CHECKED, str(reason))
     except Failed as failure:
-        return result(Outcome.FAILED, failure.seen, failure.expected, failure.cause, failure.look)
+        return result(Outcome.FAILED, failure.actual, failure.expected, failure.cause, failure.look)
 
 
 def eventually(look: Callable[[], T], seconds: float, pause: float = _POLL_SECONDS) -> T:

@@ -2,90 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from checks import endpoints
 from checks.framework import Check, Failed, eventually
-from checks.probe import NAMESPACE as PROBE_NAMESPACE
 from checks.target import Target
-from commands.leftovers import CONFIG_MAPS, is_ours
-from commands.precheck import RELEASES
+from commands import ownership
+from kube import Cluster
+from names import PROBE_NAMESPACE, RELEASES
 
 Item = dict[str, Any]
 
 # Namespaces and what finalizers hold take their time.
 _SECONDS = 60
+_PAUSE = 1
 _SHOWN = 4
-_INGRESS_CONTROLLER = "ingress-controllers.konghq.com/kong"
-_DEFINITION = "CustomResourceDefinition"
-_RELEASE_SECRET = "helm.sh/release.v1"  # noqa: S105 -- the type that Helm gives its Secrets
+_CRD = "CustomResourceDefinition"
 
 
 def checks(*, keep_crds: bool) -> tuple[Check, ...]:
     """Return the checks; `keep_crds`: the CRDs of Istio and Kong were to stay."""
     found = [
-        _check("17", "namespaces gone", "None of the stack's namespaces is left.", "namespaces", _is_own_namespace),
+        _check(
+            "17",
+            "namespaces gone",
+            "None of the stack's namespaces is left.",
+            "every namespace",
+            _own_namespaces,
+        ),
         _check(
             "17b",
             "webhooks gone",
             "No webhook of the stack is left, which would hold up whatever it is asked about.",
-            "mutatingwebhookconfigurations,validatingwebhookconfigurations",
-            _is_of_a_release,
+            "every configuration of webhooks",
+            _of_releases("mutatingwebhookconfigurations", "validatingwebhookconfigurations"),
         ),
         _check(
             "17c",
             "rights gone",
             "No cluster-wide right of the stack is left.",
-            "clusterroles,clusterrolebindings",
-            _is_of_a_release,
+            "every ClusterRole and ClusterRoleBinding",
+            _of_releases("clusterroles", "clusterrolebindings"),
         ),
-        _check("17d", "ingress class gone", "Kong's IngressClass is gone.", "ingressclasses", _is_kongs_class),
+        _check(
+            "17d",
+            "ingress class gone",
+            "Kong's IngressClass is gone.",
+            "every IngressClass",
+            _of_releases("ingressclasses"),
+        ),
         _check(
             "17e",
             "config maps gone",
             "What istiod wrote into every namespace is gone.",
-            "configmaps",
-            lambda item, _: item["metadata"]["name"] in CONFIG_MAPS,
+            "its ConfigMaps",
+            lambda cluster, _: ownership.config_maps(cluster),
         ),
         _check(
             "17f",
             "releases gone",
             "Helm remembers none of the stack's releases.",
-            "secrets",
-            _is_release_secret,
-            f"--field-selector=type={_RELEASE_SECRET}",
+            "Helm's Secrets",
+            lambda cluster, _: ownership.release_secrets(cluster),
         ),
     ]
     if not keep_crds:
-        statement = "The definitions of Istio's and Kong's kinds are gone."
-        own = _check("17g", "definitions gone", statement, "customresourcedefinitions", lambda item, _: is_ours(item))
-        found.append(own)
+        statement = "The CRDs of Istio and Kong are gone."
+        found.append(_check("17g", "CRDs gone", statement, "every CRD", lambda cluster, _: ownership.crds(cluster)))
     return tuple(found)
 
 
-def _check(
-    number: str,
-    name: str,
-    statement: str,
-    kinds: str,
-    is_left: Callable[[Item, Target], bool],
-    *options: str,
-) -> Check:
+def _check(number: str, name: str, statement: str, how: str, left_in: Callable[[Cluster, Target], list[Item]]) -> Check:
     def look(target: Target) -> str:
         def settled() -> list[Item]:
-            listed = target.kubectl().list(kinds, "--all-namespaces", *options)
-            left = [item for item in listed if is_left(item, target)]
+            left = endpoints.ask(target, lambda cluster: left_in(cluster, target))
             if any(_is_going(item) for item in left):
                 raise _failure(target, left)
             return left
 
         # Only what is on its way out is worth waiting for.
-        left = eventually(settled, _SECONDS)
+        left = eventually(settled, _SECONDS, _PAUSE)
         if left:
             raise _failure(target, left)
         return "none left"
 
-    return Check(number=number, name=name, statement=statement, how=f"kubectl get {kinds}", look=look, seconds=_SECONDS)
+    return Check(number=number, name=name, statement=statement, how=how, look=look, seconds=_SECONDS)
+
+
+def _own_namespaces(cluster: Cluster, target: Target) -> list[Item]:
+    own = {*RELEASES.values(), PROBE_NAMESPACE, *target.namespaces}
+    return [item for item in cluster.list("namespaces") if item["metadata"]["name"] in own]
+
+
+def _of_releases(*kinds: str) -> Callable[[Cluster, Target], list[Item]]:
+    """Return what lists the objects that Helm made for the stack, or istiod did, which marks its own with its release."""
+
+    def left_in(cluster: Cluster, _: Target) -> list[Item]:
+        return [item for kind in kinds for item in cluster.list(kind) if ownership.release_of(item)]
+
+    return left_in
 
 
 def _failure(target: Target, left: list[Item]) -> Failed:
@@ -108,7 +124,7 @@ def _shown(item: Item) -> str:
 
 
 def _cause(items: list[Item]) -> str:
-    if items[0]["kind"] == _DEFINITION:
+    if items[0]["kind"] == _CRD:
         return "somebody still has objects of these kinds, which would be deleted with them"
     if any(_is_going(item) for item in items):
         return "it is being deleted, and something holds it: a finalizer, or what is still in it"
@@ -116,8 +132,8 @@ def _cause(items: list[Item]) -> str:
 
 
 def _commands(target: Target, items: list[Item]) -> list[str]:
-    """Return a command for each kind and namespace that removes what is left; of definitions, one that shows its use."""
-    if items[0]["kind"] == _DEFINITION:
+    """Return a command for each kind and namespace that removes what is left; of CRDs, one that shows their use."""
+    if items[0]["kind"] == _CRD:
         kinds = ",".join(item["metadata"]["name"] for item in items)
         return [target.command("get", kinds, "--all-namespaces")]
     groups: dict[tuple[str, str], list[str]] = {}
@@ -127,24 +143,3 @@ def _commands(target: Target, items: list[Item]) -> list[str]:
         target.command("delete", kind.lower(), *names, *([f"--namespace={namespace}"] if namespace else []))
         for (kind, namespace), names in sorted(groups.items())
     ]
-
-
-def _is_own_namespace(item: Item, target: Target) -> bool:
-    return item["metadata"]["name"] in {*RELEASES.values(), PROBE_NAMESPACE, *target.namespaces}
-
-
-def _is_of_a_release(item: Item, _: Target) -> bool:
-    """Return whether Helm made an object for the stack, or istiod did, which marks its own with its release."""
-    metadata = item["metadata"]
-    annotations: Mapping[str, str] = metadata.get("annotations") or {}
-    owner = (annotations.get("meta.helm.sh/release-name"), annotations.get("meta.helm.sh/release-namespace"))
-    return owner in RELEASES.items()
-
-
-def _is_kongs_class(item: Item, target: Target) -> bool:
-    return bool(item["spec"].get("controller") == _INGRESS_CONTROLLER) and _is_of_a_release(item, target)
-
-
-def _is_release_secret(item: Item, _: Target) -> bool:
-    labels = item["metadata"].get("labels") or {}
-    return RELEASES.get(labels.get("name", ""), "none") == str(item["metadata"]["namespace"])

@@ -6,15 +6,14 @@ calls the real webhook, and creates nothing.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from checks import endpoints
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import Target
-from commands.istiod_ready import WEBHOOK
-from commands.kubectl import KubectlError
+from kube import ClusterError
+from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE
 
 Object = dict[str, Any]
 
@@ -23,18 +22,20 @@ STATUS = "sidecar.istio.io/status"
 
 _ASKED = "injection-asked"
 _SECONDS = 30
+# Every look asks for all pods of the cluster.
+_PAUSE = 3
 
 
 def look(target: Target) -> str:
     """Return what was seen of pods with and without sidecars."""
     if not target.injection:
         raise NotChecked("not shown: sidecar injection is switched off for this stack (istio.injection)")
-    return eventually(lambda: _look_once(target), _SECONDS)
+    return eventually(lambda: _look_once(target), _SECONDS, _PAUSE)
 
 
 def _look_once(target: Target) -> str:
-    namespaces = endpoints.ask(target, lambda kubectl: kubectl.list("namespaces"))
-    pods = endpoints.ask(target, lambda kubectl: kubectl.list("pods", "--all-namespaces"))
+    namespaces = endpoints.ask(target, lambda cluster: cluster.list("namespaces"))
+    pods = endpoints.ask(target, lambda cluster: cluster.list("pods"))
     labelled = {item["metadata"]["name"] for item in namespaces if is_labelled(item)}
     inside = judge_inside(pods, target, labelled)
     outside = judge_outside(pods, target, labelled)
@@ -92,63 +93,62 @@ def judge_outside(pods: list[Object], target: Target, labelled: Collection[str])
 
 def _asked(target: Target, namespaces: list[Object], labelled: Collection[str], image: str) -> list[str]:
     """Return what the API server answers to pods that are only asked for: in each namespace of the mesh, and outside."""
-    seen = [_asked_inside(target, namespace, image) for namespace in dict.fromkeys(target.namespaces)]
+    actual = [_asked_inside(target, namespace, image) for namespace in dict.fromkeys(target.namespaces)]
     if outside := _outside(namespaces, labelled, target):
-        seen.append(_asked_outside(target, outside, image))
-    return seen
+        actual.append(_asked_outside(target, outside, image))
+    return actual
 
 
 def _asked_inside(target: Target, namespace: str, image: str) -> str:
     try:
-        made = dry_run(target, namespace, image)
-    except KubectlError as error:
+        created = dry_run(target, namespace, image)
+    except ClusterError as error:
         raise Failed(
             f"a sidecar for a new pod in {namespace}",
             f"its refusal: {str(error).rstrip('.')}",
             cause="the API server does not reach istiod's webhook or does not trust it, or a policy refuses the pod",
-            look=target.command("get", "mutatingwebhookconfiguration", WEBHOOK, "--output=yaml"),
+            look=target.command("get", "mutatingwebhookconfiguration", INJECTOR_WEBHOOK, "--output=yaml"),
         ) from None
-    return judge_new(made, target, namespace, wanted=True)
+    return judge_new(created, target, namespace, expected=True)
 
 
 def _asked_outside(target: Target, namespace: str, image: str) -> str:
     try:
-        made = dry_run(target, namespace, image)
-    except KubectlError as error:
+        created = dry_run(target, namespace, image)
+    except ClusterError as error:
         # A cluster may well refuse bare pods there, and that is the control alone.
         return f"a new pod in {namespace} is refused, so none was looked at there ({str(error).rstrip('.')})"
-    return judge_new(made, target, namespace, wanted=False)
+    return judge_new(created, target, namespace, expected=False)
 
 
 def dry_run(target: Target, namespace: str, image: str) -> Object:
-    """Return the pod that the API server would create. Raises `KubectlError` where it would refuse it."""
-    words = ("create", "--dry-run=server", "--output=json", f"--namespace={namespace}", "--filename=-")
-    return dict(json.loads(target.kubectl().run(*words, stdin=json.dumps(_pod(image)))))
+    """Return the pod that the API server would create. Raises `ClusterError` where it would refuse it."""
+    return target.cluster.create(_pod(namespace, image), dry_run=True)
 
 
-def judge_new(pod: Object, target: Target, namespace: str, *, wanted: bool) -> str:
-    """Return what a new pod would get, if that is a sidecar exactly where one is wanted."""
+def judge_new(pod: Object, target: Target, namespace: str, *, expected: bool) -> str:
+    """Return what a new pod would get, if that is a sidecar exactly where one is expected."""
     given = has_sidecar(pod)
-    if given == wanted:
+    if given == expected:
         return f"a new pod in {namespace} would get {'one' if given else 'none'}"
     inside = f"the namespace {namespace} has no label istio-injection=enabled, or the webhook does not select it"
     outside = "the webhook selects namespaces that have no label"
     raise Failed(
-        f"{'a' if wanted else 'no'} sidecar for a new pod in {namespace}",
+        f"{'a' if expected else 'no'} sidecar for a new pod in {namespace}",
         "one" if given else "none",
-        cause=inside if wanted else outside,
+        cause=inside if expected else outside,
         look=target.command("get", "namespaces", "--label-columns=istio-injection,istio.io/rev"),
     )
 
 
 def _outside(namespaces: list[Object], labelled: Collection[str], target: Target) -> str:
     """Return a namespace that is not in the mesh; `default` where it is not."""
-    own = {"istio-system", *labelled, *target.namespaces}
+    own = {ISTIO_NAMESPACE, *labelled, *target.namespaces}
     found = sorted(item["metadata"]["name"] for item in namespaces if item["metadata"]["name"] not in own)
     return "default" if "default" in found else next(iter(found), "")
 
 
-def _pod(image: str) -> Mapping[str, Any]:
+def _pod(namespace: str, image: str) -> Object:
     """Return a pod that even the strictest Pod Security standard lets pass. It is never created."""
     confined = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     container = {"name": "asked", "image": image, "securityContext": confined}
@@ -156,7 +156,7 @@ def _pod(image: str) -> Mapping[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": _ASKED},
+        "metadata": {"name": _ASKED, "namespace": namespace},
         "spec": {"securityContext": secure, "containers": [container]},
     }
 

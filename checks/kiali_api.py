@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from checks import endpoints
-from checks.endpoints import DASHBOARDS_NAMESPACE
 from checks.framework import Failed
 from checks.target import Target
 from commands import http_client
 from commands.http_client import NoAnswer
+from names import ISTIO_NAMESPACE, KIALI
 
 ROOT = "/kiali"
 
@@ -22,8 +22,7 @@ def session(target: Target, url: str) -> dict[str, str]:
     """
     if target.kiali_auth == "anonymous":
         return {}
-    kiali = f"--namespace={DASHBOARDS_NAMESPACE}"
-    token = endpoints.ask(target, lambda kubectl: kubectl.run("create", "token", "kiali", kiali)).strip()
+    token = endpoints.ask(target, lambda cluster: cluster.create_token(KIALI, ISTIO_NAMESPACE))
     try:
         answer = http_client.post_form(f"{url}{ROOT}/api/authenticate", {"token": token})
     except NoAnswer as reason:
@@ -61,4 +60,4 @@ def unanswered(target: Target, reason: NoAnswer) -> Failed:
 
 def logs(target: Target) -> str:
     """Return the command that shows what Kiali logged."""
-    return target.command("--namespace", DASHBOARDS_NAMESPACE, "logs", "deployment/kiali", "--tail=50")
+    return target.command("--namespace", ISTIO_NAMESPACE, "logs", f"deployment/{KIALI}", "--tail=50")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from checks import endpoints, kiali_api, prometheus_edge, traffic
+from checks import kiali_api, prometheus_edge, traffic
 from checks.framework import Check, Failed, NotChecked
 from checks.target import RoutedApplication, Target
 from commands.http_client import NoAnswer
-from commands.kong_ready import DEPLOYMENT, NAMESPACE
+from names import ISTIO_NAMESPACE, KONG_DEPLOYMENT, KONG_NAMESPACE
 
 _UNKNOWN = "unknown"
 _BYPASS = "PassthroughCluster"
@@ -68,21 +68,21 @@ def _look(target: Target, application: RoutedApplication, url: str, seconds: int
     kongs = [edge for edge in edges if _is_kongs(edge.source) and _leads_to(edge, application)]
     strangers = [edge for edge in edges if edge.source.name == _UNKNOWN and _is_of(edge.destination, application)]
     found = [*strangers, *kongs]
-    look = target.command("--namespace", endpoints.DASHBOARDS_NAMESPACE, "port-forward", "service/kiali", "20001")
+    look = target.command("--namespace", ISTIO_NAMESPACE, "port-forward", "service/kiali", "20001")
     if not found:
         raise traffic.NothingShown(
-            f"{DEPLOYMENT} → {application.service}",
+            f"{KONG_DEPLOYMENT} → {application.service}",
             f"no edge to {application.service} among {len(edges)}",
             cause=_cause_of_nothing(target, url, seconds, session),
             look=look,
         )
     bypassing = any(edge.bypasses for edge in kongs)
     if target.routing == "guide":
-        seen = _shown(found)
-        return f"{seen}: bypasses the mesh, as the guide's routing does (kong.routing)" if bypassing else seen
+        actual = _shown(found)
+        return f"{actual}: bypasses the mesh, as the guide's routing does (kong.routing)" if bypassing else actual
     if bypassing or strangers or any(edge.mtls < _ALL for edge in kongs):
         raise Failed(
-            f"{DEPLOYMENT} → {application.service}, 100 % mutual TLS, and nothing that bypasses the mesh",
+            f"{KONG_DEPLOYMENT} → {application.service}, 100 % mutual TLS, and nothing that bypasses the mesh",
             _shown(found),
             cause=prometheus_edge.BYPASSES if bypassing else prometheus_edge.STRANGER if strangers else _PLAIN,
             look=look,
@@ -106,7 +106,7 @@ def _edges(
 ) -> list[_Edge]:
     query = {
         # Kiali takes incoming and outgoing edges from each end's own reports, so both ends are asked for.
-        "namespaces": f"{NAMESPACE},{application.namespace}",
+        "namespaces": f"{KONG_NAMESPACE},{application.namespace}",
         "graphType": "workload",
         "duration": f"{seconds}s",
         "injectServiceNodes": "false",
@@ -138,7 +138,7 @@ def _node(data: dict[str, Any]) -> _Node:
 
 
 def _is_kongs(node: _Node) -> bool:
-    return (node.namespace, node.name) == (NAMESPACE, DEPLOYMENT)
+    return (node.namespace, node.name) == (KONG_NAMESPACE, KONG_DEPLOYMENT)
 
 
 def _leads_to(edge: _Edge, application: RoutedApplication) -> bool:

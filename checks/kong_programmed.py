@@ -18,7 +18,8 @@ from checks import answers, endpoints, through_kong
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
 from commands.kong_events import FAILURES, NEVER, SUCCESS, last_change, moment, when
-from commands.kong_ready import NAMESPACE, balancer_address
+from commands.kong_ready import balancer_address
+from names import KONG_NAMESPACE
 from settings import WINDOWS
 
 Object = dict[str, Any]
@@ -63,40 +64,39 @@ def look(target: Target) -> str:
         try:
             return eventually(lambda: _look_once(target, application), _SECONDS)
         except _Untold as reason:
-            raise NotChecked(f"{reason.seen}: {reason.cause}") from None
+            raise NotChecked(f"{reason.actual}: {reason.cause}") from None
 
     return through_kong.for_each(target, look_at)
 
 
 def _look_once(target: Target, application: RoutedApplication) -> str:
-    home = (f"--namespace={application.namespace}", "--show-managed-fields")
-    ingress = endpoints.ask(target, lambda kubectl: kubectl.get("ingress", application.service, *home))
-    plugins = endpoints.ask(target, lambda kubectl: kubectl.list("kongplugins.configuration.konghq.com", *home))
-    seen = [judge_address(ingress, target, application), judge_limit(ingress, plugins, target, application)]
+    home = application.namespace
+    ingress = endpoints.ask(target, lambda cluster: cluster.get("ingresses", application.service, home))
+    plugins = endpoints.ask(target, lambda cluster: cluster.list("kongplugins.configuration.konghq.com", home))
+    actual = [judge_address(ingress, target, application), judge_limit(ingress, plugins, target, application)]
     events = _events(target)
     own = [item for item in (ingress, attached(ingress, plugins)) if item]
     changed = max(map(last_change, own), default=NEVER)
     refused = refusals(events, identities(application, own), changed, datetime.fromtimestamp(time.time(), UTC))
-    seen.append(judge_refusals(refused, changed, target, application))
+    actual.append(judge_refusals(refused, changed, target, application))
     if target.simulated:
-        return "; ".join([*seen, "whether Kong has both is not shown, as no controller runs"])
-    pods = endpoints.ask(target, lambda kubectl: kubectl.list("pods", f"--namespace={NAMESPACE}"))
+        return "; ".join([*actual, "whether Kong has both is not shown, as no controller runs"])
+    pods = endpoints.ask(target, lambda cluster: cluster.list("pods", KONG_NAMESPACE))
     told = taken_over(events, controllers(pods), changed)
-    return "; ".join([*seen, _at_the_door(target, application, refused), _said_of(told, target, application)])
+    return "; ".join([*actual, _at_the_door(target, application, refused), _said_of(told, target, application)])
 
 
 def _events(target: Target) -> list[Object]:
-    words = ("events", "--all-namespaces", "--field-selector=source=kong-client")
-    return endpoints.ask(target, lambda kubectl: kubectl.list(*words))
+    return endpoints.ask(target, lambda cluster: cluster.list("events", fields="source=kong-client"))
 
 
 def _at_the_door(target: Target, application: RoutedApplication, refused: Refusals) -> str:
     """Return what an answer through Kong says of the limit, if that is the one of the settings."""
     try:
-        with endpoints.proxy(target) as way:
+        with endpoints.proxy(target) as endpoint:
             if application.limits:
-                return answers.limit_said(target, way, application)
-            through_kong.passed_on(target, way, application)
+                return answers.limit_said(target, endpoint, application)
+            through_kong.passed_on(target, endpoint, application)
             return "Kong has its route"
     except Failed as failure:
         if refused.others:
@@ -114,7 +114,7 @@ def _said_of(told: datetime | None, target: Target, application: RoutedApplicati
         f"an event {SUCCESS} since the last change",
         "none",
         cause="the controller tells of a success every five minutes only, and no header shows the limit (hideClientHeaders)",
-        look=target.command("--namespace", NAMESPACE, "get", "events", f"--field-selector=reason={SUCCESS}"),
+        look=target.command("--namespace", KONG_NAMESPACE, "get", "events", f"--field-selector=reason={SUCCESS}"),
     )
 
 
@@ -209,16 +209,16 @@ def judge_address(ingress: Object | None, target: Target, application: RoutedApp
 
 def judge_limit(ingress: Object | None, plugins: list[Object], target: Target, application: RoutedApplication) -> str:
     """Return the limit that is attached to the route, if it is the one of the settings."""
-    wanted = said(application.limits)
+    expected = said(application.limits)
     found = attached(ingress, plugins)
     limits = (
         {window: found["config"][window] for window in WINDOWS if window in found.get("config", {})} if found else {}
     )
     if found and limits == application.limits:
-        return f"the KongPlugin {found['metadata']['name']} is attached ({wanted})"
+        return f"the KongPlugin {found['metadata']['name']} is attached ({expected})"
     changed = "the KongPlugin was changed since the last `pulumi up`"
     raise Failed(
-        f"a rate limit of {wanted} attached to the Ingress {application.namespace}/{application.service}",
+        f"a rate limit of {expected} attached to the Ingress {application.namespace}/{application.service}",
         f"{said(limits)} in KongPlugin {found['metadata']['name']}" if found else "none",
         cause=changed if found else _open(ingress),
         look=target.command("--namespace", application.namespace, "get", "ingress,kongplugin", "--output=yaml"),

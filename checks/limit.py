@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from checks import endpoints, through_kong
-from checks.endpoints import Way
+from checks.endpoints import Endpoint
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
 from commands.http_client import Answer, NoAnswer
@@ -63,8 +63,8 @@ def _limit_bites(target: Target) -> str:
     def look(application: RoutedApplication) -> str:
         window = _window_of(application)
         through_kong.wake(target, application)
-        with endpoints.proxy(target) as way:
-            return _bites_and_lifts(target, way, application, window)
+        with endpoints.proxy(target) as endpoint:
+            return _bites_and_lifts(target, endpoint, application, window)
 
     return through_kong.for_each(target, look)
 
@@ -86,12 +86,12 @@ def _window_of(application: RoutedApplication) -> _Window:
     return window
 
 
-def _bites_and_lifts(target: Target, way: Way, application: RoutedApplication, window: _Window) -> str:
+def _bites_and_lifts(target: Target, endpoint: Endpoint, application: RoutedApplication, window: _Window) -> str:
     def send() -> Answer:
         try:
-            return through_kong.send(way, application)
+            return through_kong.send(endpoint, application)
         except NoAnswer as reason:
-            raise through_kong.no_answer(target, way, reason) from None
+            raise through_kong.no_answer(target, endpoint, reason) from None
 
     burst = _conclusive_burst(target, application, window, send)
     if not burst.refusal:

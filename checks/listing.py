@@ -7,7 +7,7 @@ from checks.registry import CHECKS
 
 _HEAD = """# What is checked
 
-<!-- Made by `python -m checks.listing`; a test sees that it is current. -->
+<!-- Written by `python -m checks.listing`; a test sees that it is current. -->
 
 Each check polls and gives up after its time. *Containers*: it needs containers that run, and says "not checked" where nodes
 are simulated. *Load*: it sends load or creates something, and is left out where `checks.load` is false.
@@ -16,7 +16,7 @@ are simulated. *Load*: it sends load or creates something, and is left out where
 | --- | --- | --- | --- | --- |"""
 
 _TAIL = """| 16 | Nothing would change. | `python -m checks unchanged`: `pulumi preview --expect-no-changes`, also after a refresh | | |
-| 17 | Nothing is left after a destroy. | `python -m checks gone`: namespaces, webhooks, roles, definitions, ConfigMaps, releases | | |"""
+| 17 | Nothing is left after a destroy. | `python -m checks gone`: namespaces, webhooks, roles, CRDs, ConfigMaps, releases | | |"""
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ def open_port(target: Target, namespace: str, resource: str, port: int) -> Itera
     """Do as `Cluster.port_forward` does. Raises `Failed` where it cannot be opened."""
     with ExitStack() as stack:
         try:
-            url = stack.enter_context(target.cluster().port_forward(namespace, resource, port))
+            url = stack.enter_context(target.cluster.port_forward(namespace, resource, port))
         except ClusterError as problem:
             raise Failed(
                 f"a port-forward to {resource} in {namespace}",

@@ -6,7 +6,6 @@ It runs Kong's image, which is on Kong's node already and has bash, whatever the
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +15,10 @@ from typing import Any
 from checks import endpoints
 from checks.framework import Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
-from commands.kong_ready import NAMESPACE as KONG_NAMESPACE
-from commands.kubectl import KubectlError
+from kube import ClusterError
+from names import KONG_NAMESPACE, PROBE_NAMESPACE
 
-NAMESPACE = "kong-istio-checks"
-
-_OWNED = {"app.kubernetes.io/managed-by": "kong-istio-checks"}
+_OWNED = {"app.kubernetes.io/managed-by": PROBE_NAMESPACE}
 _KONG_CONTAINER = "proxy"
 _GONE_SECONDS = 60
 _CREATED_SECONDS = 20
@@ -75,29 +72,26 @@ def outside(target: Target) -> Iterator[Ask]:
         yield lambda application: _ask(target, application)
     finally:
         # Without waiting for its end, which Ctrl-C should not have to do.
-        endpoints.ask(target, lambda kubectl: kubectl.run("delete", "namespace", NAMESPACE, *_LEAVE))
-
-
-_LEAVE = ("--ignore-not-found", "--wait=false")
+        endpoints.ask(target, lambda cluster: cluster.delete("namespaces", PROBE_NAMESPACE))
 
 
 def _check_namespace_is_free(target: Target) -> None:
     """Clear away what a run left that was killed; raise `NotChecked` for a namespace that is somebody else's."""
 
     def look() -> None:
-        found = endpoints.ask(target, lambda kubectl: kubectl.get("namespace", NAMESPACE))
+        found = endpoints.ask(target, lambda cluster: cluster.get("namespaces", PROBE_NAMESPACE))
         if not found:
             return
         labels = found["metadata"].get("labels") or {}
         if not _OWNED.items() <= labels.items():
-            raise NotChecked(f"there is a namespace {NAMESPACE} that no check made")
+            raise NotChecked(f"there is a namespace {PROBE_NAMESPACE} that no check made")
         if not found["metadata"].get("deletionTimestamp"):
-            endpoints.ask(target, lambda kubectl: kubectl.run("delete", "namespace", NAMESPACE, *_LEAVE))
+            endpoints.ask(target, lambda cluster: cluster.delete("namespaces", PROBE_NAMESPACE))
         raise Failed(
-            f"no namespace {NAMESPACE}",
+            f"no namespace {PROBE_NAMESPACE}",
             "one that an earlier run left, and that does not go",
             cause="something in it waits for a finalizer",
-            look=target.command("get", "namespace", NAMESPACE, "--output=yaml"),
+            look=target.command("get", "namespace", PROBE_NAMESPACE, "--output=yaml"),
         )
 
     eventually(look, _GONE_SECONDS, _PAUSE)
@@ -105,13 +99,13 @@ def _check_namespace_is_free(target: Target) -> None:
 
 def _create(target: Target, manifest: dict[str, Any]) -> None:
     try:
-        target.kubectl().run("create", "--filename=-", stdin=json.dumps(manifest))
-    except KubectlError as error:
+        target.cluster.create(manifest)
+    except ClusterError as error:
         raise Failed(
             f"{manifest['kind']} {manifest['metadata']['name']} created",
             str(error).rstrip("."),
             cause="this user may not create it, or a policy of the cluster forbids it",
-            look=target.command("auth", "can-i", "create", "namespaces,pods", "--namespace", NAMESPACE),
+            look=target.command("auth", "can-i", "create", "namespaces,pods", "--namespace", PROBE_NAMESPACE),
         ) from None
 
 
@@ -122,23 +116,24 @@ def _ask(target: Target, application: RoutedApplication) -> Reply:
     eventually(lambda: _create(target, pod), _CREATED_SECONDS, _PAUSE)
     said = eventually(lambda: _last_word(target, pod["metadata"]["name"]), _POD_SECONDS, _PAUSE)
     if said == "unreachable":
-        raise NotChecked(f"a pod in {NAMESPACE} cannot connect to {host(application)}: that says nothing of the mesh")
+        raise NotChecked(
+            f"a pod in {PROBE_NAMESPACE} cannot connect to {host(application)}: that says nothing of the mesh"
+        )
     if found := _STATUS.match(said):
         return Reply(int(found[1]), f"is answered {found[1]}")
     return Reply(0, {"closed": "is cut off", "silent": "gets no answer"}.get(said, f"is answered “{said[:40]}”"))
 
 
 def _kong_pod(target: Target) -> dict[str, Any]:
-    selector = "--selector=app.kubernetes.io/component=app"
-    pods = endpoints.ask(target, lambda kubectl: kubectl.list("pods", f"--namespace={KONG_NAMESPACE}", selector))
+    labels = "app.kubernetes.io/component=app"
+    pods = endpoints.ask(target, lambda cluster: cluster.list("pods", KONG_NAMESPACE, labels=labels))
     if not pods:
         raise NotChecked(f"no pod of Kong in {KONG_NAMESPACE}, whose image the check would run")
     return pods[0]
 
 
 def _last_word(target: Target, name: str) -> str:
-    where = f"--namespace={NAMESPACE}"
-    pod = endpoints.ask(target, lambda kubectl: kubectl.get("pod", name, where)) or {}
+    pod = endpoints.ask(target, lambda cluster: cluster.get("pods", name, PROBE_NAMESPACE)) or {}
     status = pod.get("status") or {}
     if status.get("reason") == "DeadlineExceeded":
         return "unreachable"
@@ -147,16 +142,16 @@ def _last_word(target: Target, name: str) -> str:
         if ended:
             return str(ended.get("message") or f"exit code {ended.get('exitCode')}")
     raise Failed(
-        f"the pod {NAMESPACE}/{name} to run and end",
+        f"the pod {PROBE_NAMESPACE}/{name} to run and end",
         f"it is {status.get('phase', 'not there')}",
         cause="its image cannot be pulled, or no node takes it",
-        look=target.command("get", "events", "--namespace", NAMESPACE),
+        look=target.command("get", "events", "--namespace", PROBE_NAMESPACE),
     )
 
 
 def _namespace() -> dict[str, Any]:
     labels = {**_OWNED, "istio-injection": "disabled"}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PROBE_NAMESPACE, "labels": labels}}
 
 
 def _pod(kong: dict[str, Any], application: RoutedApplication) -> dict[str, Any]:
@@ -183,7 +178,7 @@ def _pod(kong: dict[str, Any], application: RoutedApplication) -> dict[str, Any]
         "kind": "Pod",
         "metadata": {
             "name": f"stranger-to-{application.name}"[:63],
-            "namespace": NAMESPACE,
+            "namespace": PROBE_NAMESPACE,
             "labels": {**_OWNED, "sidecar.istio.io/inject": "false"},
         },
         "spec": {

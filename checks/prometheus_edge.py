@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from checks import endpoints, traffic
+from checks import traffic
 from checks.framework import Check, Failed, NotChecked
 from checks.target import RoutedApplication, Target
 from commands import http_client
 from commands.http_client import Answer, NoAnswer
-from commands.kong_ready import DEPLOYMENT, NAMESPACE
+from names import ISTIO_NAMESPACE, KONG_DEPLOYMENT, KONG_NAMESPACE
 
 _BYPASS = "PassthroughCluster"
 _UNKNOWN = "unknown"
@@ -63,12 +63,12 @@ def _look(target: Target, application: RoutedApplication, prometheus: str, secon
     if not edges and not bypassing and not strangers:
         raise _nothing_seen(target, application, prometheus, seconds)
     if target.routing == "guide":
-        seen = ", ".join(map(str, [*bypassing, *strangers, *edges]))
-        return f"{seen}: bypasses the mesh, as the guide's routing does (kong.routing)" if bypassing else seen
+        actual = ", ".join(map(str, [*bypassing, *strangers, *edges]))
+        return f"{actual}: bypasses the mesh, as the guide's routing does (kong.routing)" if bypassing else actual
     plain = [edge for edge in edges if edge.security != _MTLS]
     if bypassing or strangers or plain:
         raise Failed(
-            f"{DEPLOYMENT} → {application.service} with mutual TLS, and nothing that bypasses the mesh",
+            f"{KONG_DEPLOYMENT} → {application.service} with mutual TLS, and nothing that bypasses the mesh",
             ", ".join(map(str, [*bypassing, *strangers, *plain])),
             cause=BYPASSES if bypassing else STRANGER if strangers else PLAIN,
             look=target.command("--namespace", application.namespace, "get", "service,ingress", "--output=yaml"),
@@ -78,27 +78,25 @@ def _look(target: Target, application: RoutedApplication, prometheus: str, secon
 
 
 def _is_kongs(edge: _Edge) -> bool:
-    return (edge.source_namespace, edge.source) == (NAMESPACE, DEPLOYMENT)
+    return (edge.source_namespace, edge.source) == (KONG_NAMESPACE, KONG_DEPLOYMENT)
 
 
 def _nothing_seen(target: Target, application: RoutedApplication, prometheus: str, seconds: int) -> Failed:
     scraped = _query(target, prometheus, "count(istio_requests_total)")
     return traffic.NothingShown(
-        f"requests of {DEPLOYMENT} to {application.service}",
+        f"requests of {KONG_DEPLOYMENT} to {application.service}",
         f"none in {seconds} s",
         cause=(
             "Kong's requests do not reach the application's sidecar"
             if scraped
             else "Prometheus has no metric of any sidecar: it does not scrape them, or they have not been up for 15 s"
         ),
-        look=target.command(
-            "--namespace", endpoints.DASHBOARDS_NAMESPACE, "port-forward", "service/prometheus", "9090"
-        ),
+        look=target.command("--namespace", ISTIO_NAMESPACE, "port-forward", "service/prometheus", "9090"),
     )
 
 
 def _sent_by_kong(target: Target, prometheus: str, seconds: int) -> Iterator[_Edge]:
-    return _edges(target, prometheus, f'reporter="source",source_workload_namespace="{NAMESPACE}"', seconds)
+    return _edges(target, prometheus, f'reporter="source",source_workload_namespace="{KONG_NAMESPACE}"', seconds)
 
 
 def _received_by(target: Target, prometheus: str, application: RoutedApplication, seconds: int) -> Iterator[_Edge]:
@@ -133,7 +131,7 @@ def _query(target: Target, prometheus: str, query: str) -> list[tuple[dict[str, 
             "an answer of Prometheus",
             str(reason),
             cause="Prometheus is still starting, or something else answers at its address",
-            look=target.command("--namespace", endpoints.DASHBOARDS_NAMESPACE, "get", "pods,services"),
+            look=target.command("--namespace", ISTIO_NAMESPACE, "get", "pods,services"),
         ) from None
 
 

@@ -48,8 +48,8 @@ class UnknownCheckError(Exception):
 
 def named(names: Iterable[str], checks: tuple[Check, ...] = CHECKS) -> tuple[Check, ...]:
     """Return the checks with these names or numbers, in the order of the table; all where none is named."""
-    wanted = set(names)
-    if unknown := wanted - {check.name for check in checks} - {check.number for check in checks}:
+    asked = set(names)
+    if unknown := asked - {check.name for check in checks} - {check.number for check in checks}:
         known = ", ".join(check.name for check in checks)
         raise UnknownCheckError(f"There is no check called {', '.join(sorted(unknown))} (there are: {known}).")
-    return tuple(check for check in checks if not wanted or wanted & {check.name, check.number})
+    return tuple(check for check in checks if not asked or asked & {check.name, check.number})

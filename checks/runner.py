@@ -17,7 +17,7 @@ from checks import framework
 from checks.framework import Check, Outcome, Result
 from checks.report.progress import Progress
 from checks.target import Target
-from commands.kubectl import KubectlError
+from kube import ClusterError
 
 _AT_ONCE = 6
 _TICK_SECONDS = 0.1
@@ -67,18 +67,18 @@ def perform(check: Check, target: Target) -> Result:
     started = time.monotonic()
     try:
         return framework.perform(check, target)
-    except KubectlError as error:
-        expected, cause = "an answer from the cluster", "the API server, the way to it, or the permissions there"
+    except ClusterError as error:
+        expected, cause = "an answer from the cluster", "the API server, the network to it, or the permissions there"
         look = target.command("get", "--raw", "/readyz?verbose")
-        seen = str(error)
+        actual = str(error)
     except Exception as error:  # the other checks' results must not be lost with this one's
         expected, cause = "an outcome", "a fault of the check, which says nothing about the stack"
         look = f"python -m checks run --only {check.number}"
-        seen = f"{type(error).__name__}: {error}"
+        actual = f"{type(error).__name__}: {error}"
     return Result(
         check=check,
         outcome=Outcome.FAILED,
-        seen=seen,
+        actual=actual,
         expected=expected,
         cause=cause,
         look=look,
@@ -176,7 +176,7 @@ class _Looks:
         return Result(
             check=check,
             outcome=Outcome.FAILED,
-            seen="nothing",
+            actual="nothing",
             expected=f"an outcome within {check.seconds} s",
             cause="something that it asks neither answers nor refuses",
             look=f"python -m checks run --only {check.number}",

@@ -44,6 +44,11 @@ class Stack:
         config = ["--config-file", os.fspath(self.config_file)] if self.config_file else []
         return _pulumi(self.environment, [*arguments, "--stack", self.name, *config], seconds)
 
+    def enter(self) -> None:
+        """Have this process find the kubeconfig where the stack's own commands find it."""
+        if kubeconfig := self.environment.get("KUBECONFIG"):
+            os.environ["KUBECONFIG"] = kubeconfig
+
     def settings(self) -> Settings:
         """Return the stack's settings, defaults included. Raises `StackError` and `SettingsError`."""
         # The sandbox may be without Pulumi.

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from checks import endpoints, probe, through_kong
-from checks.endpoints import Way
+from checks.endpoints import Endpoint
 from checks.framework import Check, Failed, NotChecked
 from checks.probe import Reply
 from checks.target import RoutedApplication, Target
+from names import PROBE_NAMESPACE
 
 _KONG_SECONDS = 30
 
@@ -44,8 +45,8 @@ def _policies_hold(target: Target) -> str:
 
 
 def _policies(target: Target, application: RoutedApplication) -> list[dict[str, Any]]:
-    kind, home = "authorizationpolicies.security.istio.io", f"--namespace={application.namespace}"
-    return endpoints.ask(target, lambda kubectl: kubectl.list(kind, home))
+    kind = "authorizationpolicies.security.istio.io"
+    return endpoints.ask(target, lambda cluster: cluster.list(kind, application.namespace))
 
 
 def _forbidden(target: Target, application: RoutedApplication, reply: Reply) -> str:
@@ -63,17 +64,17 @@ def _outside_and_kong(target: Target, applications: Sequence[RoutedApplication],
     with probe.outside(target) as ask:
 
         def look(application: RoutedApplication) -> str:
-            seen = judge(target, application, ask(application))
+            actual = judge(target, application, ask(application))
             through = through_kong.eventually_through(
-                target, lambda way: _kong_gets_through(target, way, application), _KONG_SECONDS
+                target, lambda endpoint: _kong_gets_through(target, endpoint, application), _KONG_SECONDS
             )
-            return f"{seen}; {through}"
+            return f"{actual}; {through}"
 
         return through_kong.of_each(applications, look)
 
 
-def _kong_gets_through(target: Target, way: Way, application: RoutedApplication) -> str:
-    answer = through_kong.fetch(target, way, application)
+def _kong_gets_through(target: Target, endpoint: Endpoint, application: RoutedApplication) -> str:
+    answer = through_kong.fetch(target, endpoint, application)
     if answer.status != 200 or not through_kong.made_by_upstream(answer):
         raise Failed(
             f"200 for {application.name} through Kong",
@@ -89,7 +90,7 @@ CHECKS = (
         number="13",
         name="plain text",
         statement="Where the mesh is STRICT, plain text from outside it is refused, and Kong gets through.",
-        how=f"a pod outside the mesh, in the namespace {probe.NAMESPACE}, calls the application's Service; so does Kong",
+        how=f"a pod outside the mesh, in the namespace {PROBE_NAMESPACE}, calls the application's Service; so does Kong",
         look=_plain_text_is_refused,
         seconds=240,
         data_path=True,

@@ -1,4 +1,4 @@
-"""What the checks look at: a stack, as its settings describe it, and the ways to reach it."""
+"""What the checks look at: a stack, as its settings describe it, and how it is reached."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-from commands.kubectl import Kubectl
 from kube import Cluster
+from names import KONG_NAMESPACE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +65,9 @@ class Target:
     kiali_url: str = ""
     istiod_address: str = ""
 
-    def kubectl(self) -> Kubectl:
-        """Return kubectl for the stack's cluster."""
-        path = str(Path(self.kubeconfig).expanduser()) if self.kubeconfig else ""
-        return Kubectl([*(["--kubeconfig", path] if path else []), "--context", self.context])
-
+    @cached_property
     def cluster(self) -> Cluster:
-        """Return the stack's cluster."""
+        """The stack's cluster, over one connection."""
         return Cluster(self.kubeconfig, self.context)
 
     def command(self, *arguments: str) -> str:
@@ -82,7 +78,7 @@ class Target:
     @property
     def namespaces(self) -> list[str]:
         """The namespaces whose pods are in the mesh."""
-        return ["kong-istio", *(application.namespace for application in self.applications)]
+        return [KONG_NAMESPACE, *(application.namespace for application in self.applications)]
 
 
 def to_json(target: Target) -> str:

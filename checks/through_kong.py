@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from checks import endpoints, framework
-from checks.endpoints import Way
+from checks.endpoints import Endpoint
 from checks.framework import Failed, NotChecked
 from checks.target import RoutedApplication, Target
 from commands import http_client
 from commands.http_client import Answer, NoAnswer
-from commands.kong_ready import DEPLOYMENT, NAMESPACE
+from names import KONG_DEPLOYMENT, KONG_NAMESPACE
 
 # The longest that a request waits for a limit to lift: one calendar minute, and the counter's lag.
 _PATIENCE = 65
@@ -41,9 +41,9 @@ def page_path(application: RoutedApplication) -> str:
     return _BOOKINFO_PAGE if own_page else application.path
 
 
-def send(way: Way, application: RoutedApplication) -> Answer:
+def send(endpoint: Endpoint, application: RoutedApplication) -> Answer:
     """Return the answer for an application's page, whoever made it. Raises `NoAnswer`."""
-    return http_client.get(way.url + page_path(application), host_header(application))
+    return http_client.get(endpoint.url + page_path(application), host_header(application))
 
 
 def host_header(application: RoutedApplication) -> dict[str, str]:
@@ -51,26 +51,26 @@ def host_header(application: RoutedApplication) -> dict[str, str]:
     return {"Host": application.host.replace("*", "checks", 1)} if application.host else {}
 
 
-def fetch(target: Target, way: Way, application: RoutedApplication) -> Answer:
+def fetch(target: Target, endpoint: Endpoint, application: RoutedApplication) -> Answer:
     """Return an answer for the page that is not the rate limit's.
 
     Where the limit is used up it waits for it to lift, and raises `NotChecked` where that takes over a minute.
     """
-    answer = _answer(target, way, application)
+    answer = _answer(target, endpoint, application)
     if not is_limited(answer, application):
         return answer
     wait = seconds_left(answer) or to_next_minute()
     if wait > _PATIENCE:
         raise NotChecked(f"the limit of {application.name} is used up for another {wait} s")
     pause(wait)
-    return _answer(target, way, application)
+    return _answer(target, endpoint, application)
 
 
 def wake(target: Target, application: RoutedApplication) -> None:
     """Wait until an application answers at all; what a first request finds asleep says nothing of the others."""
 
-    def look(way: Way) -> None:
-        answer = fetch(target, way, application)
+    def look(endpoint: Endpoint) -> None:
+        answer = fetch(target, endpoint, application)
         if answer.status >= 500:
             raise Failed(
                 f"an answer of {application.name}",
@@ -82,16 +82,16 @@ def wake(target: Target, application: RoutedApplication) -> None:
     eventually_through(target, look, _WAKING_SECONDS)
 
 
-def _answer(target: Target, way: Way, application: RoutedApplication) -> Answer:
+def _answer(target: Target, endpoint: Endpoint, application: RoutedApplication) -> Answer:
     try:
-        return send(way, application)
+        return send(endpoint, application)
     except NoAnswer as reason:
-        raise no_answer(target, way, reason) from None
+        raise no_answer(target, endpoint, reason) from None
 
 
-def passed_on(target: Target, way: Way, application: RoutedApplication) -> Answer:
+def passed_on(target: Target, endpoint: Endpoint, application: RoutedApplication) -> Answer:
     """Return an answer for the page that Kong did not make itself."""
-    answer = fetch(target, way, application)
+    answer = fetch(target, endpoint, application)
     if made_by_kong(answer):
         raise Failed(
             f"an answer of {application.name} for {page_path(application)}",
@@ -148,13 +148,13 @@ def says_nothing_of_limit(answer: Answer) -> bool:
     return not any(name.lower().startswith(("ratelimit-", "x-ratelimit-")) for name, _ in answer.headers)
 
 
-def no_answer(target: Target, way: Way, reason: NoAnswer) -> Failed:
+def no_answer(target: Target, endpoint: Endpoint, reason: NoAnswer) -> Failed:
     """Return the failure for a Kong that does not answer."""
     return Failed(
-        f"an answer of Kong by {way.how}",
+        f"an answer of Kong by {endpoint.how}",
         str(reason),
         cause="Kong does not run, or nothing leads to it from this machine",
-        look=target.command("--namespace", NAMESPACE, "get", "pods,services", "--output=wide"),
+        look=target.command("--namespace", KONG_NAMESPACE, "get", "pods,services", "--output=wide"),
     )
 
 
@@ -201,21 +201,23 @@ def for_each(target: Target, look: Callable[[RoutedApplication], str]) -> str:
 
 def of_each(applications: Iterable[RoutedApplication], look: Callable[[RoutedApplication], str]) -> str:
     """Do as `for_each` does, for some of the applications."""
-    seen: list[str] = []
+    actual: list[str] = []
     skipped: list[str] = []
     for application in applications:
         try:
-            seen.append(f"{application.name}: {look(application)}")
+            actual.append(f"{application.name}: {look(application)}")
         except NotChecked as reason:
             skipped.append(f"{application.name} not checked: {reason}")
-    if not seen:
+    if not actual:
         raise NotChecked("; ".join(skipped) or "no application is routed")
-    return "; ".join([*seen, *skipped])
+    return "; ".join([*actual, *skipped])
 
 
 def logs(target: Target) -> str:
     """Return the command that shows what Kong's controller and proxy logged."""
-    return target.command("--namespace", NAMESPACE, "logs", f"deployment/{DEPLOYMENT}", "--all-containers", "--tail=50")
+    return target.command(
+        "--namespace", KONG_NAMESPACE, "logs", f"deployment/{KONG_DEPLOYMENT}", "--all-containers", "--tail=50"
+    )
 
 
 def routes(target: Target, application: RoutedApplication) -> str:
@@ -223,15 +225,15 @@ def routes(target: Target, application: RoutedApplication) -> str:
     return target.command("--namespace", application.namespace, "describe", "ingress", application.service)
 
 
-def eventually_through(target: Target, look: Callable[[Way], T], seconds: float, pause: float = 2) -> T:
+def eventually_through(target: Target, look: Callable[[Endpoint], T], seconds: float, pause: float = 2) -> T:
     """Return what is seen through Kong, as `eventually` does.
 
-    Each look opens its way anew, as a port-forward ends with the first connection that the pod refuses.
+    Each look asks for the endpoint anew: which pod answers, and where, may have changed.
     """
 
     def once() -> T:
-        with endpoints.proxy(target) as way:
-            return look(way)
+        with endpoints.proxy(target) as endpoint:
+            return look(endpoint)
 
     return framework.eventually(once, seconds, pause)
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from checks import endpoints, through_kong
-from checks.endpoints import Way
+from checks.endpoints import Endpoint
 from checks.framework import Check, Failed, NotChecked
 from checks.target import RoutedApplication, Target
 from commands.http_client import Answer, NoAnswer
@@ -52,8 +52,8 @@ def run(target: Target, requests: int, stream: TextIO | None = None) -> str:
 
     def look(application: RoutedApplication) -> str:
         through_kong.wake(target, application)
-        with endpoints.proxy(target) as way, requests_bar(stream or sys.stderr, requests) as progress:
-            return _send_all(target, way, application, requests, progress)
+        with endpoints.proxy(target) as endpoint, requests_bar(stream or sys.stderr, requests) as progress:
+            return _send_all(target, endpoint, application, requests, progress)
 
     return through_kong.for_each(target, look)
 
@@ -70,7 +70,7 @@ class Trickle:
         self._next = time.monotonic()
         self.answer: Answer | None = None
 
-    def __call__(self, way: Way) -> None:
+    def __call__(self, endpoint: Endpoint) -> None:
         """Send a request if the last one is long enough ago."""
         if time.monotonic() < self._next:
             return
@@ -80,7 +80,7 @@ class Trickle:
             return
         try:
             with suppress(NoAnswer):
-                self.answer = through_kong.send(way, self._application)
+                self.answer = through_kong.send(endpoint, self._application)
         finally:
             through_kong.counting.release()
 
@@ -95,8 +95,8 @@ def shown(target: Target, dashboard: str, look: Look) -> str:
     def look_at(application: RoutedApplication) -> str:
         trickle, settled = Trickle(application), time.monotonic() + _SETTLED_AFTER_SECONDS
 
-        def once(way: Way) -> str:
-            trickle(way)
+        def once(endpoint: Endpoint) -> str:
+            trickle(endpoint)
             with endpoints.dashboard(target, dashboard) as url:
                 try:
                     return _newest(application, url, look, settled=time.monotonic() >= settled)
@@ -131,16 +131,18 @@ def _explained(
         return nothing
     return NothingShown(
         nothing.expected,
-        f"{nothing.seen}; its last request was answered {through_kong.describe(answer)}",
+        f"{nothing.actual}; its last request was answered {through_kong.describe(answer)}",
         cause=through_kong.cause_of(answer, application),
         look=through_kong.routes(target, application),
     )
 
 
-def _send_all(target: Target, way: Way, application: RoutedApplication, requests: int, progress: Progress) -> str:
+def _send_all(
+    target: Target, endpoint: Endpoint, application: RoutedApplication, requests: int, progress: Progress
+) -> str:
     started, waited, refused, done = time.monotonic(), 0.0, 0, 0
     while done < requests:
-        answer = _send(target, way, application)
+        answer = _send(target, endpoint, application)
         limited = through_kong.is_limited(answer, application)
         refused = refused + 1 if limited else 0
         if not limited:
@@ -158,11 +160,11 @@ def _send_all(target: Target, way: Way, application: RoutedApplication, requests
     return f"{done} requests, all 200, in {time.monotonic() - started:.0f} s{paused}"
 
 
-def _send(target: Target, way: Way, application: RoutedApplication) -> Answer:
+def _send(target: Target, endpoint: Endpoint, application: RoutedApplication) -> Answer:
     try:
-        return through_kong.send(way, application)
+        return through_kong.send(endpoint, application)
     except NoAnswer as reason:
-        raise through_kong.no_answer(target, way, reason) from None
+        raise through_kong.no_answer(target, endpoint, reason) from None
 
 
 def _check(target: Target, application: RoutedApplication, answer: Answer, done: int) -> None:

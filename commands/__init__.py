@@ -1,5 +1,5 @@
-"""The way to the cluster: kubeconfig, context, and the commands that the stack runs against it.
+"""Access to the cluster: kubeconfig, context, and the commands that the stack runs against it.
 
 The commands (`precheck`, `mesh_ready`, `gateway_ready`, `route_ready`, `leftovers`) are run by pulumi-command as
-`venv/bin/python -m commands.<command>`, and by hand in the same way.
+`venv/bin/python -m commands.<command>`, and by hand alike.
 """

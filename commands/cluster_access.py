@@ -151,5 +151,5 @@ def _load(files: list[Path]) -> dict[str, dict[str, Any]]:
                 for entry in content.get(kind) or []:
                     known.setdefault(entry["name"], dict(entry.get(kind.removesuffix("s")) or {}))
         except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
-            raise AccessError(f"The kubeconfig {path} cannot be read as one: mend it, or name another one.") from None
+            raise AccessError(f"The kubeconfig {path} cannot be read as one: fix it, or name another one.") from None
     return found

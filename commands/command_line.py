@@ -23,11 +23,13 @@ class CommandError(Exception):
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser with the options that name the cluster."""
-    made = argparse.ArgumentParser(description=(description or "").split("\n", 1)[0])
-    made.add_argument("--kubeconfig", default="", help="path of the kubeconfig file")
-    made.add_argument("--context", required=True, help="name of the context")
-    made.add_argument("--digest", help="of what is looked at: another one is a reason to look again, and nothing more")
-    return made
+    created = argparse.ArgumentParser(description=(description or "").split("\n", 1)[0])
+    created.add_argument("--kubeconfig", default="", help="path of the kubeconfig file")
+    created.add_argument("--context", required=True, help="name of the context")
+    created.add_argument(
+        "--digest", help="of what is looked at: another one is a reason to look again, and nothing more"
+    )
+    return created
 
 
 def connect(options: argparse.Namespace) -> Cluster:

@@ -28,10 +28,10 @@ def version_of(image: str) -> str:
 
 def is_available(deployment: dict[str, Any]) -> bool:
     """Return whether a Deployment's newest generation is rolled out and available."""
-    status, wanted = deployment.get("status") or {}, deployment["spec"].get("replicas", 1)
+    status, expected = deployment.get("status") or {}, deployment["spec"].get("replicas", 1)
     rolled_out = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
     counts = (status.get("updatedReplicas", 0), status.get("availableReplicas", 0))
-    return bool(rolled_out and min(counts) >= wanted)
+    return bool(rolled_out and min(counts) >= expected)
 
 
 def pods(cluster: Cluster, deployment: dict[str, Any]) -> list[dict[str, Any]]:

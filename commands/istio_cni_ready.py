@@ -1,4 +1,4 @@
-"""Waits until Istio's node agent runs on every node: a pod that starts without it has its traffic redirected by nobody.
+"""Waits until istio-cni runs on every node: a pod that starts without it has its traffic redirected by nobody.
 
 Helm would not wait for all of them: it takes a DaemonSet for ready with one node less, as an update may have.
 """
@@ -12,10 +12,7 @@ from typing import Any
 from commands import command_line
 from commands.command_line import CommandError
 from kube import Cluster
-
-NAMESPACE = "istio-cni"
-# The chart gives it this name whatever its release is called.
-NAME = "istio-cni-node"
+from names import ISTIO_CNI_DAEMON_SET, ISTIO_CNI_NAMESPACE
 
 
 def main() -> None:
@@ -31,16 +28,16 @@ def _options() -> argparse.Namespace:
 
 
 def wait(cluster: Cluster, seconds: float) -> int:
-    """Wait until the agent runs on every node that it is for; return how many those are. Raises `CommandError`."""
+    """Wait until istio-cni runs on every node that it is for; return how many those are. Raises `CommandError`."""
     found = None
-    for found in cluster.follow("daemonsets", NAME, NAMESPACE, seconds):
+    for found in cluster.follow("daemonsets", ISTIO_CNI_DAEMON_SET, ISTIO_CNI_NAMESPACE, seconds):
         if found and is_everywhere(found):
-            return wanted(found)
+            return expected(found)
     available = ((found or {}).get("status") or {}).get("numberAvailable", 0)
-    where = f"on {available} of {wanted(found)} nodes" if found else "nowhere: there is no such DaemonSet"
+    where = f"on {available} of {expected(found)} nodes" if found else "nowhere: there is no such DaemonSet"
     raise CommandError(
-        f"Istio's node agent {NAMESPACE}/{NAME} runs {where} after {seconds:.0f} s: look at "
-        f"`kubectl --namespace {NAMESPACE} describe daemonset {NAME}` and at its pods, or raise "
+        f"istio-cni's DaemonSet {ISTIO_CNI_NAMESPACE}/{ISTIO_CNI_DAEMON_SET} runs {where} after {seconds:.0f} s: look at "
+        f"`kubectl --namespace {ISTIO_CNI_NAMESPACE} describe daemonset {ISTIO_CNI_DAEMON_SET}` and at its pods, or raise "
         "istio.readyTimeoutSeconds."
     )
 
@@ -50,10 +47,10 @@ def is_everywhere(daemon_set: dict[str, Any]) -> bool:
     status = daemon_set.get("status") or {}
     counts = (status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0))
     observed = status.get("observedGeneration", 0) >= daemon_set["metadata"].get("generation", 1)
-    return bool(observed and min(counts) >= wanted(daemon_set))
+    return bool(observed and min(counts) >= expected(daemon_set))
 
 
-def wanted(daemon_set: dict[str, Any]) -> int:
+def expected(daemon_set: dict[str, Any]) -> int:
     """Return on how many nodes a DaemonSet is to run."""
     return int((daemon_set.get("status") or {}).get("desiredNumberScheduled", 0))
 

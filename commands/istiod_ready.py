@@ -14,9 +14,7 @@ from typing import Any
 from commands import command_line, deployments
 from commands.command_line import CommandError
 from kube import Cluster
-
-NAMESPACE = "istio-system"
-WEBHOOK = "istio-sidecar-injector"
+from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE, ISTIOD
 
 
 def main() -> None:
@@ -27,7 +25,7 @@ def main() -> None:
     if options.injection:
         _wait_for_webhook(cluster, options.timeout)
     left = options.timeout - (time.monotonic() - started)
-    images = deployments.wait(cluster, NAMESPACE, "istiod", max(left, 0))
+    images = deployments.wait(cluster, ISTIO_NAMESPACE, ISTIOD, max(left, 0))
     print(json.dumps({"istiod": deployments.version_of(images.get("discovery", ""))}))
 
 
@@ -41,11 +39,11 @@ def _options() -> argparse.Namespace:
 
 
 def _wait_for_webhook(cluster: Cluster, seconds: int) -> None:
-    if not cluster.wait_until("mutatingwebhookconfigurations", WEBHOOK, "", is_trusted, seconds):
-        why = deployments.trouble(cluster, NAMESPACE, "istiod")
+    if not cluster.wait_until("mutatingwebhookconfigurations", INJECTOR_WEBHOOK, "", is_trusted, seconds):
+        why = deployments.trouble(cluster, ISTIO_NAMESPACE, ISTIOD)
         raise CommandError(
-            f"istiod has not put its CA into the webhook {WEBHOOK} within {seconds} s{why}: no pod of the mesh could "
-            f"start; look at `kubectl --namespace {NAMESPACE} logs deployment/istiod`, or raise istio.readyTimeoutSeconds."
+            f"istiod has not put its CA into the webhook {INJECTOR_WEBHOOK} within {seconds} s{why}: no pod of the mesh could "
+            f"start; look at `kubectl --namespace {ISTIO_NAMESPACE} logs deployment/{ISTIOD}`, or raise istio.readyTimeoutSeconds."
         )
 
 

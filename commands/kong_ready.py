@@ -9,18 +9,14 @@ from typing import Any
 from commands import command_line, deployments
 from commands.command_line import CommandError
 from kube import Cluster
-
-NAMESPACE = "kong-istio"
-DEPLOYMENT = "kong-istio-kong"
-SERVICE = "kong-istio-kong-proxy"
-PORT_NAME = "kong-proxy"
+from names import KONG_DEPLOYMENT, KONG_NAMESPACE, KONG_PROXY_PORT, KONG_PROXY_SERVICE
 
 
 def main() -> None:
     """Wait from the command line."""
     options = _options()
     cluster = command_line.connect(options)
-    images = deployments.wait(cluster, NAMESPACE, DEPLOYMENT, options.timeout)
+    images = deployments.wait(cluster, KONG_NAMESPACE, KONG_DEPLOYMENT, options.timeout)
     address, port = _address(cluster, options.type, options.address_timeout)
     url = f"http://{bracketed(address)}{'' if port == 80 else f':{port}'}" if address else ""
     versions = {
@@ -41,7 +37,7 @@ def _options() -> argparse.Namespace:
 def _address(cluster: Cluster, kind: str, seconds: int) -> tuple[str, int]:
     if kind == "LoadBalancer":
         return _balancer_address(cluster, seconds)
-    service = cluster.get("services", SERVICE, NAMESPACE)
+    service = cluster.get("services", KONG_PROXY_SERVICE, KONG_NAMESPACE)
     if kind == "NodePort" and service:
         return node_address(cluster.list("nodes")), _port(service, "nodePort")
     # A ClusterIP has no address outside the cluster, and needs none.
@@ -53,10 +49,10 @@ def _balancer_address(cluster: Cluster, seconds: int) -> tuple[str, int]:
         _check_type(service)
         return bool(balancer_address(service))
 
-    service = cluster.wait_until("services", SERVICE, NAMESPACE, is_assigned, seconds)
+    service = cluster.wait_until("services", KONG_PROXY_SERVICE, KONG_NAMESPACE, is_assigned, seconds)
     if not service:
         raise CommandError(
-            f"The Service {NAMESPACE}/{SERVICE} has no load balancer address after {seconds} s, so this cluster seems to "
+            f"The Service {KONG_NAMESPACE}/{KONG_PROXY_SERVICE} has no load balancer address after {seconds} s, so this cluster seems to "
             "have nothing that gives one: install one (MetalLB, cloud-provider-kind, `minikube tunnel`), set "
             "kong.serviceType to NodePort or ClusterIP, or raise kong.addressTimeoutSeconds."
         )
@@ -67,14 +63,14 @@ def _check_type(service: dict[str, Any]) -> None:
     kind = service["spec"].get("type", "LoadBalancer")
     if kind != "LoadBalancer":
         raise CommandError(
-            f"The Service {NAMESPACE}/{SERVICE} is of type {kind} while kong.serviceType is LoadBalancer: kong.values says "
+            f"The Service {KONG_NAMESPACE}/{KONG_PROXY_SERVICE} is of type {kind} while kong.serviceType is LoadBalancer: kong.values says "
             "otherwise; set the type by kong.serviceType alone."
         )
 
 
 def outside(cluster: Cluster, kind: str) -> tuple[str, int] | None:
     """Return host and port of Kong's proxy where its Service, of that type, has any outside the cluster."""
-    service = cluster.get("services", SERVICE, NAMESPACE) if kind != "ClusterIP" else None
+    service = cluster.get("services", KONG_PROXY_SERVICE, KONG_NAMESPACE) if kind != "ClusterIP" else None
     if not service:
         return None
     if kind == "NodePort":
@@ -97,16 +93,16 @@ def node_address(nodes: list[dict[str, Any]]) -> str:
         for node in nodes
         for entry in (node.get("status") or {}).get("addresses") or []
     ]
-    for wanted in ("ExternalIP", "ExternalDNS", "InternalIP", "Hostname"):
+    for preferred in ("ExternalIP", "ExternalDNS", "InternalIP", "Hostname"):
         for kind, address in addresses:
-            if kind == wanted:
+            if kind == preferred:
                 return str(address)
     return ""
 
 
 def _port(service: dict[str, Any], field: str) -> int:
     ports = service["spec"].get("ports") or [{}]
-    named = [port for port in ports if port.get("name") == PORT_NAME]
+    named = [port for port in ports if port.get("name") == KONG_PROXY_PORT]
     return int((named or ports)[0].get(field, 0))
 
 

@@ -1,6 +1,6 @@
-"""Clears away what Helm leaves when Istio and Kong are uninstalled: resource definitions, and istiod's ConfigMaps.
+"""Clears away what Helm leaves when Istio and Kong are uninstalled: CRDs, and istiod's ConfigMaps.
 
-A definition that somebody still has objects of is kept, and named: deleting it would delete the objects.
+A CRD that somebody still has objects of is kept, and named: deleting it would delete the objects.
 """
 
 from __future__ import annotations
@@ -10,14 +10,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from commands import command_line
+from commands import command_line, ownership
 from commands.command_line import CommandError
 from kube import Cluster
 
-# istiod writes them into every namespace (istio: pilot/pkg/serviceregistry/kube/controller/namespacecontroller.go).
-CONFIG_MAPS = ("istio-ca-root-cert", "istio-ca-crl")
-_ISTIO_OWNER = ("istio-base", "istio-system")
-_KONG_GROUP = "configuration.konghq.com"
 _GONE_SECONDS = 30
 
 
@@ -25,38 +21,33 @@ def main() -> None:
     """Clear up from the command line."""
     options = _options()
     cluster = command_line.connect(options)
-    for name in CONFIG_MAPS:
-        _delete(cluster, cluster.list("configmaps", fields=f"metadata.name={name}"))
-    if not options.keep_definitions:
-        delete_definitions(cluster)
+    _delete(cluster, ownership.config_maps(cluster))
+    if not options.keep_crds:
+        delete_crds(cluster)
 
 
 def _options() -> argparse.Namespace:
     parser = command_line.parser(__doc__)
-    parser.add_argument("--keep-definitions", action="store_true", help="leave the resource definitions")
+    # States of former versions have the first name.
+    parser.add_argument(
+        "--keep-crds", "--keep-definitions", dest="keep_crds", action="store_true", help="leave the CRDs"
+    )
     return parser.parse_args()
 
 
-def delete_definitions(cluster: Cluster) -> None:
-    """Delete the definitions that the stack's charts made, save those in use."""
-    ours = [item for item in cluster.list("customresourcedefinitions") if is_ours(item)]
+def delete_crds(cluster: Cluster) -> None:
+    """Delete the CRDs that the stack's charts installed, save those in use."""
+    own = ownership.crds(cluster)
     with ThreadPoolExecutor() as pool:
-        used = list(pool.map(lambda item: bool(cluster.list(item["metadata"]["name"])), ours))
-    _delete(cluster, [item for item, is_used in zip(ours, used, strict=True) if not is_used])
+        used = list(pool.map(lambda item: bool(cluster.list(item["metadata"]["name"])), own))
+    _delete(cluster, [item for item, is_used in zip(own, used, strict=True) if not is_used])
     kept = {
         (item["spec"]["group"], item["spec"]["names"]["kind"])
-        for item, is_used in zip(ours, used, strict=True)
+        for item, is_used in zip(own, used, strict=True)
         if is_used
     }
     for group, kind in sorted(kept):
-        print(f"Kept the definition of {kind} ({group}): there are still objects of it.", file=sys.stderr)
-
-
-def is_ours(definition: dict[str, Any]) -> bool:
-    """Return whether a chart of the stack made a definition. Kong's carry no mark but their group."""
-    annotations = definition["metadata"].get("annotations") or {}
-    owner = (annotations.get("meta.helm.sh/release-name"), annotations.get("meta.helm.sh/release-namespace"))
-    return owner == _ISTIO_OWNER or definition["spec"]["group"] == _KONG_GROUP
+        print(f"Kept the CRD of {kind} ({group}): there are still objects of it.", file=sys.stderr)
 
 
 def _delete(cluster: Cluster, items: list[dict[str, Any]]) -> None:

@@ -14,23 +14,11 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from commands import command_line
+from commands import command_line, ownership
 from commands.command_line import CommandError
 from kube import Cluster
+from names import INGRESS_CLASS, ISTIO_BASE, ISTIOD, KONG
 from versions import KUBERNETES_MINIMUM, KUBERNETES_TESTED
-
-# Release name -> namespace: what the stack installs, and what its objects are annotated with by Helm.
-RELEASES = {
-    "istio-base": "istio-system",
-    "istiod": "istio-system",
-    "istio-cni": "istio-cni",
-    "istio-ingressgateway": "istio-ingress",
-    "istio-egressgateway": "istio-egress",
-    "kong-istio": "kong-istio",
-    "prometheus": "istio-system",
-    "grafana": "istio-system",
-    "kiali": "istio-system",
-}
 
 # (group, resource): what the charts create. Kinds in a namespace are asked for in all namespaces.
 _CREATES = (
@@ -62,7 +50,7 @@ def main() -> None:
             pool.submit(check_permissions, cluster),
             pool.submit(check_webhooks, cluster),
             pool.submit(check_control_planes, cluster),
-            pool.submit(check_definitions, cluster),
+            pool.submit(check_crds, cluster),
         ]
         if options.first:
             checks.append(pool.submit(check_releases, cluster))
@@ -130,12 +118,12 @@ def check_webhooks(cluster: Cluster) -> None:
     kinds = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations", "ingressclasses")
     for item in (item for kind in kinds for item in cluster.list(kind)):
         name = item["metadata"]["name"]
-        if item["kind"] == "IngressClass" and name == "kong" and _owner(item) != "kong-istio":
+        if item["kind"] == "IngressClass" and name == INGRESS_CLASS and ownership.release_of(item) != KONG:
             raise CommandError(
                 "The IngressClass kong is there already and is not this stack's: two controllers would serve one class; "
                 "uninstall the other Kong first."
             )
-        if item["kind"] != "IngressClass" and _is_istio_webhook(item) and _owner(item) not in ("istio-base", "istiod"):
+        if _is_istio_webhook(item) and ownership.release_of(item) not in (ISTIO_BASE, ISTIOD):
             raise CommandError(
                 f"The webhook configuration {name} belongs to another Istio: two meshes would inject the same pods; "
                 "uninstall that one first (istioctl uninstall --purge, or helm uninstall)."
@@ -145,7 +133,7 @@ def check_webhooks(cluster: Cluster) -> None:
 def check_control_planes(cluster: Cluster) -> None:
     """Raise for an istiod that the stack's release did not make."""
     for item in cluster.list("deployments", labels="app=istiod"):
-        if _owner(item) != "istiod":
+        if ownership.release_of(item) != ISTIOD:
             where = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
             raise CommandError(
                 f"The Deployment {where} is the control plane of another Istio: uninstall that one first "
@@ -153,28 +141,26 @@ def check_control_planes(cluster: Cluster) -> None:
             )
 
 
-def check_definitions(cluster: Cluster) -> None:
-    """Raise for Istio's resource definitions where another Helm release, or none, owns them: Helm would refuse."""
+def check_crds(cluster: Cluster) -> None:
+    """Raise for Istio's CRDs where another Helm release, or none, owns them: Helm would refuse."""
     for item in cluster.list("customresourcedefinitions", labels="app.kubernetes.io/part-of=istio"):
-        if _owner(item) != "istio-base":
+        if ownership.release_of(item) != ISTIO_BASE:
             raise CommandError(
-                f"The definition {item['metadata']['name']} is there already and is not the release istio-base's: Helm "
-                "would refuse it; uninstall the other Istio and delete its definitions "
+                f"The CRD {item['metadata']['name']} is there already and is not the release istio-base's: Helm "
+                "would refuse it; uninstall the other Istio and delete its CRDs "
                 "(kubectl delete crd --selector app.kubernetes.io/part-of=istio)."
             )
 
 
 def check_releases(cluster: Cluster) -> None:
     """Raise for a Helm release of a name that the stack is about to use."""
-    names = ",".join(RELEASES)
-    for item in cluster.list("secrets", labels=f"owner=helm,name in ({names})"):
+    for item in ownership.release_secrets(cluster):
         name, namespace = item["metadata"]["labels"]["name"], item["metadata"]["namespace"]
-        if RELEASES[name] == namespace:
-            raise CommandError(
-                f"The Helm release {name} is in {namespace} already and not in this stack's state: it is another "
-                f"installation, or the rest of an `up` that was killed; remove it with `helm uninstall {name} "
-                f"--namespace {namespace}`."
-            )
+        raise CommandError(
+            f"The Helm release {name} is in {namespace} already and not in this stack's state: it is another "
+            f"installation, or the rest of an `up` that was killed; remove it with `helm uninstall {name} "
+            f"--namespace {namespace}`."
+        )
 
 
 def check_namespaces(cluster: Cluster, names: Collection[str]) -> None:
@@ -190,14 +176,6 @@ def check_namespaces(cluster: Cluster, names: Collection[str]) -> None:
 
 def _is_istio_webhook(item: dict[str, Any]) -> bool:
     return any(str(webhook["name"]).endswith(".istio.io") for webhook in item.get("webhooks") or [])
-
-
-def _owner(item: dict[str, Any]) -> str | None:
-    """Return the name of the stack's Helm release that made an object; None for any other maker."""
-    annotations = item["metadata"].get("annotations") or {}
-    name = str(annotations.get("meta.helm.sh/release-name"))
-    ours = name in RELEASES and RELEASES[name] == annotations.get("meta.helm.sh/release-namespace")
-    return name if ours else None
 
 
 def _dotted(version: tuple[int, int]) -> str:

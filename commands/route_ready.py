@@ -21,8 +21,8 @@ from urllib.parse import quote
 from commands import command_line, deployments, http_client, kong_events, kong_ready, simulated_nodes
 from commands.command_line import CommandError
 from commands.http_client import Answer, NoAnswer
-from commands.kong_ready import DEPLOYMENT, NAMESPACE
 from kube import Cluster, ClusterError
+from names import KONG_DEPLOYMENT, KONG_NAMESPACE
 
 PAUSE_SECONDS = 1.0
 # Ten times what the controller takes; then Kong answers, and will go on to answer otherwise than it should.
@@ -167,7 +167,7 @@ class Wait:
         return "answers"
 
     def _pods(self) -> list[str]:
-        deployment = self.cluster.get("deployments", DEPLOYMENT, NAMESPACE)
+        deployment = self.cluster.get("deployments", KONG_DEPLOYMENT, KONG_NAMESPACE)
         pods = deployments.pods(self.cluster, deployment) if deployment else []
         running = [
             str(pod["metadata"]["name"])
@@ -175,7 +175,7 @@ class Wait:
             if "deletionTimestamp" not in pod["metadata"] and (pod.get("status") or {}).get("phase") == "Running"
         ]
         if not running:
-            raise _NotYet("route", f"no pod of the Deployment {NAMESPACE}/{DEPLOYMENT} runs")
+            raise _NotYet("route", f"no pod of the Deployment {KONG_NAMESPACE}/{KONG_DEPLOYMENT} runs")
         return running
 
     def _answers(self, names: list[str]) -> Iterator[tuple[str, Answer]]:
@@ -206,7 +206,7 @@ class Wait:
 
     def _forwarded(self, name: str) -> Answer:
         try:
-            with self.cluster.port_forward(NAMESPACE, f"pod/{name}", _PORT) as url:
+            with self.cluster.port_forward(KONG_NAMESPACE, f"pod/{name}", _PORT) as url:
                 return self._ask(url)
         except ClusterError as problem:
             raise _NotYet("unseen", f"no port-forward to {name} can be opened ({problem})") from None
@@ -237,7 +237,7 @@ class Wait:
         """Return whether each pod's controller has pushed since the Ingress and the KongPlugin changed last."""
         changed = max(self._changed("ingresses", self.route.ingress), self._changed("kongplugins", self.route.plugin))
         newest: dict[str, datetime] = {}
-        for event in self._events(NAMESPACE):
+        for event in self._events(KONG_NAMESPACE):
             if event.get("reason") == kong_events.SUCCESS:
                 name = (event.get("involvedObject") or {}).get("name", "")
                 newest[name] = max(newest.get(name, kong_events.NEVER), kong_events.when(event))
@@ -267,7 +267,7 @@ class Wait:
             return []
 
     def _sentence(self, last: _NotYet, seconds: float) -> str:
-        look = f"look at `kubectl --namespace {NAMESPACE} logs deployment/{DEPLOYMENT} --all-containers`"
+        look = f"look at `kubectl --namespace {KONG_NAMESPACE} logs deployment/{KONG_DEPLOYMENT} --all-containers`"
         refused = f", which refuses {refusal}" if (refusal := self._refusal()) else ""
         if last.what == "route":
             return (

@@ -36,7 +36,7 @@ Query = Mapping[str, str | int]
 
 
 class Connection:
-    """The way to one API server, opened by the first request. It may be used by several threads at once."""
+    """One API server, connected to by the first request. It may be used by several threads at once."""
 
     def __init__(self, kubeconfig: str, context: str) -> None:
         self._kubeconfig = kubeconfig
@@ -197,7 +197,7 @@ def _connect(kubeconfig: str, context: str) -> ApiClient:
             raise ClusterError(f"The kubeconfig {paths} leads to {error.filename}: {error.strerror}.") from None
         except (ValueError, LookupError, TypeError, AttributeError, YAMLError):
             # What it says may quote the file, and with it a secret.
-            raise ClusterError(f"The kubeconfig {paths} cannot be read as one: mend it, or name another one.") from None
+            raise ClusterError(f"The kubeconfig {paths} cannot be read as one: fix it, or name another one.") from None
     if said:
         raise ClusterError(f"Context {context} gives no credentials: {said[-1].rstrip('.')}.")
     if not configuration.verify_ssl:

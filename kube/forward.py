@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
@@ -31,7 +32,7 @@ def forwarding(
     forward = _Forward(cluster, connection, namespace, resource, port)
     # Whoever opens it is told at once that it cannot be.
     forward.dial().close()
-    with socket.create_server(("127.0.0.1", local_port)) as listener:
+    with _listener(local_port) as listener:
         thread = threading.Thread(target=forward.serve, args=(listener,), daemon=True)
         thread.start()
         try:
@@ -43,6 +44,13 @@ def forwarding(
             listener.close()
             thread.join()
             forward.end()
+
+
+def _listener(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise ClusterError(f"Port {port} of this machine cannot be used: {os.strerror(error.errno or 0)}.") from None
 
 
 class _Forward:

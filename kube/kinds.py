@@ -42,13 +42,13 @@ class Kinds:
 
     def named(self, name: str) -> Kind | None:
         """Return a kind by what kubectl would take for it: pods, pod, po, kongplugins.configuration.konghq.com."""
-        wanted = name.lower()
-        return self._find(lambda kind: wanted in kind.names)
+        expected = name.lower()
+        return self._find(lambda kind: expected in kind.names)
 
     def of(self, manifest: Object) -> Kind | None:
         """Return the kind of a manifest."""
-        wanted = (manifest["apiVersion"], manifest["kind"])
-        return self._find(lambda kind: (kind.api_version, kind.kind) == wanted)
+        expected = (manifest["apiVersion"], manifest["kind"])
+        return self._find(lambda kind: (kind.api_version, kind.kind) == expected)
 
     def _find(self, fits: Callable[[Kind], bool]) -> Kind | None:
         with self._lock:

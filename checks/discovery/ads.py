@@ -86,15 +86,15 @@ class _Stream:
 
     def ask(self, kind: str, names: Iterable[str] = ()) -> list[Any]:
         """Return the resources of a kind: those of these names, or all of a kind that has none to give."""
-        wanted = sorted(names)
-        if not wanted and kind in ("RouteConfiguration", "ClusterLoadAssignment"):
+        names_asked = sorted(names)
+        if not names_asked and kind in ("RouteConfiguration", "ClusterLoadAssignment"):
             return []
         url = type_url(kind)
-        self._requests.put(message("DiscoveryRequest")(node=self._node, type_url=url, resource_names=wanted))
+        self._requests.put(message("DiscoveryRequest")(node=self._node, type_url=url, resource_names=names_asked))
         for answer in self._call:
             # Whatever changes meanwhile is sent again, also of kinds that were asked for before.
             if answer.type_url == url:
-                self._accept(answer, wanted)
+                self._accept(answer, names_asked)
                 return [_unpack(packed, kind) for packed in answer.resources]
         raise NoIstiod("istiod ended the conversation")
 

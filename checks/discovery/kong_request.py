@@ -50,12 +50,12 @@ class Route:
     @property
     def pod_port(self) -> int:
         """The port of the pod behind the Service's port."""
-        wanted = next(one for one in self.service["spec"]["ports"] if one["port"] == self.application.port)
-        target = wanted.get("targetPort", wanted["port"])
+        expected = next(one for one in self.service["spec"]["ports"] if one["port"] == self.application.port)
+        target = expected.get("targetPort", expected["port"])
         if isinstance(target, int):
             return target
         ports = [port for container in self.pod["spec"]["containers"] for port in container.get("ports") or []]
-        return int(next((port["containerPort"] for port in ports if port.get("name") == target), wanted["port"]))
+        return int(next((port["containerPort"] for port in ports if port.get("name") == target), expected["port"]))
 
     @property
     def request(self) -> Request:

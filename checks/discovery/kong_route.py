@@ -1,4 +1,4 @@
-"""Kong's way to each application, and what waits at its end, as istiod configures them: no traffic is needed for either."""
+"""Where Kong's requests go, and which connections applications take, as istiod configures it: no traffic is needed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from typing import Any
 from checks import endpoints, portforward, through_kong
 from checks.discovery import ads, routing
 from checks.discovery.kong_request import PRESERVE_HOST, SERVICE_UPSTREAM, Route
-from checks.discovery.routing import MUTUAL_TLS, PLAIN_TEXT, Configuration, Way
+from checks.discovery.routing import MUTUAL_TLS, PLAIN_TEXT, Configuration, Upstream
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
-from commands.istiod_ready import NAMESPACE as ISTIO
-from commands.kong_ready import DEPLOYMENT, NAMESPACE
+from names import ISTIO_NAMESPACE, ISTIOD, KONG_DEPLOYMENT, KONG_NAMESPACE
 
 Object = dict[str, Any]
 
@@ -26,14 +25,14 @@ _PORT = 15010
 _SECONDS = 30
 
 
-def look_at_way(target: Target) -> str:
-    """Return which way requests of Kong take to each application."""
+def look_at_upstream(target: Target) -> str:
+    """Return which upstream requests of Kong to each application take."""
 
     def look(address: str, application: RoutedApplication) -> str:
-        kong = _pod(target, NAMESPACE, _selector_of_kong(target), f"the Deployment {DEPLOYMENT}")
+        kong = _pod(target, KONG_NAMESPACE, _selector_of_kong(target), f"the Deployment {KONG_DEPLOYMENT}")
         found = _host_object(target, application)
         route = replace(_route(target, application), kong=kong, host_object=found)
-        return judge_way(routing.way_of(_fetch(target, address, kong), route.request), route, target)
+        return judge_upstream(routing.upstream_of(_fetch(target, address, kong), route.request), route, target)
 
     return _asked(target, look)
 
@@ -50,22 +49,22 @@ def look_at_mode(target: Target) -> str:
     return _asked(target, look)
 
 
-def judge_way(way: Way, route: Route, target: Target) -> str:
-    """Return the way of Kong's requests, if it is the one that the stack's routing promises."""
+def judge_upstream(upstream: Upstream, route: Route, target: Target) -> str:
+    """Return the upstream of Kong's requests, if it is the one that the stack's routing promises."""
     application = route.application
     by_entry = target.routing == "mesh" and target.client_host == "serviceEntry"
     service = f"{application.service}.{application.namespace}.svc"
     named = re.escape(application.host) if by_entry else rf"{re.escape(service)}\..+"
-    through_mesh = bool(way.clusters) and all(
-        re.fullmatch(rf"outbound\|{application.port}\|[^|]*\|{named}", name) for name in way.clusters
+    through_mesh = bool(upstream.clusters) and all(
+        re.fullmatch(rf"outbound\|{application.port}\|[^|]*\|{named}", name) for name in upstream.clusters
     )
-    host = f"Host {route.request.host} takes {way}"
+    host = f"Host {route.request.host} takes {upstream}"
     if target.routing == "mesh":
-        host += f"; the application sees {_host_seen(way, route)}"
-    kept = target.client_host == "none" or _host_seen(way, route) == _CLIENTS_HOST
-    if target.routing == "mesh" and through_mesh and way.security == {MUTUAL_TLS} and kept:
+        host += f"; the application sees {_host_seen(upstream, route)}"
+    kept = target.client_host == "none" or _host_seen(upstream, route) == _CLIENTS_HOST
+    if target.routing == "mesh" and through_mesh and upstream.security == {MUTUAL_TLS} and kept:
         return host
-    if target.routing == "guide" and way.clusters == (PASSTHROUGH,) and way.security == {PLAIN_TEXT}:
+    if target.routing == "guide" and upstream.clusters == (PASSTHROUGH,) and upstream.security == {PLAIN_TEXT}:
         return f"{host}, as the guide's routing does"
     cluster = f"outbound|{application.port}||{application.host if by_entry else f'{service}.cluster.local'}"
     expected = f"{cluster} in {MUTUAL_TLS}" if target.routing == "mesh" else f"{PASSTHROUGH} in {PLAIN_TEXT}"
@@ -75,7 +74,7 @@ def judge_way(way: Way, route: Route, target: Target) -> str:
         f"requests of Kong to take {expected}",
         host,
         cause=(
-            _cause(way, route, target.client_host, through_mesh=through_mesh)
+            _cause(upstream, route, target.client_host, through_mesh=through_mesh)
             if target.routing == "mesh"
             else _cause_in_guide(route)
         ),
@@ -86,16 +85,16 @@ def judge_way(way: Way, route: Route, target: Target) -> str:
     )
 
 
-def _host_seen(way: Way, route: Route) -> str:
+def _host_seen(upstream: Upstream, route: Route) -> str:
     """Return which Host reaches the application. Kong sends the client's in X-Forwarded-Host, always."""
-    if way.host_literal:
-        return f"Host {way.host_literal}"
-    if way.host_header.lower() == "x-forwarded-host" or (route.keeps_host and not way.host_header):
+    if upstream.host_literal:
+        return f"Host {upstream.host_literal}"
+    if upstream.host_header.lower() == "x-forwarded-host" or (route.keeps_host and not upstream.host_header):
         return _CLIENTS_HOST
-    return f"what stands in {way.host_header}" if way.host_header else f"Host {route.request.host}"
+    return f"what stands in {upstream.host_header}" if upstream.host_header else f"Host {route.request.host}"
 
 
-def _cause(way: Way, route: Route, client_host: str, *, through_mesh: bool) -> str:
+def _cause(upstream: Upstream, route: Route, client_host: str, *, through_mesh: bool) -> str:
     home = f"{route.application.namespace}/{route.application.service}"
     if not route.by_service:
         return f'the Service {home} has no annotation {SERVICE_UPSTREAM}: "true", so Kong calls its pods and bypasses the mesh'
@@ -110,9 +109,9 @@ def _cause(way: Way, route: Route, client_host: str, *, through_mesh: bool) -> s
         )
     if not through_mesh:
         return "another object of Istio (VirtualService, Sidecar, ServiceEntry) leads the request elsewhere"
-    if not way.security:
+    if not upstream.security:
         return "no pod of the Service is ready"
-    if way.security != {MUTUAL_TLS}:
+    if upstream.security != {MUTUAL_TLS}:
         return "pods of the Service without sidecar, or a DestinationRule or PeerAuthentication that switches TLS off"
     return _cause_of_host(route, client_host)
 
@@ -120,9 +119,7 @@ def _cause(way: Way, route: Route, client_host: str, *, through_mesh: bool) -> s
 def _cause_of_host(route: Route, client_host: str) -> str:
     """Return why the request takes the mesh and has lost the client's Host."""
     if client_host == "envoyFilter" and route.host_object is None:
-        return (
-            f"there is no EnvoyFilter {_name_of(route.application)} in {NAMESPACE}, which puts the client's Host back"
-        )
+        return f"there is no EnvoyFilter {_name_of(route.application)} in {KONG_NAMESPACE}, which puts the client's Host back"
     if client_host == "envoyFilter" and not route.selects_kong:
         return f"the EnvoyFilter {_name_of(route.application)} does not select Kong's pods (workloadSelector)"
     return "another object of Istio (VirtualService, EnvoyFilter) rewrites the Host, or the stack's was changed"
@@ -148,12 +145,12 @@ def judge_mode(mode: str, target: Target, application: RoutedApplication) -> str
         "STRICT": "mutual TLS only (STRICT)",
         "DISABLE": "plain text only (DISABLE)",
     }
-    seen = f"port {application.port} takes {takes.get(mode, 'no connection')}"
+    actual = f"port {application.port} takes {takes.get(mode, 'no connection')}"
     if mode == target.mtls:
-        return seen
+        return actual
     raise Failed(
         f"{application.service}'s sidecar to take {takes.get(target.mtls, target.mtls)}",
-        seen,
+        actual,
         cause="another PeerAuthentication than the stack's rules there, or the stack's was changed or removed",
         look=target.command("get", "peerauthentications.security.istio.io", "--all-namespaces"),
     )
@@ -178,7 +175,7 @@ def _istiod(target: Target) -> Iterator[str]:
     if target.istiod_address:
         yield target.istiod_address
         return
-    with portforward.open_port(target, ISTIO, "deployment/istiod", _PORT) as url:
+    with portforward.open_port(target, ISTIO_NAMESPACE, f"deployment/{ISTIOD}", _PORT) as url:
         yield url.removeprefix("http://").rstrip("/")
 
 
@@ -190,14 +187,14 @@ def _fetch(target: Target, address: str, pod: Object) -> Configuration:
             f"istiod's configuration for {pod['metadata']['name']}",
             str(reason),
             cause="istiod does not run, or its plain-text port is closed",
-            look=target.command("--namespace", ISTIO, "logs", "deployment/istiod", "--tail=50"),
+            look=target.command("--namespace", ISTIO_NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
         ) from None
 
 
 def _route(target: Target, application: RoutedApplication) -> Route:
-    name, home = application.service, f"--namespace={application.namespace}"
-    ingress = endpoints.ask(target, lambda kubectl: kubectl.get("ingress", name, home))
-    service = endpoints.ask(target, lambda kubectl: kubectl.get("service", name, home))
+    name, home = application.service, application.namespace
+    ingress = endpoints.ask(target, lambda cluster: cluster.get("ingresses", name, home))
+    service = endpoints.ask(target, lambda cluster: cluster.get("services", name, home))
     ports = [entry["port"] for entry in service["spec"].get("ports") or []] if service else []
     if not ingress or not service or application.port not in ports:
         missing = "no such Ingress" if not ingress else "no such Service" if not service else "no such port"
@@ -213,9 +210,9 @@ def _route(target: Target, application: RoutedApplication) -> Route:
 
 
 def _host_object(target: Target, application: RoutedApplication) -> Object | None:
-    """Return what the stack made to bring the client's Host through the mesh."""
+    """Return what the stack created to bring the client's Host through the mesh."""
     kind, name, home = {
-        "envoyFilter": ("envoyfilters.networking.istio.io", _name_of(application), NAMESPACE),
+        "envoyFilter": ("envoyfilters.networking.istio.io", _name_of(application), KONG_NAMESPACE),
         "serviceEntry": (
             "serviceentries.networking.istio.io",
             f"client-host.{application.service}",
@@ -224,22 +221,21 @@ def _host_object(target: Target, application: RoutedApplication) -> Object | Non
     }.get(target.client_host, ("", "", ""))
     if not kind or target.routing != "mesh":
         return None
-    return endpoints.ask(target, lambda kubectl: kubectl.get(kind, name, f"--namespace={home}"))
+    return endpoints.ask(target, lambda cluster: cluster.get(kind, name, home))
 
 
 def _selector_of_kong(target: Target) -> dict[str, str]:
-    words = ("deployment", DEPLOYMENT, f"--namespace={NAMESPACE}")
-    found = endpoints.ask(target, lambda kubectl: kubectl.get(*words))
+    found = endpoints.ask(target, lambda cluster: cluster.get("deployments", KONG_DEPLOYMENT, KONG_NAMESPACE))
     return dict(found["spec"]["selector"]["matchLabels"]) if found else {}
 
 
 def _pod(target: Target, namespace: str, labels: dict[str, str], owner: str) -> Object:
     """Return a pod that runs and has an address."""
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    words = ("pods", f"--namespace={namespace}", f"--selector={selector}", "--field-selector=status.phase=Running")
-    found = endpoints.ask(target, lambda kubectl: kubectl.list(*words)) if selector else []
+    found = endpoints.ask(target, lambda cluster: cluster.list("pods", namespace, labels=selector)) if selector else []
     for pod in found:
-        if (pod.get("status") or {}).get("podIP") and "deletionTimestamp" not in pod["metadata"]:
+        status = pod.get("status") or {}
+        if status.get("phase") == "Running" and status.get("podIP") and "deletionTimestamp" not in pod["metadata"]:
             return pod
     raise Failed(
         f"a pod of {owner} in {namespace} that runs",
@@ -252,13 +248,13 @@ def _pod(target: Target, namespace: str, labels: dict[str, str], owner: str) -> 
 CHECKS = (
     Check(
         number="3b",
-        name="way into the mesh",
+        name="route into the mesh",
         statement=(
             "Kong's requests take the application's cluster in mutual TLS, with the client's Host as kong.clientHost says "
-            "(in the guide's routing: pass the mesh by)."
+            "(in the guide's routing: bypass the mesh)."
         ),
         how="istiod, asked over ADS for what Kong's sidecar would do with the request that Kong sends",
-        look=look_at_way,
+        look=look_at_upstream,
         seconds=_SECONDS,
     ),
     Check(

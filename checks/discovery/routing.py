@@ -45,8 +45,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Way:
-    """What a sidecar does with a request: who decides, the clusters it goes to, and what protects it on the way.
+class Upstream:
+    """What a sidecar does with a request: who decides, the clusters it goes to, and what protects it on its path.
 
     No cluster: the sidecar answers by itself. `security` has more than one entry where pods differ, none without pods.
     `host_header`, `host_literal`: the header, or the text, that takes the place of Host; empty where it stays.
@@ -61,7 +61,7 @@ class Way:
     host_literal: str = ""
 
     def __str__(self) -> str:
-        """Return the way for people."""
+        """Return it for people."""
         decided = f"listener {self.listener}"
         if self.route:
             decided += f", route {self.route}, virtual host {self.virtual_host or 'none'}"
@@ -83,21 +83,21 @@ def endpoint_names(clusters: Iterable[Any]) -> set[str]:
     return {cluster.eds_cluster_config.service_name or cluster.name for cluster in found}
 
 
-def way_of(configuration: Configuration, request: Request) -> Way:
+def upstream_of(configuration: Configuration, request: Request) -> Upstream:
     """Return what the sidecar of the sending pod does with a request."""
     listener = _outbound_listener(configuration.listeners, request)
     if listener is None:
-        return Way("none", "", "", (), frozenset())
+        return Upstream("none", "", "", (), frozenset())
     chain = chain_for(listener, request.address, request.port, "raw_buffer", _HTTP)
     manager = _http_manager(chain) if chain is not None else None
     if manager is None:
         clusters = _tcp_clusters(chain) if chain is not None else ()
-        return Way(listener.name, "", "", clusters, _security(configuration, clusters))
+        return Upstream(listener.name, "", "", clusters, _security(configuration, clusters))
     name, routes = _routes(manager, configuration)
     host = virtual_host(routes, request.host) if routes is not None else None
     action = _action(host, request.path) if host is not None else None
     clusters = _clusters(action) if action is not None else ()
-    return Way(
+    return Upstream(
         listener.name,
         name,
         host.name if host is not None else "",
@@ -143,10 +143,10 @@ def chain_for(listener: Any, address: str, port: int, transport: str, protocols:
 
 def virtual_host(routes: Any, host: str) -> Any | None:
     """Return the virtual host for a Host header: exact, then the longest *.suffix, then the longest prefix.*, then *."""
-    wanted = host.lower()
+    expected = host.lower()
     if routes.ignore_port_in_host_matching:
-        wanted = re.sub(r":\d+$", "", wanted)
-    ranked = [(_rank(domain.lower(), wanted), found) for found in routes.virtual_hosts for domain in found.domains]
+        expected = re.sub(r":\d+$", "", expected)
+    ranked = [(_rank(domain.lower(), expected), found) for found in routes.virtual_hosts for domain in found.domains]
     matching = [(rank, found) for rank, found in ranked if rank is not None]
     return max(matching, key=lambda entry: entry[0])[1] if matching else None
 
@@ -244,14 +244,14 @@ def _takes(match: Any, path: str) -> bool:
     if kind == "safe_regex":
         return re.fullmatch(match.safe_regex.regex, path) is not None
     heedless = match.HasField("case_sensitive") and not match.case_sensitive.value
-    wanted, given = str(getattr(match, kind or "prefix")), path
+    expected, given = str(getattr(match, kind or "prefix")), path
     if heedless:
-        wanted, given = wanted.lower(), given.lower()
+        expected, given = expected.lower(), given.lower()
     if kind == "path":
-        return given == wanted
+        return given == expected
     if kind == "path_separated_prefix":
-        return given == wanted or given.startswith(f"{wanted}/")
-    return given.startswith(wanted)
+        return given == expected or given.startswith(f"{expected}/")
+    return given.startswith(expected)
 
 
 def _security(configuration: Configuration, names: Iterable[str]) -> frozenset[str]:

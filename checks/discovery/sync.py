@@ -9,7 +9,7 @@ from checks import endpoints, portforward
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import Target
 from commands import http_client
-from commands.istiod_ready import NAMESPACE
+from names import ISTIO_NAMESPACE
 
 Object = dict[str, Any]
 
@@ -33,7 +33,7 @@ def _look_once(target: Target) -> str:
 
 
 def _istiods(target: Target) -> list[str]:
-    return [pod["metadata"]["name"] for pod in _running(target, NAMESPACE, "--selector=app=istiod")]
+    return [pod["metadata"]["name"] for pod in _running(target, ISTIO_NAMESPACE, "app=istiod")]
 
 
 def _proxies(target: Target) -> list[str]:
@@ -42,14 +42,14 @@ def _proxies(target: Target) -> list[str]:
     return [f"{pod['metadata']['name']}.{home}" for home in namespaces for pod in _running(target, home)]
 
 
-def _running(target: Target, namespace: str, *chosen: str) -> list[Object]:
-    words = ("pods", f"--namespace={namespace}", "--field-selector=status.phase=Running", *chosen)
-    found = endpoints.ask(target, lambda kubectl: kubectl.list(*words))
+def _running(target: Target, namespace: str, labels: str = "") -> list[Object]:
+    fields = "status.phase=Running"
+    found = endpoints.ask(target, lambda cluster: cluster.list("pods", namespace, labels=labels, fields=fields))
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
 
 def _asked(target: Target, pod: str) -> list[Object]:
-    with portforward.open_port(target, NAMESPACE, f"pod/{pod}", _PORT) as url:
+    with portforward.open_port(target, ISTIO_NAMESPACE, f"pod/{pod}", _PORT) as url:
         return read(url, target)
 
 
@@ -70,17 +70,17 @@ def judge(statuses: Iterable[Object], proxies: Iterable[str], target: Target) ->
     known: dict[str, list[Object]] = {}
     for status in statuses:
         known.setdefault(str(status.get("proxy", "")), []).append(status)
-    wanted = sorted(proxies)
-    behind = {name: _behind(known[name]) if name in known else "is not connected" for name in wanted}
+    expected = sorted(proxies)
+    behind = {name: _behind(known[name]) if name in known else "is not connected" for name in expected}
     lagging = [f"{name} {why}" for name, why in behind.items() if why]
-    if lagging or not wanted:
+    if lagging or not expected:
         raise Failed(
             "every proxy of the mesh connected to istiod, with what was sent accepted",
             "; ".join(lagging) or "no pod that runs",
             cause="a sidecar that does not run, cannot reach istiod, or refuses what it is sent",
-            look=target.command("--namespace", NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
+            look=target.command("--namespace", ISTIO_NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
         )
-    return f"{len(wanted)} proxies are in sync with istiod"
+    return f"{len(expected)} proxies are in sync with istiod"
 
 
 def _behind(statuses: list[Object]) -> str:
@@ -96,12 +96,12 @@ def _lags(status: Object, kind: str) -> bool:
     return bool(status.get(f"{kind}_acked", "") != sent or (not sent and kind in ("cluster", "listener")))
 
 
-def _unanswered(target: Target, seen: str) -> Failed:
+def _unanswered(target: Target, actual: str) -> Failed:
     return Failed(
         "istiod's list of its proxies (/debug/syncz) as JSON",
-        seen,
+        actual,
         cause="istiod does not run, or its debug API is switched off (ENABLE_DEBUG_ON_HTTP)",
-        look=target.command("--namespace", NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
+        look=target.command("--namespace", ISTIO_NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
     )
 
 

@@ -57,6 +57,6 @@ class Run:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a report, with the folders on the way to it."""
+    """Write a report, with the folders that it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

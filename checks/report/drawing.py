@@ -39,7 +39,7 @@ class Look(StrEnum):
 
 
 # What the name of the edge between Kong and the applications rests on.
-_NOTES = {Look.FAILED: "wanted, but:", Look.PARTLY: "as configured", Look.UNSEEN: "wanted", Look.PLAIN: "wanted"}
+_NOTES = {Look.FAILED: "expected, but:", Look.PARTLY: "as configured", Look.UNSEEN: "expected", Look.PLAIN: "expected"}
 
 
 @dataclass(frozen=True)
@@ -185,11 +185,11 @@ def _label(middle: float, y: float, name: str, seen: _Seen) -> Iterator[str]:
 
 
 def _line(start: _Point, end: _Point, look: Look, *, tip: bool = True, fork: float = 0) -> str:
-    """Draw a line, by way of a corner at `fork` where that is given."""
+    """Draw a line, with a corner at `fork` where that is given."""
     marker = f' marker-end="url(#tip-{look})"' if tip else ""
     (x1, y1), (x2, y2) = start, end
-    way = f"H{fork:g}V{y2:g}H{x2 - _TIP:g}" if fork else f"L{x2 - _TIP * (y1 == y2):g} {y2:g}"
-    return f'<path d="M{x1:g} {y1:g}{way}" class="edge {look}"{marker}/>'
+    path = f"H{fork:g}V{y2:g}H{x2 - _TIP:g}" if fork else f"L{x2 - _TIP * (y1 == y2):g} {y2:g}"
+    return f'<path d="M{x1:g} {y1:g}{path}" class="edge {look}"{marker}/>'
 
 
 def _box(box: _Box, name: str, seen: _Seen) -> str:

@@ -32,15 +32,15 @@ def _case(result: Result) -> ElementTree.Element:
     case = ElementTree.Element(
         "testcase", classname="checks", name=printable(result.check.name), time=f"{result.seconds:.3f}"
     )
-    seen = printable(result.seen)
+    actual = printable(result.actual)
     if result.outcome is Outcome.FAILED:
-        failure = ElementTree.SubElement(case, "failure", message=seen)
+        failure = ElementTree.SubElement(case, "failure", message=actual)
         failure.text = printable(
-            f"{result.check.statement}\nexpected: {result.expected}\nseen: {result.seen}\n"
+            f"{result.check.statement}\nexpected: {result.expected}\nactual: {result.actual}\n"
             f"likely cause: {result.cause}\nlook further: {result.look}"
         )
     elif result.outcome is Outcome.NOT_CHECKED:
-        ElementTree.SubElement(case, "skipped", message=seen)
+        ElementTree.SubElement(case, "skipped", message=actual)
     else:
-        ElementTree.SubElement(case, "system-out").text = seen
+        ElementTree.SubElement(case, "system-out").text = actual
     return case

@@ -30,7 +30,7 @@ def _entry(result: Result) -> dict[str, Any]:
         "statement": check.statement,
         "how": check.how,
         "outcome": str(result.outcome),
-        "seen": result.seen,
+        "seen": result.actual,
         **{key: text for key, text in told.items() if text},
         "seconds": round(result.seconds, 3),
     }

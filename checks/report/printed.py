@@ -24,8 +24,8 @@ def show(run: Run, console: Console) -> None:
     # A word that is longer than its column (an address, say) is broken, not cut.
     table.columns[-1].overflow = "fold"
     for result in run.results:
-        number, name, seen = (one_line(text) for text in (result.check.number, result.check.name, result.seen))
-        table.add_row(number, name, coloured(result.outcome), seen)
+        number, name, actual = (one_line(text) for text in (result.check.number, result.check.name, result.actual))
+        table.add_row(number, name, coloured(result.outcome), actual)
     console.print(table)
     for result in run.having(Outcome.FAILED):
         show_failure(result, console)
@@ -36,7 +36,7 @@ def show_failure(result: Result, console: Console) -> None:
     """Print what was expected, what was seen, why, and how to look further."""
     console.print()
     console.print(coloured(Outcome.FAILED), f"{one_line(result.check.name)}: {one_line(result.check.statement)}")
-    told = {"expected": result.expected, "seen": result.seen, "cause": result.cause}
+    told = {"expected": result.expected, "actual": result.actual, "cause": result.cause}
     # The labels in a column of their own, so that the eye finds them.
     table = Table.grid(Column(width=_INDENT + 8), Column(overflow="fold"), padding=(0, 2, 0, 0))
     for label, text in told.items():

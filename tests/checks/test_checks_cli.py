@@ -6,16 +6,19 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from fakes.api_server import ApiServer, write_kubeconfig
+from fakes.cluster import Cluster
 
 from checks import __main__ as cli
 from checks import forwards, framework, registry, runner, selected_stack
@@ -23,8 +26,9 @@ from checks.framework import Check, Failed, NotChecked, Outcome, eventually
 from checks.report import Part
 from checks.report.progress import Progress
 from checks.target import RoutedApplication, Target, from_json, to_json
-from commands.kubectl import KubectlError
+from commands import http_client
 from display.console import console
+from kube import ClusterError
 from sandbox.paths import CHECKOUT
 
 SHOP = RoutedApplication(name="shop", namespace="shop", service="front", port=80, limits={"minute": 30})
@@ -149,24 +153,24 @@ def test_traffic_sends_what_is_asked_for(
     given: list[str], sent: int, ours: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours()
-    seen: list[Target] = []
+    actual: list[Target] = []
 
     def send(target: Target) -> str:
-        seen.append(target)
+        actual.append(target)
         return "sent"
 
     monkeypatch.setattr(cli, "TRAFFIC", (check("10", "traffic", send, load=True),))
     assert run("traffic", *given) == 0
-    assert [(target.requests, target.load) for target in seen] == [(sent, True)]
+    assert [(target.requests, target.load) for target in actual] == [(sent, True)]
 
 
 def test_a_target_comes_from_a_file_or_from_standard_input(
     ours: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[str] = []
+    actual: list[str] = []
 
     def look(target: Target) -> str:
-        seen.append(target.context)
+        actual.append(target.context)
         return ""
 
     ours(check("1", "page", look))
@@ -176,7 +180,7 @@ def test_a_target_comes_from_a_file_or_from_standard_input(
     with file.open() as stream:
         monkeypatch.setattr("sys.stdin", stream)
         assert cli.main(["run", "--target", "-"]) == 0
-    assert seen == ["from a file"] * 2
+    assert actual == ["from a file"] * 2
 
 
 def test_only_the_named_checks_run(ours: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
@@ -343,13 +347,13 @@ def raises(error: Exception) -> Look:
 def test_a_broken_check_is_a_failure_that_says_so(quiet: Progress) -> None:
     broken, other = runner.run([check("1", "broken", raises(KeyError("items"))), check("2", "other")], TARGET, quiet)
     assert (broken.outcome, other.outcome) == (Outcome.FAILED, Outcome.PASSED)
-    assert broken.seen == "KeyError: 'items'"
+    assert broken.actual == "KeyError: 'items'"
     assert "a fault of the check" in broken.cause
 
 
 def test_a_cluster_that_does_not_answer_is_a_failure_with_a_way_on(quiet: Progress) -> None:
-    (result,) = runner.run([check("1", "one", raises(KubectlError("connection refused")))], TARGET, quiet)
-    assert (result.outcome, result.seen) == (Outcome.FAILED, "connection refused")
+    (result,) = runner.run([check("1", "one", raises(ClusterError("connection refused")))], TARGET, quiet)
+    assert (result.outcome, result.actual) == (Outcome.FAILED, "connection refused")
     assert result.look.startswith("kubectl --context kind get --raw")
 
 
@@ -380,8 +384,8 @@ checks = (
     Check(number="1", name="looks", statement="", how="", look=made("looks", lambda: eventually(absent, 60))),
     Check(number="2", name="makes", statement="", how="", look=made("makes", lambda: time.sleep(60)), load=True),
 )
-chosen = [check for check in checks if check.name == sys.argv[2]]
-cli.named = lambda names: tuple(chosen)
+own = [check for check in checks if check.name == sys.argv[2]]
+cli.named = lambda names: tuple(own)
 cli.PARTS = {}
 sys.exit(cli.main(["run", "--load", "--target", "{}"]))
 """
@@ -576,11 +580,6 @@ def test_a_preview_that_fails_is_no_unchanged_stack(
 # --- gone -------------------------------------------------------------------------------------------------------------
 
 
-KUBECTL = """
-kinds = words[words.index("get") + 1].split(",")
-held = {held!r}
-print(json.dumps({{"items": [item for kind in kinds for item in held.get(kind, [])]}}))
-"""
 HELM = {"meta.helm.sh/release-name": "istiod", "meta.helm.sh/release-namespace": "istio-system"}
 LEFT: dict[str, tuple[str, dict[str, Any], str]] = {
     "namespaces gone": ("namespaces", {"kind": "Namespace", "metadata": {"name": "shop"}}, "delete namespace shop"),
@@ -618,11 +617,15 @@ LEFT: dict[str, tuple[str, dict[str, Any], str]] = {
         "secrets",
         {
             "kind": "Secret",
-            "metadata": {"name": "sh.helm.v1", "namespace": "istio-system", "labels": {"name": "istiod"}},
+            "metadata": {
+                "name": "sh.helm.v1",
+                "namespace": "istio-system",
+                "labels": {"owner": "helm", "name": "istiod"},
+            },
         },
         "delete secret sh.helm.v1 --namespace=istio-system",
     ),
-    "definitions gone": (
+    "CRDs gone": (
         "customresourcedefinitions",
         {
             "kind": "CustomResourceDefinition",
@@ -642,29 +645,41 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
         {"kind": "X", "metadata": {"name": "kong"}, "spec": {"controller": "ingress-controllers.konghq.com/kong"}}
     ],
     "configmaps": [{"kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt", "namespace": "default"}}],
-    "secrets": [{"kind": "Secret", "metadata": {"name": "x", "namespace": "apps", "labels": {"name": "grafana"}}}],
+    "secrets": [
+        {
+            "kind": "Secret",
+            "metadata": {"name": "x", "namespace": "apps", "labels": {"owner": "helm", "name": "grafana"}},
+        }
+    ],
     "customresourcedefinitions": [
         {"kind": "X", "metadata": {"name": "things.example.com"}, "spec": {"group": "example.com"}}
     ],
 }
 
 
-@pytest.mark.usefixtures("ours")
-def test_nothing_left_is_gone_and_what_is_others_does_not_count(
-    programs: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    programs("kubectl", KUBECTL.format(held=OTHERS))
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """Return the cluster that is looked at, with what is others'."""
+    found = Cluster()
+    found.objects.clear()
+    for kind, items in OTHERS.items():
+        for item in items:
+            found.put(kind, item["metadata"].get("namespace", ""), item)
+    monkeypatch.setattr(Target, "cluster", found)
+    return found
+
+
+@pytest.mark.usefixtures("ours", "cluster")
+def test_nothing_left_is_gone_and_what_is_others_does_not_count(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("gone") == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("7 passed, 0 failed, 0 not checked")
 
 
 @pytest.mark.usefixtures("ours")
 @pytest.mark.parametrize("name", LEFT)
-def test_what_is_left_is_named_with_the_command_that_removes_it(
-    name: str, programs: Callable[[str, str], Path], tmp_path: Path
-) -> None:
+def test_what_is_left_is_named_with_the_command_that_removes_it(name: str, cluster: Cluster, tmp_path: Path) -> None:
     kind, item, command = LEFT[name]
-    programs("kubectl", KUBECTL.format(held={**OTHERS, kind: [*OTHERS.get(kind, []), item]}))
+    cluster.put(kind, item["metadata"].get("namespace", ""), item)
     assert run("gone", "--json", str(tmp_path / "report.json")) == 1
     checks = json.loads((tmp_path / "report.json").read_text())["checks"]
     (failed,) = (one for one in checks if one["outcome"] == "failed")
@@ -674,54 +689,85 @@ def test_what_is_left_is_named_with_the_command_that_removes_it(
 
 
 @pytest.mark.usefixtures("ours")
-def test_what_is_on_its_way_out_is_waited_for(programs: Callable[[str, str], Path], tmp_path: Path) -> None:
+def test_what_is_on_its_way_out_is_waited_for(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     going = {"kind": "Namespace", "metadata": {"name": "shop", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
-    asked = tmp_path / "asked"
-    programs(
-        "kubectl",
-        f"first = 'namespaces' in words and not os.path.exists({str(asked)!r})\n"
-        f"first and open({str(asked)!r}, 'w')\nprint(json.dumps({{'items': [{going!r}] if first else []}}))",
-    )
+    cluster.put("namespaces", "", going)
+    listed = cluster.list
+
+    def gone_once_seen(kind: str, *where: Any, **which: Any) -> list[dict[str, Any]]:
+        found = listed(kind, *where, **which)
+        cluster.objects["namespaces", ""].pop("shop", None) if kind == "namespaces" else None
+        return found
+
+    monkeypatch.setattr(cluster, "list", gone_once_seen)
     assert run("gone") == 0
-    assert asked.exists()
+    assert "shop" not in cluster.objects["namespaces", ""]
 
 
 @pytest.mark.usefixtures("no_sandbox", "ours")
 @pytest.mark.parametrize(("keep", "code"), [("true", 0), ("false", 1)])
-def test_definitions_that_were_to_stay_may_be_there(
-    keep: str, code: int, programs: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+def test_crds_that_were_to_stay_may_be_there(
+    keep: str, code: int, programs: Callable[[str, str], Path], cluster: Cluster
 ) -> None:
-    kind, item, _ = LEFT["definitions gone"]
-    config = {"kong-istio:kubeContext": {"value": "kind"}, "kong-istio:keepCrds": {"value": keep}}
-    programs("pulumi", pulumi("dev", config=config))
-    programs("kubectl", KUBECTL.format(held={kind: [item]}))
-    monkeypatch.setattr(cli, "_enter", lambda _: None)
+    kind, item, _ = LEFT["CRDs gone"]
+    programs("pulumi", pulumi("dev", {**CONTEXT, "kong-istio:keepCrds": {"value": keep}}))
+    cluster.put(kind, "", item)
     assert cli.main(["gone"]) == code
+    settings = json.dumps({"kubeContext": "kind", "keepCrds": keep == "true"})
+    assert cli.main(["gone", "--settings", settings]) == code
 
 
 # --- Dashboards -------------------------------------------------------------------------------------------------------
 
 FORWARDED = """
-import sys
+import json, sys
 from checks import forwards, selected_stack
 from checks.target import from_json
 class Stack:
-    environment = dict(__import__("os").environ)
     def settings(self):
         return sys.argv[1]
+    def enter(self):
+        pass
 selected_stack.find = lambda name: Stack()
 forwards.describe = from_json
+forwards.DASHBOARD_PORTS = json.loads(sys.argv[2])
 sys.exit(forwards.main([]))
 """
-FORWARDING = """
-print(f"Forwarding from 127.0.0.1:{words[-1]} -> {words[-1]}", flush=True)
-print(os.getpid(), file=open(__file__ + "." + words[-1], "w"), flush=True)
-time.sleep(60)
-"""
 
 
-def forward(target: Target) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", FORWARDED, to_json(target)]
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def ports() -> dict[str, int]:
+    """Return the ports of the dashboards, here and in the cluster."""
+    return {name: free_port() for name in ("prometheus", "grafana", "kiali")}
+
+
+@pytest.fixture
+def dashboards(ports: dict[str, int], tmp_path: Path) -> Iterator[Target]:
+    """Give the target of a cluster in which the dashboards run."""
+    server = ApiServer()
+    with server.running() as url:
+        for name, port in ports.items():
+            metadata = {"name": name, "namespace": "istio-system", "labels": {"app": name}}
+            spec = {"selector": {"app": name}, "ports": [{"port": port}]}
+            server.put("services", {"kind": "Service", "metadata": metadata, "spec": spec})
+            server.put("pods", {"kind": "Pod", "metadata": metadata, "spec": {}, "status": {"phase": "Running"}})
+            server.ports[name, port] = int(url.rpartition(":")[2])
+        kubeconfig = write_kubeconfig(tmp_path / "config", {"kind": url})
+        yield dataclasses.replace(TARGET, kubeconfig=str(kubeconfig))
+
+
+def forward(target: Target, ports: dict[str, int]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", FORWARDED, to_json(target), json.dumps(ports)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=CHECKOUT.root, stdout=pipe, stderr=pipe, text=True)
 
@@ -734,47 +780,32 @@ def wait_for(look: Callable[[], Any], seconds: float = 15) -> Any:
     return found
 
 
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def test_dashboards_are_forwarded_until_ctrl_c(programs: Callable[[str, str], Path]) -> None:
-    calls = programs("kubectl", FORWARDING)
-    process = forward(TARGET)
+def test_dashboards_are_forwarded_until_ctrl_c(dashboards: Target, ports: dict[str, int]) -> None:
+    process = forward(dashboards, ports)
     assert process.stdout
     said = [process.stdout.readline()]
     while "Ctrl-C" not in said[-1]:
         assert said[-1], process.communicate()
         said.append(process.stdout.readline())
     links = " ".join(said)
-    assert "http://localhost:20001/kiali/console/graph/namespaces?namespaces=kong-istio,shop" in links
-    assert "http://localhost:3000" in links
-    assert "http://localhost:9090" in links
-    assert "kubectl --context kind --namespace istio-system create token kiali" in links
-    pids = [int(wait_for(file.read_text)) for file in calls.parent.glob("kubectl.[0-9]*")]
-    assert len(pids) == 3
+    assert f"http://localhost:{ports['kiali']}/kiali/console/graph/namespaces?namespaces=kong-istio,shop" in links
+    assert f"http://localhost:{ports['grafana']}" in links
+    assert f"http://localhost:{ports['prometheus']}" in links
+    assert "--context kind --namespace istio-system create token kiali" in links
+    for port in ports.values():
+        assert http_client.get(f"http://127.0.0.1:{port}/readyz").text == "ok"
     process.send_signal(signal.SIGINT)
     _, complained = process.communicate(timeout=15)
     assert (process.returncode, complained) == (0, "")
-    assert not [pid for pid in pids if is_running(pid)]
+    assert not any(accepts(port) for port in ports.values())
 
 
-def test_a_forward_that_fails_ends_the_others_and_says_why(programs: Callable[[str, str], Path]) -> None:
-    calls = programs(
-        "kubectl",
-        f"if words[-1] == '3000':\n    time.sleep(1)\n    sys.exit('error: unable to listen on port 3000')\n{FORWARDING}",
-    )
-    process = forward(TARGET)
-    _, complained = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert complained == "The port-forward to grafana has ended: error: unable to listen on port 3000\n"
-    pids = [int(file.read_text()) for file in calls.parent.glob("kubectl.[0-9]*")]
-    assert len(pids) == 2
-    assert not [pid for pid in pids if is_running(pid)]
+def test_a_port_that_is_taken_ends_the_other_forwards_and_is_said(dashboards: Target, ports: dict[str, int]) -> None:
+    with socket.create_server(("127.0.0.1", ports["kiali"])):
+        process = forward(dashboards, ports)
+        said, complained = process.communicate(timeout=20)
+    assert (process.returncode, said) == (1, "")
+    assert complained == f"Port {ports['kiali']} of this machine cannot be used: Address already in use.\n"
 
 
 def test_only_dashboards_that_the_stack_has_are_linked() -> None:
@@ -784,10 +815,8 @@ def test_only_dashboards_that_the_stack_has_are_linked() -> None:
     assert not [line for line in forwards.links(open_to_all) if "token" in line or "password" in line]
 
 
-def test_where_nodes_are_simulated_nothing_is_forwarded(programs: Callable[[str, str], Path]) -> None:
-    calls = programs("kubectl", "")
-    process = forward(dataclasses.replace(TARGET, simulated=True))
+def test_where_nodes_are_simulated_nothing_is_forwarded(ports: dict[str, int]) -> None:
+    process = forward(dataclasses.replace(TARGET, simulated=True), ports)
     _, complained = process.communicate(timeout=15)
     assert process.returncode == 2
     assert complained == "Nodes are simulated: no dashboard runs that a port-forward could lead to.\n"
-    assert not calls.exists()

@@ -18,6 +18,7 @@ from checks.framework import Check, Failed, Outcome, Result, perform
 from checks.target import RoutedApplication, Target
 from commands import kong_events
 from kube import Cluster, ClusterError
+from names import VALIDATOR_WEBHOOKS
 from sandbox.paths import CONTEXT
 
 BOOKINFO = RoutedApplication(
@@ -69,7 +70,7 @@ def test_a_validator_that_would_let_things_pass_fails(found: Object, said: str) 
     assert validator(webhooks("ca"), TARGET)
     with pytest.raises(Failed) as failure:
         validator(found, TARGET)
-    assert failure.value.seen == said
+    assert failure.value.actual == said
 
 
 def test_an_istiod_that_is_not_available_fails() -> None:
@@ -151,7 +152,7 @@ def test_a_namespace_is_in_the_mesh_as_istio_reads_its_labels(labels: dict[str, 
 def test_without_injection_nothing_is_shown() -> None:
     result = perform(injection.CHECKS[0], Target(context="nowhere", injection=False))
     assert result.outcome is Outcome.NOT_CHECKED
-    assert "not shown" in result.seen
+    assert "not shown" in result.actual
 
 
 # --- Kong -----------------------------------------------------------------------------------------------------
@@ -168,7 +169,7 @@ def test_the_limit_of_the_settings_has_to_be_attached() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ingress", "plugins", "seen", "cause"),
+    ("ingress", "plugins", "actual", "cause"),
     [
         ({"metadata": {}}, [PLUGIN], "none", "the route is open"),
         (INGRESS, [], "none", "names other, rate-limit, which is no KongPlugin"),
@@ -178,10 +179,10 @@ def test_the_limit_of_the_settings_has_to_be_attached() -> None:
         (INGRESS, [{**PLUGIN, "config": {"minute": 30, "hour": 100}}], "100 per hour", "was changed"),
     ],
 )
-def test_a_route_without_its_limit_fails(ingress: Object, plugins: list[Object], seen: str, cause: str) -> None:
+def test_a_route_without_its_limit_fails(ingress: Object, plugins: list[Object], actual: str, cause: str) -> None:
     with pytest.raises(Failed) as failure:
         kong_programmed.judge_limit(ingress, plugins, TARGET, BOOKINFO)
-    assert seen in failure.value.seen
+    assert actual in failure.value.actual
     assert cause in failure.value.cause
 
 
@@ -239,10 +240,10 @@ def test_a_refusal_of_an_own_object_since_its_change_fails(failure: Object, succ
 
 def test_somebody_elses_refused_object_is_said_and_no_failure() -> None:
     failure = event(APPLY, "2026-01-01T10:00:10Z", ("Ingress", "shop", "front"))
-    seen = kong_programmed.judge_refusals(
+    actual = kong_programmed.judge_refusals(
         kong_programmed.refusals([failure], OWN, CHANGED, NOW), CHANGED, TARGET, BOOKINFO
     )
-    assert "of others: Ingress shop/front" in seen
+    assert "of others: Ingress shop/front" in actual
 
 
 @pytest.mark.parametrize(
@@ -311,7 +312,7 @@ def test_a_port_forward_that_does_not_open_says_why(monkeypatch: pytest.MonkeyPa
         portforward.open_port(TARGET, "istio-system", "deployment/istiod", 15010),
     ):
         pytest.fail("it opened")
-    assert failure.value.seen == 'pods "istiod" not found'
+    assert failure.value.actual == 'pods "istiod" not found'
     assert "port-forward" in failure.value.look
 
 
@@ -352,7 +353,7 @@ def annotated(live: Stack, kind: str, name: str, annotation: str) -> Iterator[No
 @pytest.mark.parametrize("module", [control_plane, injection, kong_programmed], ids=lambda module: module.__name__)
 def test_it_passes_on_the_stack(module: Any, target: Target) -> None:
     result = run(module.CHECKS, target)
-    assert result.outcome is Outcome.PASSED, f"expected {result.expected}, saw {result.seen}: {result.cause}"
+    assert result.outcome is Outcome.PASSED, f"expected {result.expected}, saw {result.actual}: {result.cause}"
 
 
 @pytest.mark.sandbox
@@ -366,8 +367,8 @@ def test_a_namespace_that_lost_its_label_is_found_before_pods_restart(
         result = run(injection.CHECKS, target)
     finally:
         live.kubectl("label", "namespace", namespace, "istio-injection=enabled")
-    assert result.outcome is Outcome.FAILED, f"it was overlooked: {result.seen}"
-    assert f"the namespace {namespace} has no label" in result.cause or namespace in result.seen
+    assert result.outcome is Outcome.FAILED, f"it was overlooked: {result.actual}"
+    assert f"the namespace {namespace} has no label" in result.cause or namespace in result.actual
     assert passes(injection.CHECKS, target), "it still fails with the label back"
 
 
@@ -384,8 +385,8 @@ def test_a_pod_that_started_without_the_label_is_found(live: Stack, target: Targ
         result = run(injection.CHECKS, target)
     finally:
         live.kubectl("delete", "pods", "--namespace=bookinfo", "--selector=app=details", "--timeout=60s")
-    assert result.outcome is Outcome.FAILED, f"it was overlooked: {result.seen}"
-    assert bare in result.seen, f"{bare} is not named: {result.seen}"
+    assert result.outcome is Outcome.FAILED, f"it was overlooked: {result.actual}"
+    assert bare in result.actual, f"{bare} is not named: {result.actual}"
     wait_for(lambda: passes(injection.CHECKS, target), "sidecars in all pods again")
 
 
@@ -424,27 +425,27 @@ def copied(live: Stack, kind: str, name: str, **changes: Any) -> Iterator[str]:
 @pytest.mark.timeout(3600)
 def test_an_injector_that_lost_its_ca_fails(live: Stack, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     with copied(live, "mutatingwebhookconfigurations", "istio-sidecar-injector") as name:
-        monkeypatch.setattr(control_plane, "WEBHOOK", name)
+        monkeypatch.setattr(control_plane, "INJECTOR_WEBHOOK", name)
         assert passes(control_plane.CHECKS, target), "a copy that differs in nothing fails"
     with copied(live, "mutatingwebhookconfigurations", "istio-sidecar-injector", without=("caBundle",)) as name:
-        monkeypatch.setattr(control_plane, "WEBHOOK", name)
+        monkeypatch.setattr(control_plane, "INJECTOR_WEBHOOK", name)
         result = run(control_plane.CHECKS, target)
     assert result.outcome is Outcome.FAILED
-    assert "namespace.sidecar-injector.istio.io" in result.seen, f"the webhook is not named: {result.seen}"
+    assert "namespace.sidecar-injector.istio.io" in result.actual, f"the webhook is not named: {result.actual}"
 
 
 @pytest.mark.sandbox
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("changes", [{"without": ("caBundle",)}, {"webhook": {"failurePolicy": "Ignore"}}])
-@pytest.mark.parametrize("name", control_plane.VALIDATORS)
+@pytest.mark.parametrize("name", VALIDATOR_WEBHOOKS)
 def test_a_validator_that_lost_its_ca_or_its_policy_fails(
     name: str, changes: Any, live: Stack, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with copied(live, "validatingwebhookconfigurations", name, **changes) as made:
-        monkeypatch.setattr(control_plane, "VALIDATORS", (made,))
+        monkeypatch.setattr(control_plane, "VALIDATOR_WEBHOOKS", (made,))
         result = run(control_plane.CHECKS, target)
     assert result.outcome is Outcome.FAILED
-    assert "validation.istio.io" in result.seen, f"the webhook is not named: {result.seen}"
+    assert "validation.istio.io" in result.actual, f"the webhook is not named: {result.actual}"
 
 
 @pytest.mark.sandbox
@@ -452,7 +453,7 @@ def test_a_validator_that_lost_its_ca_or_its_policy_fails(
 def test_a_route_that_lost_its_plugin_fails(live: Stack, target: Target) -> None:
     with annotated(live, "ingress", "productpage", "konghq.com/plugins"):
         result = run(kong_programmed.CHECKS, target)
-    assert result.outcome is Outcome.FAILED, f"it was overlooked: {result.seen}"
+    assert result.outcome is Outcome.FAILED, f"it was overlooked: {result.actual}"
     assert "the route is open" in result.cause
     assert passes(kong_programmed.CHECKS, target), "it still fails with the annotation back"
 
@@ -469,6 +470,6 @@ def test_a_limit_that_was_changed_fails(live: Stack, target: Target) -> None:
         result = run(kong_programmed.CHECKS, target)
     finally:
         set_minute(30)
-    assert result.outcome is Outcome.FAILED, f"it was overlooked: {result.seen}"
-    assert "3000 per minute" in result.seen
+    assert result.outcome is Outcome.FAILED, f"it was overlooked: {result.actual}"
+    assert "3000 per minute" in result.actual
     assert passes(kong_programmed.CHECKS, target), "it still fails with the limit back"

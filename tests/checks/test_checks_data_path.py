@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import table
@@ -23,6 +24,7 @@ from checks.framework import Check, Failed, Outcome, Result, perform
 from checks.target import Target
 from commands import http_client
 from commands.http_client import NoAnswer
+from names import PROBE_NAMESPACE
 
 CHECKS = {check.number: check for check in table.CHECKS}
 
@@ -70,13 +72,13 @@ def test_a_failure_says_what_was_expected_and_seen_why_and_where_to_look(mutant:
     for result in results(mutant).values():
         if result.outcome is Outcome.FAILED:
             assert result.expected
-            assert result.seen
+            assert result.actual
             assert result.cause
             assert result.look.startswith("kubectl --context fake ")
 
 
 @pytest.mark.parametrize(
-    ("name", "number", "seen"),
+    ("name", "number", "actual"),
     [
         ("passthrough edge", "11", "kong-istio-kong → PassthroughCluster"),
         ("passthrough edge", "12", "kong-istio-kong → productpage-v1 (0 % mutual TLS)"),
@@ -94,9 +96,9 @@ def test_a_failure_says_what_was_expected_and_seen_why_and_where_to_look(mutant:
         ("no via header", "6", "via: none"),
     ],
 )
-def test_a_mutant_is_noticed_for_what_is_wrong_with_it(name: str, number: str, seen: str) -> None:
+def test_a_mutant_is_noticed_for_what_is_wrong_with_it(name: str, number: str, actual: str) -> None:
     mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
-    assert seen in results(mutant)[number].seen
+    assert actual in results(mutant)[number].actual
 
 
 def test_the_table_has_a_row_for_each_mutant_and_a_column_for_each_check(tmp_path: Path) -> None:
@@ -176,8 +178,8 @@ def test_a_change_that_the_controller_has_not_told_of_is_seen_at_the_door() -> N
     world.cluster.objects.pop(("events", ""))
     result = see(world, "4")
     assert result.outcome is Outcome.PASSED
-    assert "RateLimit-Limit: 30" in result.seen
-    assert "has not told so yet" in result.seen
+    assert "RateLimit-Limit: 30" in result.actual
+    assert "has not told so yet" in result.actual
 
 
 def test_what_neither_an_event_nor_a_header_shows_is_not_checked() -> None:
@@ -193,7 +195,7 @@ def test_somebody_elses_refused_route_is_said_where_ours_works() -> None:
     world.cluster.refuse("Ingress", "shop", "front")
     result = see(world, "4")
     assert result.outcome is Outcome.PASSED
-    assert "of others: Ingress shop/front" in result.seen
+    assert "of others: Ingress shop/front" in result.actual
 
 
 # The page.
@@ -204,7 +206,7 @@ def test_another_application_than_bookinfo_needs_no_title() -> None:
     change(world, name="shop", service="shop", path="/shop")
     world.kong.upstream.title = "Shop"
     result = see(world, "5")
-    assert (result.outcome, result.seen[:22]) == (Outcome.PASSED, "shop: 200 for /shop th")
+    assert (result.outcome, result.actual[:22]) == (Outcome.PASSED, "shop: 200 for /shop th")
 
 
 def test_an_answer_that_only_kong_made_is_not_the_page() -> None:
@@ -227,16 +229,16 @@ def test_a_limit_that_is_used_up_for_an_hour_is_not() -> None:
     world.limit.used = {("hour", int(START // 3600)): 30}
     result = see(world, "5")
     assert result.outcome is Outcome.NOT_CHECKED
-    assert "used up for another" in result.seen
+    assert "used up for another" in result.actual
 
 
-@pytest.mark.parametrize(("server", "said"), [("envoy", "Kong's sidecar"), ("istio-envoy", "way in")])
+@pytest.mark.parametrize(("server", "said"), [("envoy", "Kong's sidecar"), ("istio-envoy", "inbound")])
 def test_it_is_said_which_sidecar_answered(server: str, said: str) -> None:
     world = World()
     world.kong.upstream.server = server
     result = see(world, "6")
     assert result.outcome is Outcome.PASSED
-    assert said in result.seen
+    assert said in result.actual
 
 
 def test_without_injection_no_sidecar_is_asked_for() -> None:
@@ -249,9 +251,9 @@ def test_where_every_path_has_a_route_kong_is_asked_what_it_never_passes_on() ->
     world = World()
     change(world, host="")
     world.kong.host = ""
-    assert see(world, "6b").seen.startswith("405 with server: kong/3.9.1")
+    assert see(world, "6b").actual.startswith("405 with server: kong/3.9.1")
     result = see(world, "7")
-    assert (result.outcome, result.seen) == (
+    assert (result.outcome, result.actual) == (
         Outcome.NOT_CHECKED,
         "every path leads to bookinfo, whose route is / for any host",
     )
@@ -277,7 +279,7 @@ def test_hidden_limit_headers_must_be_hidden() -> None:
 def test_every_window_is_compared() -> None:
     world = World()
     limit_to(world, minute=30, hour=1000)
-    assert "X-RateLimit-Limit-Hour: 1000" in see(world, "8").seen
+    assert "X-RateLimit-Limit-Hour: 1000" in see(world, "8").actual
     world = World()
     limit_to(world, minute=30, hour=1000)
     change(world, limits={"minute": 30})
@@ -302,7 +304,7 @@ def test_a_limit_that_takes_too_much_to_fill_is_not_checked(limits: dict[str, in
     change(world, limits=limits)
     result = see(world, "9")
     assert result.outcome is Outcome.NOT_CHECKED
-    assert reason in result.seen
+    assert reason in result.actual
     assert not world.kong.requests
 
 
@@ -311,7 +313,7 @@ def test_other_limits_bite_too(limits: dict[str, int]) -> None:
     world = World()
     limit_to(world, **limits)
     result = see(world, "9")
-    assert result.outcome is Outcome.PASSED, result.seen
+    assert result.outcome is Outcome.PASSED, result.actual
 
 
 def test_the_counter_may_be_a_little_late() -> None:
@@ -324,7 +326,7 @@ def test_a_burst_starts_in_a_window_with_time_left() -> None:
     world = World()
     world.clock.wait(54.5)
     result = see(world, "9")
-    assert result.outcome is Outcome.PASSED, result.seen
+    assert result.outcome is Outcome.PASSED, result.actual
 
 
 def test_a_burst_may_touch_two_seconds() -> None:
@@ -332,7 +334,7 @@ def test_a_burst_may_touch_two_seconds() -> None:
     limit_to(world, second=20)
     world.clock.wait(0.7)
     result = see(world, "9")
-    assert result.outcome is Outcome.PASSED, result.seen
+    assert result.outcome is Outcome.PASSED, result.actual
 
 
 def test_a_limit_that_is_used_up_for_good_does_not_bite_it_blocks() -> None:
@@ -348,14 +350,14 @@ def test_requests_that_are_too_slow_for_the_window_say_nothing() -> None:
     limit_to(world, second=100)
     result = see(world, "9")
     assert result.outcome is Outcome.NOT_CHECKED
-    assert "too slow" in result.seen
+    assert "too slow" in result.actual
 
 
 def test_a_limit_with_hidden_headers_and_a_code_of_its_own_bites() -> None:
     world = World()
     change(world, limit_headers_hidden=True, error_code=503)
     world.limit.hidden, world.limit.error_code = True, 503
-    assert see(world, "9").seen.startswith("bookinfo: 503 made by Kong after ")
+    assert see(world, "9").actual.startswith("bookinfo: 503 made by Kong after ")
 
 
 # Traffic.
@@ -365,8 +367,8 @@ def test_traffic_waits_for_the_limit_and_is_never_refused() -> None:
     world = World()
     result = see(world, "10", requests=70)
     assert result.outcome is Outcome.PASSED
-    assert "70 requests, all 200" in result.seen
-    assert "waiting for the limit" in result.seen
+    assert "70 requests, all 200" in result.actual
+    assert "waiting for the limit" in result.actual
     assert world.kong.upstream.served == len(world.kong.requests) >= 70
 
 
@@ -383,7 +385,7 @@ def test_traffic_that_a_limit_would_stretch_over_hours_is_not_sent() -> None:
     limit_to(world, hour=10)
     result = see(world, "10")
     assert result.outcome is Outcome.NOT_CHECKED
-    assert "of 25 requests its limit allows none for another" in result.seen
+    assert "of 25 requests its limit allows none for another" in result.actual
 
 
 class Terminal(io.StringIO):
@@ -413,8 +415,8 @@ def test_in_the_guides_way_going_past_the_mesh_is_expected_and_said(number: str)
     world.mesh.past_it = True
     result = see(world, number, routing="guide")
     assert result.outcome is Outcome.PASSED
-    assert ("PassthroughCluster" if number == "11" else "(0 % mutual TLS)") in result.seen
-    assert "bypasses the mesh, as the guide's routing does" in result.seen
+    assert ("PassthroughCluster" if number == "11" else "(0 % mutual TLS)") in result.actual
+    assert "bypasses the mesh, as the guide's routing does" in result.actual
 
 
 @pytest.mark.parametrize("number", ["11", "12"])
@@ -468,12 +470,12 @@ def test_an_anonymous_kiali_is_not_asked_for_a_session() -> None:
 def test_what_the_stack_does_not_have_is_not_checked(number: str, settings: dict[str, object], reason: str) -> None:
     result = see(World(), number, **settings)
     assert result.outcome is Outcome.NOT_CHECKED
-    assert reason in result.seen
+    assert reason in result.actual
 
 
 @pytest.mark.parametrize("number", [number for number in CHECKS if number not in ("4", "15c")])
 def test_on_simulated_nodes_nothing_of_the_data_path_passes(number: str) -> None:
-    assert see(World(), number, simulated=True).seen == "nodes are simulated: no container runs"
+    assert see(World(), number, simulated=True).actual == "nodes are simulated: no container runs"
 
 
 def test_on_simulated_nodes_the_services_of_the_dashboards_are_still_looked_at() -> None:
@@ -487,7 +489,7 @@ def test_a_policy_may_forbid_what_the_mesh_would_take() -> None:
     world = World()
     world.mesh.plain = world.mesh.guarded = True
     result = see(world, "14", mtls="PERMISSIVE")
-    assert (result.outcome, result.seen) == (
+    assert (result.outcome, result.actual) == (
         Outcome.PASSED,
         "bookinfo: a stranger's request is answered 403; 200 through Kong",
     )
@@ -506,14 +508,14 @@ def test_a_pod_that_cannot_connect_says_nothing_of_the_mesh() -> None:
         closed.close()
         result = perform(CHECKS["13"], target)
     assert result.outcome is Outcome.NOT_CHECKED
-    assert "cannot connect" in result.seen
+    assert "cannot connect" in result.actual
 
 
 def test_what_the_check_creates_is_harmless_and_has_no_sidecar() -> None:
     world = World()
     with world.running() as target, probe.outside(target) as ask:
         ask(target.applications[0])
-        (pod,) = world.cluster.list("pods", f"--namespace={probe.NAMESPACE}")
+        (pod,) = world.cluster.list("pods", PROBE_NAMESPACE)
         (namespace,) = world.cluster.list("namespaces")
     assert pod["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
     assert namespace["metadata"]["labels"]["istio-injection"] == "disabled"
@@ -539,15 +541,13 @@ def test_the_namespace_goes_on_failure_and_on_an_interrupt(end: BaseException) -
 
 def test_the_namespace_goes_when_an_interrupt_falls_into_its_creation(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
-    create = world.cluster.run
+    create = world.cluster.create
 
-    def interrupted(*arguments: str, stdin: str | None = None) -> str:
-        create(*arguments, stdin=stdin)
-        if stdin:
-            raise KeyboardInterrupt
-        return ""
+    def interrupted(manifest: dict[str, Any], **_: Any) -> dict[str, Any]:
+        create(manifest)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(world.cluster, "run", interrupted)
+    monkeypatch.setattr(world.cluster, "create", interrupted)
     with world.running() as target, pytest.raises(KeyboardInterrupt), probe.outside(target):
         pass
     assert not world.cluster.list("namespaces")
@@ -556,13 +556,13 @@ def test_the_namespace_goes_when_an_interrupt_falls_into_its_creation(monkeypatc
 def test_what_a_killed_run_left_is_cleared_away_first() -> None:
     world = World()
     labels = {"app.kubernetes.io/managed-by": "kong-istio-checks"}
-    world.cluster.put("namespaces", "", {"metadata": {"name": probe.NAMESPACE, "labels": labels}})
+    world.cluster.put("namespaces", "", {"metadata": {"name": PROBE_NAMESPACE, "labels": labels}})
     assert see(world, "13").outcome is Outcome.PASSED
 
 
 def test_somebody_elses_namespace_is_left_alone() -> None:
     world = World()
-    world.cluster.put("namespaces", "", {"metadata": {"name": probe.NAMESPACE}})
+    world.cluster.put("namespaces", "", {"metadata": {"name": PROBE_NAMESPACE}})
     assert see(world, "13").outcome is Outcome.NOT_CHECKED
     assert world.cluster.list("namespaces")
 
@@ -573,32 +573,32 @@ def test_somebody_elses_namespace_is_left_alone() -> None:
 def test_visitors_of_an_anonymous_grafana_are_viewers() -> None:
     world = World()
     world.grafana.role = "Viewer"
-    assert "visitors without a login are Viewers" in see(world, "15b", grafana_anonymous=True).seen
+    assert "visitors without a login are Viewers" in see(world, "15b", grafana_anonymous=True).actual
 
 
-def test_a_door_that_should_be_open_and_is_not_is_said() -> None:
+def test_a_dashboard_that_should_be_open_and_is_not_is_said() -> None:
     assert see(World(), "15b", grafana_anonymous=True).outcome is Outcome.FAILED
     assert see(World(), "15b", kiali_auth="anonymous").outcome is Outcome.FAILED
 
 
-# The ways in.
+# The endpoints.
 
 
 @pytest.fixture
 def forwards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record what is forwarded, and when that ends."""
-    seen: list[str] = []
+    actual: list[str] = []
 
     @contextmanager
     def open_port(_: Target, namespace: str, resource: str, port: int) -> Iterator[str]:
-        seen.append(f"{namespace} {resource} {port}")
+        actual.append(f"{namespace} {resource} {port}")
         try:
             yield "http://127.0.0.1:1"
         finally:
-            seen.append("closed")
+            actual.append("closed")
 
     monkeypatch.setattr(portforward, "open_port", open_port)
-    return seen
+    return actual
 
 
 def proxy_service(world: World, port: int, **ingress: str) -> None:
@@ -624,8 +624,8 @@ def test_kong_is_called_where_its_service_says(service_type: str, ingress: dict[
         port = listener.getsockname()[1]
         proxy_service(world, port, **ingress)
         target = dataclasses.replace(target, proxy_url="", service_type=service_type)
-        with endpoints.proxy(target) as way:
-            assert way.url == f"http://{host}:{port}"
+        with endpoints.proxy(target) as endpoint:
+            assert endpoint.url == f"http://{host}:{port}"
 
 
 @pytest.mark.parametrize("service_type", ["ClusterIP", "LoadBalancer", "NodePort"])
@@ -634,9 +634,9 @@ def test_without_an_address_kong_is_called_through_a_port_forward(service_type: 
     proxy_service(world, 80)
     with world.running() as target:
         target = dataclasses.replace(target, proxy_url="", service_type=service_type)
-        with endpoints.proxy(target) as way:
+        with endpoints.proxy(target) as endpoint:
             assert forwards == ["kong-istio service/kong-istio-kong-proxy 80"]
-            assert way.how == "a port-forward to kong-istio/kong-istio-kong-proxy"
+            assert endpoint.how == "a port-forward to kong-istio/kong-istio-kong-proxy"
     assert forwards[1:] == ["closed"]
 
 
@@ -645,8 +645,8 @@ def test_an_address_that_cannot_be_reached_from_here_is_said(forwards: list[str]
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     proxy_service(world, port, ip="127.0.0.1")
-    with world.running() as target, endpoints.proxy(dataclasses.replace(target, proxy_url="")) as way:
-        assert way.how.endswith(f", as 127.0.0.1:{port} accepts no connection from here")
+    with world.running() as target, endpoints.proxy(dataclasses.replace(target, proxy_url="")) as endpoint:
+        assert endpoint.how.endswith(f", as 127.0.0.1:{port} accepts no connection from here")
     assert forwards[1:] == ["closed"]
 
 
@@ -656,7 +656,7 @@ def test_dashboards_are_reached_through_port_forwards_that_are_closed_again(forw
     assert result.outcome is Outcome.FAILED
     assert forwards[::2] == ["istio-system service/grafana 3000"] * (len(forwards) // 2)
     assert forwards[1::2] == ["closed"] * (len(forwards) // 2)
-    assert len(forwards) > 2  # a look that failed opens its way anew
+    assert len(forwards) > 2  # a look that failed opens it anew
 
 
 # The client.

@@ -132,19 +132,19 @@ def request(host: str, *, address: str = "10.96.0.7", port: int = 9080, path: st
     return Request(address, port, host, path)
 
 
-# --- the way of a request -------------------------------------------------------------------------------------
+# --- the upstream of a request ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("host", ["productpage.bookinfo.svc:9080", "productpage.bookinfo", "PRODUCTPAGE.bookinfo:80"])
 def test_a_name_of_the_mesh_takes_its_cluster_in_mutual_tls(host: str) -> None:
-    found = routing.way_of(configuration(), request(host))
+    found = routing.upstream_of(configuration(), request(host))
     assert (found.clusters, found.security) == ((CLUSTER,), frozenset({MUTUAL_TLS}))
     assert str(found).startswith(f"{CLUSTER} in mutual TLS (listener 0.0.0.0_9080, route 9080")
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "www.example.com", "10.244.0.6:9080", "productpage"])
 def test_any_other_host_is_passed_through_in_plain_text(host: str) -> None:
-    found = routing.way_of(configuration(), request(host, address="10.244.0.6"))
+    found = routing.upstream_of(configuration(), request(host, address="10.244.0.6"))
     assert (found.clusters, found.security) == ((PASSTHROUGH,), frozenset({PLAIN_TEXT}))
 
 
@@ -158,35 +158,35 @@ def test_any_other_host_is_passed_through_in_plain_text(host: str) -> None:
     ],
 )
 def test_each_pod_decides_on_its_tls(modes: tuple[str, ...], security: set[str]) -> None:
-    assert routing.way_of(configuration(modes=modes), request(NAMES[0])).security == security
+    assert routing.upstream_of(configuration(modes=modes), request(NAMES[0])).security == security
 
 
 def test_a_cluster_without_tls_is_plain_text_whatever_its_pods_offer() -> None:
-    found = routing.way_of(configuration(cluster=mesh_cluster(tls=False)), request(NAMES[0]))
+    found = routing.upstream_of(configuration(cluster=mesh_cluster(tls=False)), request(NAMES[0]))
     assert found.security == {PLAIN_TEXT}
 
 
 def test_tls_without_a_certificate_of_ones_own_is_not_mutual() -> None:
     cluster = mesh_cluster(tls=False)
     packed(cluster.transport_socket.typed_config, "UpstreamTlsContext", sni="somewhere")
-    assert routing.way_of(configuration(cluster=cluster), request(NAMES[0])).security == {"TLS"}
+    assert routing.upstream_of(configuration(cluster=cluster), request(NAMES[0])).security == {"TLS"}
 
 
 def test_the_listener_of_the_very_address_comes_first_and_the_catch_all_last() -> None:
-    own = routing.way_of(configuration(), request("any", address="10.96.0.9", port=443))
+    own = routing.upstream_of(configuration(), request("any", address="10.96.0.9", port=443))
     assert (own.listener, own.clusters) == ("10.96.0.9_443", ("outbound|443||some.where",))
-    unknown = routing.way_of(configuration(), request("any", port=7777))
+    unknown = routing.upstream_of(configuration(), request("any", port=7777))
     assert (unknown.listener, unknown.clusters) == ("virtualOutbound", (PASSTHROUGH,))
 
 
 def test_a_sidecar_that_lets_nothing_out_has_no_cluster() -> None:
-    found = routing.way_of(configuration((NAMES, [to(CLUSTER)])), request("www.example.com"))
+    found = routing.upstream_of(configuration((NAMES, [to(CLUSTER)])), request("www.example.com"))
     assert found.clusters == ()
     assert str(found).startswith("no cluster")
 
 
 @pytest.mark.parametrize(
-    ("host", "chosen"),
+    ("host", "expected"),
     [
         ("a.b.example.com", "a.b.example.com"),
         ("x.b.example.com", "*.b.example.com"),
@@ -198,11 +198,11 @@ def test_a_sidecar_that_lets_nothing_out_has_no_cluster() -> None:
         ("none", "*"),
     ],
 )
-def test_hosts_match_as_in_envoy(host: str, chosen: str) -> None:
+def test_hosts_match_as_in_envoy(host: str, expected: str) -> None:
     domains = ["*", "a.*", "*.example.com", "a.b.*", "*.b.example.com", "a.b.example.com"]
     found = routing.virtual_host(routes(*[([domain], []) for domain in domains]), host)
     assert found is not None
-    assert found.name == chosen
+    assert found.name == expected
 
 
 def test_the_port_of_a_host_counts_where_it_is_not_ignored() -> None:
@@ -229,14 +229,14 @@ def test_the_port_of_a_host_counts_where_it_is_not_ignored() -> None:
 )
 def test_the_first_route_that_takes_the_path_counts(match: Object, path: str, taken: bool) -> None:
     given = configuration((["*"], [to(PASSTHROUGH, **match), to(CLUSTER)]))
-    found = routing.way_of(given, request("any", path=path))
+    found = routing.upstream_of(given, request("any", path=path))
     assert found.clusters == ((PASSTHROUGH,) if taken else (CLUSTER,))
 
 
 def test_a_split_route_shows_all_that_get_a_share() -> None:
     shares = [{"name": name, "weight": {"value": weight}} for name, weight in ((CLUSTER, 90), ("b", 10), ("c", 0))]
     split = {"match": {"prefix": "/"}, "route": {"weighted_clusters": {"clusters": shares}}}
-    assert routing.way_of(configuration((["*"], [split])), request("any")).clusters == (CLUSTER, "b")
+    assert routing.upstream_of(configuration((["*"], [split])), request("any")).clusters == (CLUSTER, "b")
 
 
 def test_a_range_of_addresses_narrows_and_does_not_come_back() -> None:
@@ -327,9 +327,9 @@ def test_annotations_decide_what_kong_sends(given: Route, address: str, port: in
     assert given.request == Request(address, port, host, "/")
 
 
-def judged(given: Route, routing_chosen: str, **changes: Any) -> str:
-    found = routing.way_of(configuration(**changes), given.request)
-    return kong_route.judge_way(found, given, replace(TARGET, routing=routing_chosen))
+def judged(given: Route, mode: str, **changes: Any) -> str:
+    found = routing.upstream_of(configuration(**changes), given.request)
+    return kong_route.judge_upstream(found, given, replace(TARGET, routing=mode))
 
 
 FILTER: Object = {"spec": {"workloadSelector": {"labels": {"app": "kong"}}}}
@@ -355,7 +355,7 @@ def kept(client_host: str, given: Route, *, header: str = "", literal: str = "",
         endpoints={**found.endpoints, SHOPS: endpoints("istio")},
     )
     target = replace(TARGET, client_host=client_host)
-    return kong_route.judge_way(routing.way_of(found, given.request), given, target)
+    return kong_route.judge_upstream(routing.upstream_of(found, given.request), given, target)
 
 
 def test_the_clients_host_is_kept_by_a_filter_or_by_an_entry() -> None:
@@ -363,8 +363,8 @@ def test_the_clients_host_is_kept_by_a_filter_or_by_an_entry() -> None:
     by_entry = kept("serviceEntry", replace(route("true", "true", host=SHOP), host_object={}), known=True)
     assert f"{CLUSTER} in mutual TLS" in by_filter
     assert f"{SHOPS} in mutual TLS" in by_entry
-    for seen in (by_filter, by_entry):
-        assert seen.endswith("the application sees the client's Host")
+    for actual in (by_filter, by_entry):
+        assert actual.endswith("the application sees the client's Host")
     assert kept("none", route()).endswith("the application sees Host productpage.bookinfo.svc:9080")
 
 
@@ -387,13 +387,13 @@ def test_a_lost_host_fails_with_the_cause(client_host: str, given: Route, litera
 
 def test_each_routing_passes_as_what_it_is() -> None:
     assert f"{CLUSTER} in mutual TLS" in judged(route(), "mesh")
-    seen = judged(route("", ""), "guide")
-    assert "PassthroughCluster in plain text" in seen
-    assert "as the guide's routing does" in seen
+    actual = judged(route("", ""), "guide")
+    assert "PassthroughCluster in plain text" in actual
+    assert "as the guide's routing does" in actual
 
 
 @pytest.mark.parametrize(
-    ("given", "chosen", "cause"),
+    ("given", "expected", "cause"),
     [
         (
             route(""),
@@ -404,24 +404,24 @@ def test_each_routing_passes_as_what_it_is() -> None:
         (route(), "guide", "annotations of the other routing are still there"),
     ],
 )
-def test_a_route_that_is_not_what_it_says_fails_with_the_cause(given: Route, chosen: str, cause: str) -> None:
+def test_a_route_that_is_not_what_it_says_fails_with_the_cause(given: Route, expected: str, cause: str) -> None:
     with pytest.raises(Failed) as failure:
-        judged(given, chosen)
+        judged(given, expected)
     assert cause in failure.value.cause
 
 
 @pytest.mark.parametrize(
-    ("modes", "seen", "cause"),
+    ("modes", "actual", "cause"),
     [
         (("",), "plain text", "without sidecar"),
         (("istio", ""), "mutual TLS or plain text", "without sidecar"),
         ((), "no pod behind it", "no pod of the Service is ready"),
     ],
 )
-def test_the_right_cluster_without_mutual_tls_fails(modes: tuple[str, ...], seen: str, cause: str) -> None:
+def test_the_right_cluster_without_mutual_tls_fails(modes: tuple[str, ...], actual: str, cause: str) -> None:
     with pytest.raises(Failed) as failure:
         judged(route(), "mesh", modes=modes)
-    assert seen in failure.value.seen
+    assert actual in failure.value.actual
     assert cause in failure.value.cause
 
 
@@ -491,17 +491,17 @@ def test_proxies_that_accepted_everything_are_in_sync() -> None:
 
 
 @pytest.mark.parametrize(
-    ("statuses", "seen"),
+    ("statuses", "actual"),
     [
         ([], "a.ns is not connected"),
         ([status("a.ns", route_acked="0")], "a.ns has not accepted its newest routes"),
         ([status("a.ns", cluster_sent="", cluster_acked="")], "a.ns has not accepted its newest clusters"),
     ],
 )
-def test_a_proxy_that_lags_is_named(statuses: list[Object], seen: str) -> None:
+def test_a_proxy_that_lags_is_named(statuses: list[Object], actual: str) -> None:
     with pytest.raises(Failed) as failure:
         sync.judge(statuses, ["a.ns"], TARGET)
-    assert failure.value.seen == seen
+    assert failure.value.actual == actual
 
 
 def test_a_mesh_without_proxies_is_not_in_sync() -> None:
@@ -535,7 +535,7 @@ def test_a_debug_api_that_answers_otherwise_is_one_sentence(code: int, body: str
 # --- on the sandbox, with the real istiod ---------------------------------------------------------------------
 
 on_the_sandbox = [pytest.mark.sandbox, pytest.mark.timeout(3600)]
-WAY, MODE = kong_route.CHECKS
+ROUTE, MODE = kong_route.CHECKS
 
 
 @pytest.fixture
@@ -572,13 +572,13 @@ HOST = ("ingress", "konghq.com/preserve-host")
 
 def passed(check: Check, target: Target) -> Result:
     result = perform(check, target)
-    assert result.outcome is Outcome.PASSED, f"expected {result.expected}, saw {result.seen}: {result.cause}"
+    assert result.outcome is Outcome.PASSED, f"expected {result.expected}, saw {result.actual}: {result.cause}"
     return result
 
 
 def failed(check: Check, target: Target) -> Result:
     result = perform(check, target)
-    assert result.outcome is Outcome.FAILED, f"it was overlooked: {result.outcome}, {result.seen}"
+    assert result.outcome is Outcome.FAILED, f"it was overlooked: {result.outcome}, {result.actual}"
     return result
 
 
@@ -586,44 +586,46 @@ class TestOnTheSandbox:
     pytestmark = on_the_sandbox
 
     def test_kong_reaches_the_page_through_the_mesh(self, target: Target) -> None:
-        seen = passed(WAY, target).seen
-        assert f"Host productpage.bookinfo.svc:9080 takes {CLUSTER} in mutual TLS" in seen
+        actual = passed(ROUTE, target).actual
+        assert f"Host productpage.bookinfo.svc:9080 takes {CLUSTER} in mutual TLS" in actual
 
     def test_the_clients_host_is_lost_without_its_filter(self, live: Stack, target: Target) -> None:
         where = ("envoyfilters.networking.istio.io", "client-host.productpage.bookinfo", "kong-istio")
-        assert "the application sees the client's Host" in passed(WAY, target).seen
+        assert "the application sees the client's Host" in passed(ROUTE, target).actual
         found = live.get(*where)
         stranger = json.dumps({"spec": {"workloadSelector": {"labels": {"app.kubernetes.io/name": "stranger"}}}})
         live.kubectl("patch", *where[:2], f"--namespace={where[2]}", "--type=merge", f"--patch={stranger}")
         try:
-            wait_for(lambda: "not select Kong" in perform(WAY, target).cause, "the filter to be seen as another's")
+            wait_for(lambda: "not select Kong" in perform(ROUTE, target).cause, "the filter to be seen as another's")
             live.kubectl("delete", *where[:2], f"--namespace={where[2]}")
-            wait_for(lambda: "no EnvoyFilter" in perform(WAY, target).cause, "the filter to be missed")
-            assert "sees Host productpage.bookinfo.svc:9080" in passed(WAY, replace(target, client_host="none")).seen
+            wait_for(lambda: "no EnvoyFilter" in perform(ROUTE, target).cause, "the filter to be missed")
+            assert (
+                "sees Host productpage.bookinfo.svc:9080" in passed(ROUTE, replace(target, client_host="none")).actual
+            )
         finally:
             live.kubectl("delete", *where[:2], f"--namespace={where[2]}", "--ignore-not-found")
             bare = {key: found["metadata"][key] for key in ("name", "namespace")}
             file = live.paths.state / "client-host.json"
             file.write_text(json.dumps({**found, "metadata": bare}))
             live.kubectl("create", f"--filename={file}")
-        wait_for(lambda: perform(WAY, target).outcome is Outcome.PASSED, "the client's Host again")
+        wait_for(lambda: perform(ROUTE, target).outcome is Outcome.PASSED, "the client's Host again")
 
     @pytest.mark.parametrize("annotation", [UPSTREAM, HOST], ids=lambda annotation: annotation[1])
     def test_a_lost_annotation_fails_with_its_name(
         self, annotation: tuple[str, str], live: Stack, target: Target
     ) -> None:
         with without(live, *annotation):
-            result = failed(WAY, target)
-        assert "PassthroughCluster in plain text" in result.seen
+            result = failed(ROUTE, target)
+        assert "PassthroughCluster in plain text" in result.actual
         assert annotation[1] in result.cause
-        passed(WAY, target)
+        passed(ROUTE, target)
 
     def test_the_guides_routing_is_reported_as_such(self, live: Stack, target: Target) -> None:
         guide = replace(target, routing="guide")
         with without(live, *UPSTREAM), without(live, *HOST):
-            seen = passed(WAY, guide).seen
-        assert "PassthroughCluster in plain text" in seen
-        assert "annotations of the other routing" in failed(WAY, guide).cause
+            actual = passed(ROUTE, guide).actual
+        assert "PassthroughCluster in plain text" in actual
+        assert "annotations of the other routing" in failed(ROUTE, guide).cause
 
     def test_a_page_without_a_sidecar_is_reached_in_plain_text(self, live: Stack, target: Target) -> None:
         restart = ("delete", "pods", "--namespace=bookinfo", "--selector=app=productpage", "--timeout=60s")
@@ -634,13 +636,13 @@ class TestOnTheSandbox:
         finally:
             live.kubectl("label", "namespace", "bookinfo", "istio-injection=enabled")
         try:
-            result = failed(WAY, target)
+            result = failed(ROUTE, target)
         finally:
             live.kubectl(*restart)
             wait_for(lambda: runs(live), "the next pod of productpage")
-        assert f"{CLUSTER} in plain text" in result.seen
+        assert f"{CLUSTER} in plain text" in result.actual
         assert "without sidecar" in result.cause
-        wait_for(lambda: perform(WAY, target).outcome is Outcome.PASSED, "the way in mutual TLS again")
+        wait_for(lambda: perform(ROUTE, target).outcome is Outcome.PASSED, "mutual TLS again")
 
     def test_the_mode_is_the_live_one(self, live: Stack, target: Target) -> None:
         def set_mode(mode: str) -> None:
@@ -649,19 +651,19 @@ class TestOnTheSandbox:
             live.kubectl("patch", *where, f"--patch={patch}")
 
         strict = replace(target, mtls="STRICT")
-        assert "PERMISSIVE" in passed(MODE, target).seen
-        assert "PERMISSIVE" in failed(MODE, strict).seen
+        assert "PERMISSIVE" in passed(MODE, target).actual
+        assert "PERMISSIVE" in failed(MODE, strict).actual
         set_mode("STRICT")
         try:
-            assert "STRICT" in passed(MODE, strict).seen
-            assert "STRICT" in failed(MODE, target).seen
+            assert "STRICT" in passed(MODE, strict).actual
+            assert "STRICT" in failed(MODE, target).actual
         finally:
             set_mode("PERMISSIVE")
         passed(MODE, target)
 
     def test_an_istiod_that_does_not_answer_fails(self, target: Target) -> None:
-        result = failed(WAY, replace(target, istiod_address="127.0.0.1:1"))
-        assert result.seen == "nothing at 127.0.0.1:1 speaks gRPC"
+        result = failed(ROUTE, replace(target, istiod_address="127.0.0.1:1"))
+        assert result.actual == "nothing at 127.0.0.1:1 speaks gRPC"
 
     def test_istiod_says_which_proxies_are_in_sync(self, live: Stack, target: Target) -> None:
         url = f"http://127.0.0.1:{live.facts.ports['istiod-monitoring']}"

@@ -21,21 +21,21 @@ HOSTILE = "</style></script><script>alert(1)</script><img src=x onerror=alert(1)
 PASSED, FAILED, UNSEEN = Outcome.PASSED, Outcome.FAILED, Outcome.NOT_CHECKED
 
 
-def result(number: str, name: str, outcome: Outcome, seen: str = "what was there", **told: str) -> Result:
+def result(number: str, name: str, outcome: Outcome, actual: str = "what was there", **told: str) -> Result:
     check = Check(number=number, name=name, statement=f"{name} is right.", how="GET /", look=lambda _: "")
-    return Result(check=check, outcome=outcome, seen=seen, seconds=0.25, **told)
+    return Result(check=check, outcome=outcome, actual=actual, seconds=0.25, **told)
 
 
 RESULTS = (
     result("1", "control plane", PASSED),
-    result("2", "way in", PASSED),
+    result("2", "admission", PASSED),
     result("3b", "edge", PASSED),
     result("5", "page", FAILED, "404", expected="200", cause="no route", look="kubectl get ingress"),
     result("11", "edge in Prometheus", UNSEEN, "nodes are simulated: no container runs"),
 )
 PARTS = {
     "control plane": Part.CONTROL_PLANE,
-    "way in": Part.GATEWAY,
+    "admission": Part.GATEWAY,
     "edge": Part.EDGE,
     "page": Part.ENTRANCE,
     "edge in Prometheus": Part.EDGE,
@@ -149,8 +149,8 @@ def test_the_columns_of_the_table_are_aligned() -> None:
     lines = table(RUN, 80).splitlines()
     start = lines[0].index("outcome")
     assert [line[start:].split("  ")[0] for line in lines[2:7]] == [str(one.outcome) for one in RESULTS]
-    seen = lines[0].index("what was seen")
-    assert [line[seen:].strip() for line in lines[2:5]] == ["what was there"] * 3
+    actual = lines[0].index("what was seen")
+    assert [line[actual:].strip() for line in lines[2:5]] == ["what was there"] * 3
 
 
 def test_wide_characters_do_not_shift_a_column() -> None:
@@ -189,9 +189,9 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
 
 def test_a_failure_is_told_in_full_below_the_table() -> None:
     told = table(RUN, 100).split("nodes are simulated: no container runs")[1]
-    assert re.findall(r"(expected|seen|cause|look) +(.+?) *\n", told) == [
+    assert re.findall(r"(expected|actual|cause|look) +(.+?) *\n", told) == [
         ("expected", "200"),
-        ("seen", "404"),
+        ("actual", "404"),
         ("cause", "no route"),
         ("look", "kubectl get ingress"),
     ]
@@ -261,7 +261,7 @@ def test_junit_counts_and_places_the_outcomes() -> None:
     children = {case.get("name"): [child.tag for child in case] for case in suite}
     assert children == {
         "control plane": ["system-out"],
-        "way in": ["system-out"],
+        "admission": ["system-out"],
         "edge": ["system-out"],
         "page": ["failure"],
         "edge in Prometheus": ["skipped"],
@@ -316,7 +316,7 @@ def test_the_page_tells_every_check_and_how_a_failure_came() -> None:
     text = Page(webpage.render(RUN)).text
     for one in RESULTS:
         assert one.check.statement in text
-        assert one.seen in text
+        assert one.actual in text
     for word in ("200", "no route", "kubectl get ingress", "kind", "2026-01-02 03:04:05 UTC"):
         assert word in text
 
@@ -357,7 +357,7 @@ def test_an_edge_never_looks_better_than_what_was_seen(outcomes: tuple[Outcome, 
     ("settings", "name"),
     [
         ({}, "mutual TLS"),
-        ({"routing": "guide"}, "plain text, past the mesh"),
+        ({"routing": "guide"}, "plain text, bypasses the mesh"),
         ({"injection": False}, "plain text, no sidecars"),
     ],
 )

@@ -20,7 +20,7 @@ from fakes.server import FakeServer, Reply, Request, as_json
 from fakes.world import World
 
 from checks import answers, injection, kiali_edge, kong_programmed, prometheus_edge, through_kong
-from checks.endpoints import Way
+from checks.endpoints import Endpoint
 from checks.framework import Check, Failed, Outcome, Result, perform
 from checks.target import RoutedApplication, Target
 from commands import http_client
@@ -181,7 +181,7 @@ def test_the_fake_sidecars_report_the_recorded_labels(name: str) -> None:
     world.mesh.carry(200)
     series = [one["metric"] for one in recorded(f"{name}/prometheus-istio_requests_total.json")["data"]["result"]]
     real = [one for one in series if one["source_workload"] == "kong-istio-kong"]
-    for _, fake in world.mesh.seen:
+    for _, fake in world.mesh.measured:
         (same,) = (one for one in real if one["reporter"] == fake["reporter"])
         assert fake == {label: value for label, value in same.items() if _ISTIO.match(label)}
 
@@ -190,12 +190,12 @@ def test_the_fake_cluster_holds_what_the_recorded_one_holds() -> None:
     cluster = World().cluster
     objects = {(one["kind"], one["metadata"]["name"]): one for one in recorded("mesh/bookinfo-objects.json")["items"]}
     pairs: list[tuple[Object, Object]] = [
-        (cluster.get("ingress", "productpage", "--namespace=bookinfo") or {}, objects["Ingress", "productpage"]),
+        (cluster.get("ingresses", "productpage", "bookinfo") or {}, objects["Ingress", "productpage"]),
         (
-            cluster.list("kongplugins.configuration.konghq.com", "--namespace=bookinfo")[0],
+            cluster.list("kongplugins.configuration.konghq.com", "bookinfo")[0],
             objects["KongPlugin", "rate-limit"],
         ),
-        (cluster.list("pods", "--namespace=kong-istio")[0], recorded("mesh/kong-pods.json")["items"][0]),
+        (cluster.list("pods", "kong-istio")[0], recorded("mesh/kong-pods.json")["items"][0]),
     ]
     (event,) = cluster.list("events")
     pairs.append(
@@ -226,12 +226,12 @@ class RecordedPrometheus(Prometheus):
 
     def answer(self, request: Request) -> Reply:
         query = request.query.get("query", "")
-        wanted = dict(re.findall(r'(\w+)="([^"]*)"', query))
+        expected = dict(re.findall(r'(\w+)="([^"]*)"', query))
         by = re.search(r"sum by \(([\w,]+)\)", query)
         assert by, query
         labels = by[1].split(",")
-        chosen = [one for one in self.found if wanted.items() <= one["metric"].items()]
-        result = [{"metric": {key: one["metric"][key] for key in labels}, "value": one["value"]} for one in chosen]
+        fitting = [one for one in self.found if expected.items() <= one["metric"].items()]
+        result = [{"metric": {key: one["metric"][key] for key in labels}, "value": one["value"]} for one in fitting]
         return as_json(200, {"status": "success", "data": {"resultType": "vector", "result": result}})
 
 
@@ -265,7 +265,7 @@ EDGES = (prometheus_edge.CHECKS[0], kiali_edge.CHECKS[0])
 @pytest.mark.parametrize("check", EDGES, ids=lambda check: check.name.replace(" ", "-"))
 def test_the_recorded_edge_of_the_mesh_passes(check: Check) -> None:
     result = see(check, "mesh")
-    assert result.outcome is Outcome.PASSED, result.seen
+    assert result.outcome is Outcome.PASSED, result.actual
 
 
 @pytest.mark.parametrize("check", EDGES, ids=lambda check: check.name.replace(" ", "-"))
@@ -276,7 +276,7 @@ def test_the_recorded_edge_of_the_guide_bypasses_the_mesh(check: Check) -> None:
     assert result.seconds <= 60
     expected = see(check, "guide", "guide")
     assert expected.outcome is Outcome.PASSED
-    assert "bypasses the mesh" in expected.seen
+    assert "bypasses the mesh" in expected.actual
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -285,7 +285,7 @@ def test_recorded_answers_are_told_apart(name: str) -> None:
     assert through_kong.made_by_upstream(through)
     assert through_kong.made_by_kong(own)
     with RecordedKong(through).running() as url:
-        assert answers.limit_said(TARGET, Way(url, "here"), BOOKINFO)
+        assert answers.limit_said(TARGET, Endpoint(url, "here"), BOOKINFO)
 
 
 def test_the_recorded_refusal_is_the_limits() -> None:

@@ -1,4 +1,4 @@
-"""The way to the cluster: which kubeconfig and context a stack takes, and what it refuses."""
+"""Access to the cluster: which kubeconfig and context a stack takes, and what it refuses."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_several_files_are_merged_and_the_first_that_names_something_wins(
 def test_an_unreadable_kubeconfig_is_refused(content: bytes, preview: bool, root: Path) -> None:
     (root / "config").write_bytes(content)
     assert refused(Access(kubeconfig="config", context="one"), root, preview=preview) == (
-        f"The kubeconfig {root / 'config'} cannot be read as one: mend it, or name another one."
+        f"The kubeconfig {root / 'config'} cannot be read as one: fix it, or name another one."
     )
 
 

@@ -240,10 +240,10 @@ STRANGERS = {
         helm("Deployment", "istiod", "istiod", "mesh", metadata=in_namespace("mesh", app="istiod")),
         f"The Deployment mesh/istiod is the control plane of another Istio: {HOW}",
     ),
-    "definition": (
+    "CRD": (
         helm("CustomResourceDefinition", "gateways.networking.istio.io", metadata=dict(PART)),
-        "The definition gateways.networking.istio.io is there already and is not the release istio-base's: Helm would "
-        "refuse it; uninstall the other Istio and delete its definitions (kubectl delete crd --selector "
+        "The CRD gateways.networking.istio.io is there already and is not the release istio-base's: Helm would "
+        "refuse it; uninstall the other Istio and delete its CRDs (kubectl delete crd --selector "
         "app.kubernetes.io/part-of=istio).",
     ),
 }
@@ -799,7 +799,7 @@ def test_a_secret_that_does_not_come_is_one_sentence(kind: str, cluster: FakeClu
     assert cluster.seconds >= 20
 
 
-# --- the way to the cluster ------------------------------------------------------------------------------------------
+# --- access to the cluster -------------------------------------------------------------------------------------------
 
 
 def kubeconfig(path: Path, server: str) -> Path:

@@ -75,9 +75,9 @@ def written(kind: str, name: str) -> Object:
 
 
 class World:
-    """A cluster with a Kong of one pod behind no door but port-forwards.
+    """A cluster with a Kong of one pod behind nothing but port-forwards.
 
-    `answers`: door -> what it answers, as of a second. `asked`: who was asked when.
+    `answers`: address -> what it answers, as of a second. `asked`: who was asked when.
     """
 
     def __init__(self, cluster: FakeCluster) -> None:
@@ -114,13 +114,13 @@ class World:
 
     def get(self, url: str, headers: dict[str, str], *, seconds: float) -> Answer:
         assert seconds <= 10
-        door = url.removeprefix("http://").partition("/")[0]
+        address = url.removeprefix("http://").partition("/")[0]
         self.urls.append(url)
         self.hosts.append(headers.get("Host", ""))
-        self.asked.append((door, self.cluster.seconds))
-        found = [given for since, given in self.answers[door] if self.cluster.seconds >= since]
+        self.asked.append((address, self.cluster.seconds))
+        found = [given for since, given in self.answers[address] if self.cluster.seconds >= since]
         if not found:
-            raise NoAnswer(f"{door} cut the connection before its answer was complete")
+            raise NoAnswer(f"{address} cut the connection before its answer was complete")
         return found[-1]
 
 
@@ -187,23 +187,23 @@ def test_every_pod_is_asked_and_none_again_that_serves_the_route(world: World, r
     world.cluster.objects += [service({"ip": "192.0.2.1"})]
     world.answers = {"192.0.2.1:80": [(0, PAGE)], "kong-1": [(0, PAGE)], "kong-2": [(0, NO_ROUTE), (3, PAGE)]}
     assert run(kind="LoadBalancer")[0] == "answers"
-    assert [door for door, _ in world.asked].count("kong-1") == 1
+    assert [address for address, _ in world.asked].count("kong-1") == 1
     assert world.asked[-1] == ("kong-2", 3)
-    assert {door for door, _ in world.asked} == {"kong-1", "kong-2"}
+    assert {address for address, _ in world.asked} == {"kong-1", "kong-2"}
 
 
-@pytest.mark.parametrize(("kind", "door"), [("LoadBalancer", "192.0.2.1:80"), ("NodePort", "10.0.0.1:30080")])
-def test_a_single_pod_is_asked_at_the_door_that_answers(kind: str, door: str, world: World, run: Run) -> None:
+@pytest.mark.parametrize(("kind", "address"), [("LoadBalancer", "192.0.2.1:80"), ("NodePort", "10.0.0.1:30080")])
+def test_a_single_pod_is_asked_at_the_address_that_answers(kind: str, address: str, world: World, run: Run) -> None:
     world.cluster.objects += [service({"ip": "192.0.2.1"}), node("b", InternalIP="10.0.0.1")]
     assert run(kind=kind)[0] == "answers"
     assert [name for name, _ in world.asked] == ["kong-1"]
     # One that is there and cuts the connection has nothing behind it yet.
-    world.answers[door] = []
+    world.answers[address] = []
     assert run(kind=kind)[0] == "answers"
-    assert [name for name, _ in world.asked][1:] == [door, "kong-1"]
-    world.answers[door] = [(0, PAGE)]
+    assert [name for name, _ in world.asked][1:] == [address, "kong-1"]
+    world.answers[address] = [(0, PAGE)]
     assert run(kind=kind)[0] == "answers"
-    assert [name for name, _ in world.asked][3:] == [door]
+    assert [name for name, _ in world.asked][3:] == [address]
 
 
 def test_the_routes_host_and_path_are_asked_for(world: World, run: Run) -> None:

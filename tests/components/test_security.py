@@ -337,7 +337,7 @@ def test_a_node_agent_that_does_not_come_is_told_of(
     with pytest.raises(CommandError) as error:
         istio_cni_ready.wait(Cluster("", "one"), 0)
     assert str(error.value) == (
-        f"Istio's node agent istio-cni/istio-cni-node runs {where} after 0 s: look at `kubectl --namespace istio-cni "
+        f"istio-cni's DaemonSet istio-cni/istio-cni-node runs {where} after 0 s: look at `kubectl --namespace istio-cni "
         "describe daemonset istio-cni-node` and at its pods, or raise istio.readyTimeoutSeconds."
     )
 

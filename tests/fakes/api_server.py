@@ -10,8 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import yaml
 
 from .server import cut
 
@@ -132,6 +135,21 @@ class ApiServer:
         finally:
             with self._lock:
                 self._watches.remove(entry)
+
+
+def write_kubeconfig(path: Path, contexts: dict[str, str], user: Object | None = None, **cluster: Any) -> Path:
+    """Write a kubeconfig: context -> server."""
+    options = {name.replace("_", "-"): value for name, value in cluster.items()}
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": {"server": url, **options}} for name, url in contexts.items()],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}} for name in contexts],
+        "users": [{"name": name, "user": {"token": "secret-token"} if user is None else user} for name in contexts],
+        "current-context": "",
+    }
+    path.write_text(yaml.safe_dump(content))
+    return path
 
 
 def _status(code: int, message: str) -> Object:

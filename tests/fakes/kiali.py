@@ -72,7 +72,7 @@ class Kiali(FakeServer):
     def _graph(self, query: dict[str, str]) -> dict[str, Any]:
         seconds = int(query["duration"].removesuffix("s"))
         since = self.clock.time() - seconds
-        recent = [] if self.blind else [labels for time, labels in self.mesh.seen if time > since]
+        recent = [] if self.blind else [labels for time, labels in self.mesh.measured if time > since]
         nodes: dict[str, dict[str, Any]] = {}
         edges: dict[str, dict[str, Any]] = {}
         for labels in sorted(recent, key=lambda labels: labels["reporter"]):

@@ -58,7 +58,7 @@ class Mesh:
     source_lost: bool = False
     plain: bool = False
     guarded: bool = False
-    seen: list[tuple[float, Labels]] = field(default_factory=list)
+    measured: list[tuple[float, Labels]] = field(default_factory=list)
 
     def carry(self, status: int) -> None:
         """Carry one request of Kong's to productpage; both sidecars report it."""
@@ -84,7 +84,7 @@ class Mesh:
             **_SERVICE,
             **common,
         }
-        self.seen += [(now, sent), (now, received)]
+        self.measured += [(now, sent), (now, received)]
 
     @contextmanager
     def sidecar(self) -> Iterator[int]:

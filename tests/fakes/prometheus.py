@@ -39,10 +39,10 @@ class Prometheus(FakeServer):
         return as_json(400, {"status": "error", "errorType": "bad_data", "error": 'invalid parameter "query"'})
 
     def _increases(self, by: list[str], where: str, seconds: int) -> Iterator[tuple[Labels, float]]:
-        wanted = dict(re.findall(r'(\w+)="([^"]*)"', where))
+        expected = dict(re.findall(r'(\w+)="([^"]*)"', where))
         sums: dict[tuple[str, ...], float] = {}
         for labels, times in self._series():
-            if wanted.items() <= labels.items():
+            if expected.items() <= labels.items():
                 group = tuple(labels[name] for name in by)
                 sums[group] = sums.get(group, 0) + self._increase(times, seconds)
         for group, value in sums.items():
@@ -51,7 +51,7 @@ class Prometheus(FakeServer):
 
     def _series(self) -> Iterator[tuple[Labels, list[float]]]:
         found: dict[str, tuple[Labels, list[float]]] = {}
-        for time, labels in self.mesh.seen:
+        for time, labels in self.mesh.measured:
             found.setdefault(str(labels), (labels, []))[1].append(time)
         yield from found.values()
 

@@ -50,7 +50,7 @@ class World:
             urls = [stack.enter_context(server.running()) for server in self.servers]
             self.cluster.stranger = ("127.0.0.1", stack.enter_context(self.mesh.sidecar()))
             stack.enter_context(self.clock.installed())
-            stack.enter_context(mock.patch.object(Target, "kubectl", return_value=self.cluster))
+            stack.enter_context(mock.patch.object(Target, "cluster", self.cluster))
             names = ("proxy_url", "prometheus_url", "kiali_url", "grafana_url")
             given = {**dict(zip(names, urls, strict=True)), "applications": (self.application,), **self.settings}
             yield Target(context="fake", **given)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 import yaml
-from fakes.api_server import ApiServer
+from fakes.api_server import ApiServer, write_kubeconfig
 from fakes.server import FakeServer, Reply, Request
 
 from kube import Cluster, ClusterError, Object, connection
@@ -32,21 +32,6 @@ def pod(name: str, **status: Any) -> Object:
 
 def plugin(name: str, **fields: Any) -> Object:
     return {**PLUGIN, "metadata": {"name": name, "namespace": "one"}, **fields}
-
-
-def write_kubeconfig(path: Path, contexts: dict[str, str], user: Object | None = None, **cluster: Any) -> Path:
-    """Write a kubeconfig: context -> server."""
-    options = {name.replace("_", "-"): value for name, value in cluster.items()}
-    content = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": name, "cluster": {"server": url, **options}} for name, url in contexts.items()],
-        "contexts": [{"name": name, "context": {"cluster": name, "user": name}} for name in contexts],
-        "users": [{"name": name, "user": {"token": "secret-token"} if user is None else user} for name in contexts],
-        "current-context": "",
-    }
-    path.write_text(yaml.safe_dump(content))
-    return path
 
 
 @pytest.fixture
@@ -338,7 +323,7 @@ def test_a_plugin_that_fails_is_told(
     assert capfd.readouterr() == ("", "")
 
 
-# --- the way there ---------------------------------------------------------------------------------------------------
+# --- the connection --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"])
