@@ -24,8 +24,8 @@ def sources(recording: Recording, root: Path) -> dict[str, Source]:
     releases = {key: resource for key, resource in recording.resources.items() if resource.kind == "Release"}
     program = helm.find()
     with ThreadPoolExecutor(4) as pool:
-        rendered = pool.map(lambda release: _rendered(release, program, root), releases.values())
-    found = {key: Source(releases[key].name, objects) for key, objects in zip(releases, rendered, strict=True)}
+        manifests = pool.map(lambda release: rendered(release, program, root), releases.values())
+    found = {key: Source(releases[key].name, objects) for key, objects in zip(releases, manifests, strict=True)}
     for key, resource in recording.resources.items():
         if resource.type.startswith("kubernetes:") and {"kind", "metadata"} <= resource.inputs.keys():
             found[key] = Source(_component(recording, key), [resource.inputs])
@@ -38,16 +38,18 @@ def _component(recording: Recording, key: str) -> str:
     return recording.resources[parent].name if parent else key
 
 
-def _rendered(release: Resource, program: Path, root: Path) -> list[dict[str, Any]]:
+def rendered(release: Resource, program: Path, root: Path, *, include_crds: bool = False) -> list[dict[str, Any]]:
+    """Return the objects of a release's chart. Raises `helm.HelmError`."""
     given = release.inputs
     text = helm.template(
         program,
         root,
-        name=given["name"],
+        name=given.get("name") or release.name,
         chart=given["chart"],
         version=given.get("version"),
         repository=(given.get("repositoryOpts") or {}).get("repo"),
-        namespace=given["namespace"],
+        namespace=given.get("namespace") or "default",
         values=given.get("values"),
+        include_crds=include_crds,
     )
     return helm.objects(text)

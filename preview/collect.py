@@ -15,8 +15,7 @@ from preview.chart_changes import ChartError, Helm, helm_at
 from preview.compare import Side
 from preview.pulumi_preview import EngineError, Run
 from preview.schema import DIFFERENCES, FILE_BYTES, RESOURCES, SENTENCE_CHARACTERS, clean
-from sandbox import tools
-from sandbox.errors import SandboxError
+from sandbox import SandboxError, tools
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -17,8 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import tools
-from sandbox.errors import SandboxError
+from sandbox import SandboxError, tools
 from sandbox.paths import CHECKOUT, Paths, tool_cache
 from sandbox.programs import TOOLS
 

@@ -380,14 +380,14 @@ def strangers_webhook(live: Stack) -> Iterator[str]:
     live.kubectl("delete", "mutatingwebhookconfiguration", name)
 
 
-def test_mesh_ready_names_the_istiod_that_runs(live: Stack) -> None:
+def test_istiod_ready_names_the_istiod_that_runs(live: Stack) -> None:
     options = [] if not live.facts.not_shown else ["--no-injection"]
-    assert by_hand(live, "mesh_ready", *options) == {"istiod": live.outputs["versions"]["istio"]}
+    assert by_hand(live, "istiod_ready", *options) == {"istiod": live.outputs["versions"]["istio"]}
 
 
-def test_gateway_ready_names_kong_and_its_address(live: Stack) -> None:
+def test_kong_ready_names_kong_and_its_address(live: Stack) -> None:
     versions = live.outputs["versions"]
-    assert by_hand(live, "gateway_ready", "--type", "LoadBalancer") == {
+    assert by_hand(live, "kong_ready", "--type", "LoadBalancer") == {
         "address": live.outputs["proxyAddress"],
         "url": live.outputs["proxyUrl"],
         "kong": versions["kong"],
@@ -396,8 +396,8 @@ def test_gateway_ready_names_kong_and_its_address(live: Stack) -> None:
 
 
 def by_hand(live: Stack, command: str, *options: str) -> Any:
-    answer = live.project.python("-m", f"cluster.{command}", *CLUSTER, *options, environment=live.environment)
-    assert answer.returncode == 0, f"cluster.{command} ended with {answer.returncode}: {said(answer)}"
+    answer = live.project.python("-m", f"commands.{command}", *CLUSTER, *options, environment=live.environment)
+    assert answer.returncode == 0, f"commands.{command} ended with {answer.returncode}: {said(answer)}"
     return json.loads(answer.stdout)
 
 
