@@ -9,7 +9,7 @@ from pathlib import Path
 from pulumi import RunError
 
 from display.console import console
-from plan import drawing
+from plan import graph_drawing
 from plan.program import record_stack
 from plan.stack_config import ROOT, Project, add_stack_options
 
@@ -26,10 +26,10 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         print(error, file=sys.stderr)
         return 1
     if options.graph:
-        options.graph.write_text(drawing.mermaid(recording))
+        options.graph.write_text(graph_drawing.mermaid(recording))
     to = console(sys.stdout)
-    to.print(drawing.tree(recording))
-    for line in ("", *drawing.outputs(recording)):
+    to.print(graph_drawing.tree(recording))
+    for line in ("", *graph_drawing.outputs(recording)):
         to.print(line, soft_wrap=True)
     return 0
 

@@ -12,8 +12,7 @@ from typing import Any
 import yaml
 from pulumi import RunError
 
-from sandbox import tools
-from sandbox.errors import SandboxError
+from sandbox import SandboxError, tools
 from sandbox.programs import TOOLS
 from versions import KUBERNETES_TESTED
 

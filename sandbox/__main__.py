@@ -9,8 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sandbox import kwok_cluster, tools, whole_stack
-from sandbox.errors import SandboxError
+from sandbox import SandboxError, kwok_cluster, tools, whole_stack
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT, tool_cache
 

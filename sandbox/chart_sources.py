@@ -13,8 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import tools
-from sandbox.errors import SandboxError
+from sandbox import SandboxError, tools
 from sandbox.paths import CHECKOUT, Paths
 from sandbox.programs import TOOLS
 from versions import CHARTS, Chart

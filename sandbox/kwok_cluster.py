@@ -15,8 +15,7 @@ from typing import Any
 import yaml
 
 from kube import Cluster, ClusterError
-from sandbox import chart_sources, istiod_process, machine_settings, processes, tools
-from sandbox.errors import SandboxError
+from sandbox import SandboxError, chart_sources, istiod_process, machine_settings, processes, tools
 from sandbox.facts import Facts, free_ports
 from sandbox.locks import locked
 from sandbox.paths import CHECKOUT, CLUSTER, CONTEXT, Paths, tool_cache

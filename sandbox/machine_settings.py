@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from components.shared.merging import merged
-from sandbox.errors import SandboxError
+from sandbox import SandboxError
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT, Paths
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sandbox.errors import SandboxError
+from sandbox import SandboxError
 from sandbox.locks import locked
 from sandbox.paths import CHECKOUT, Paths, tool_cache
 from sandbox.programs import TOOLS, Tool

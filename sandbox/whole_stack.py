@@ -17,8 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sandbox import kwok_cluster, pulumi_engine, tools
-from sandbox.errors import SandboxError
+from sandbox import SandboxError, kwok_cluster, pulumi_engine, tools
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT
 

@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from plan.stack_config import Project
-from sandbox import chart_sources, tools
-from sandbox.errors import SandboxError
+from sandbox import SandboxError, chart_sources, tools
 from sandbox.paths import CHECKOUT, Paths
 from sandbox.programs import TOOLS
 

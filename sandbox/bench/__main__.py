@@ -25,9 +25,8 @@ from display.console import console, ruled_table
 from names import GRAFANA, ISTIO_BASE, ISTIOD, KIALI, KONG, PROMETHEUS
 from plan.program import record_stack
 from plan.stack_config import Project
-from sandbox import kwok_cluster, pulumi_engine, tools, whole_stack
+from sandbox import SandboxError, kwok_cluster, pulumi_engine, tools, whole_stack
 from sandbox.bench import exported
-from sandbox.errors import SandboxError
 from sandbox.paths import CHECKOUT
 
 _BASELINE = CHECKOUT.root / "sandbox" / "bench" / "baseline"

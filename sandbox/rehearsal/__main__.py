@@ -10,7 +10,7 @@ from pathlib import Path
 from pulumi import RunError
 
 from display.console import console
-from plan import drawing
+from plan import graph_drawing
 from plan.program import record_stack, run
 from plan.recording import Recording, Resource
 from plan.stack_config import ROOT, Project, StackConfig, add_stack_options
@@ -28,11 +28,11 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         print(error, file=sys.stderr)
         return 1
     graph = options.graph or root / ".sandbox" / "graph.mmd"
-    graph.write_text(drawing.mermaid(recording))
+    graph.write_text(graph_drawing.mermaid(recording))
     to = console(sys.stdout)
     to.print()
     timeline.show_timeline(recording, to)
-    for line in ("", *drawing.outputs(recording), f"Graph: {graph}"):
+    for line in ("", *graph_drawing.outputs(recording), f"Graph: {graph}"):
         to.print(line, soft_wrap=True)
     if options.outputs:
         public = {key: value for key, value in recording.outputs.items() if key not in recording.secret_outputs}

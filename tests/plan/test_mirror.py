@@ -117,8 +117,8 @@ def test_a_mirror_is_listed_beside_where_images_are_published(
     config: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     digest = "own.example/kong@sha256:" + "a" * 64
-    chosen = {"registry": HOME, "references": {"kong": digest, "quay.io/kiali/kiali": "own.example/kiali:2"}}
-    images = {image["source"]: image["pulled_as"] for image in listed(config(images=chosen), capsys)["images"]}
+    settings = {"registry": HOME, "references": {"kong": digest, "quay.io/kiali/kiali": "own.example/kiali:2"}}
+    images = {image["source"]: image["pulled_as"] for image in listed(config(images=settings), capsys)["images"]}
     assert {source.rpartition(":")[0] for source in images} == IMAGES.keys()
     assert images.pop(f"docker.io/library/kong:{KONG_GATEWAY}") == digest
     (kiali,) = (source for source in images if "kiali" in source)

@@ -12,7 +12,7 @@ import pulumi
 import pytest
 from demo_project import make_demo
 
-from plan import Recording, drawing, record
+from plan import Recording, graph_drawing, record
 from plan import __main__ as plan_command
 from plan.stack_config import PLACEHOLDER, Project
 
@@ -145,7 +145,7 @@ def test_a_dependency_on_a_component_is_one_on_what_is_below_it(project: Path) -
 def test_only_a_cluster_knows_some_outputs(project: Path) -> None:
     made_up = record({"password": "hunter2"}, {"password"}, preview=False, root=project)
     assert made_up.outputs == {"checked": "", "password": "hunter2"}
-    lines = list(drawing.outputs(recorded(project)))
+    lines = list(graph_drawing.outputs(recorded(project)))
     assert lines == ["chart: (known after apply)", "checked: (known after apply)", "password: [secret]"]
 
 

@@ -15,7 +15,7 @@ import pytest
 from demo_project import make_demo
 
 from display.console import console
-from plan import Recording, Resource, drawing
+from plan import Recording, Resource, graph_drawing
 from plan.program import run
 from plan.stack_config import Project
 from sandbox.rehearsal import timeline
@@ -59,8 +59,8 @@ def test_the_critical_path_is_the_chain_that_takes_longest() -> None:
     *bars, total = shown(graph).splitlines()
     assert [line[0] for line in bars] == ["*", "*", " ", "*"]
     assert total == "Total 4.00 s; critical path 4.00 s: a > b > d"
-    assert "  n0 --> n3" not in drawing.mermaid(graph)  # follows from the others
-    assert "class n0,n1,n3 critical" in drawing.mermaid(graph)
+    assert "  n0 --> n3" not in graph_drawing.mermaid(graph)  # follows from the others
+    assert "class n0,n1,n3 critical" in graph_drawing.mermaid(graph)
 
 
 def test_a_long_chain_that_was_done_early_held_up_nothing() -> None:

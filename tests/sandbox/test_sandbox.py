@@ -18,9 +18,8 @@ import pytest
 import yaml
 from conftest import Sandbox
 
+from sandbox import SandboxError, chart_sources, istiod_process, kwok_cluster, machine_settings, processes, tools
 from sandbox import __main__ as command_line
-from sandbox import chart_sources, istiod_process, kwok_cluster, machine_settings, processes, tools
-from sandbox.errors import SandboxError
 from sandbox.facts import PORTS, Facts, free_ports
 from sandbox.paths import CHECKOUT, Paths, tool_cache
 from versions import CHARTS

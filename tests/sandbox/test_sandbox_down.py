@@ -1,4 +1,4 @@
-"""The way down needs nothing: where Pulumi or a plugin of its own is missing, the sandbox ends without them."""
+"""`down` needs nothing: where Pulumi or a plugin of its own is missing, the sandbox ends without them."""
 
 from __future__ import annotations
 

@@ -17,8 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import tools
-from sandbox.errors import SandboxError
+from sandbox import SandboxError, tools
 from sandbox.paths import CHECKOUT, Paths, tool_cache
 from sandbox.programs import TOOLS
 
@@ -177,11 +176,6 @@ def test_nothing_but_https_is_downloaded(address: str, tmp_path: Path) -> None:
         tools.download(address, "0" * 64, tmp_path / "x")
 
 
-def test_plain_http_is_for_loopback_only(tmp_path: Path) -> None:
-    with pytest.raises(SandboxError, match="not an https address"):
-        tools.download("http://example.org/x", "0" * 64, tmp_path / "x", loopback_http=True)
-
-
 def test_a_download_that_fails_is_said_and_made_up_for_by_a_build(
     go: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -330,9 +324,9 @@ def test_a_go_module_holds_the_tools_of_the_table_in_their_version(folder: str) 
     block = re.search(r"^tool \((.*?)^\)", answer, re.M | re.S)
     held = set(block[1].split()) if block else set(re.findall(r"^tool (\S+)$", answer, re.M))
     modules = dict(re.findall(r"^(?:require)?\s+([\w.-]+\.\w+/\S+) v(\S+)", answer, re.M))
-    wanted = {tool.package: tool.version for tool in TOOLS.values() if tool.folder == folder}
-    assert held == wanted.keys()
-    for package, version in wanted.items():
+    expected = {tool.package: tool.version for tool in TOOLS.values() if tool.folder == folder}
+    assert held == expected.keys()
+    for package, version in expected.items():
         (module,) = (name for name in modules if f"{package}/".startswith(f"{name}/"))
         assert modules[module] == version
 

@@ -140,7 +140,7 @@ class Other:
     def up(self) -> Answer:
         return self._pulumi("up", "--yes", "--skip-preview", f"--config-file={self.config_file}")
 
-    def made(self) -> list[str]:
+    def created(self) -> list[str]:
         """Return the resources, other than components, that are in the state."""
         answer = self._pulumi("stack", "export")
         assert answer.returncode == 0, said(answer)
@@ -210,8 +210,8 @@ def test_a_preview_needs_no_kubeconfig(other: MakeOther, tmp_path: Path) -> None
     answer = other({"sandbox": False, "kubeconfig": absent}).preview()
     assert answer.returncode == 0, f"the preview failed without a kubeconfig:\n{said(answer)}"
     warnings = sentences(answer, "warning", about="kubeconfig")
-    wanted = f"The kubeconfig {absent} does not exist: set kubeconfig to the file that reaches your cluster."
-    assert warnings == [f"{wanted} Previewing without a cluster."], f"the warnings are {warnings}"
+    expected = f"The kubeconfig {absent} does not exist: set kubeconfig to the file that reaches your cluster."
+    assert warnings == [f"{expected} Previewing without a cluster."], f"the warnings are {warnings}"
 
 
 def test_a_preview_needs_no_server_that_answers(other: MakeOther, dead: str) -> None:
@@ -245,7 +245,7 @@ def test_an_up_without_a_cluster_is_refused(other: MakeOther, dead: str, changes
     settings = {key: dead if value == "DEAD" else value for key, value in changes.items()}
     tried = other({"sandbox": False, **settings})
     assert re.match(reason, refusal(tried.up())), f"not refused for {reason}"
-    assert tried.made() == [], "something was made although the `up` was refused"
+    assert tried.created() == [], "something was created although the `up` was refused"
 
 
 @pytest.mark.parametrize("command", ["preview", "up"])
@@ -253,7 +253,7 @@ def test_the_stack_sandbox_takes_no_other_kubeconfig(other: MakeOther, dead: str
     tried = other({"kubeconfig": dead, "kubeContext": "dead"}, name="sandbox")
     sentence = refusal(tried.up() if command == "up" else tried.preview())
     assert sentence.startswith(f"kubeconfig is {dead} while sandbox is true: "), f"refused otherwise: {sentence}"
-    assert tried.made() == [], "something was made although it was refused"
+    assert tried.created() == [], "something was created although it was refused"
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_a_chart_repository_out_of_reach_is_named(other: MakeOther, engines: Sta
     sentence = refusal(tried.up())
     assert sentence.startswith(f"The chart repository {repository} cannot be reached ("), f"refused for {sentence}"
     assert "charts" in sentence.rpartition(":")[2], f"no remedy: {sentence}"
-    assert tried.made() == [], "something was made although the `up` was refused"
+    assert tried.created() == [], "something was created although the `up` was refused"
 
 
 def refusal(answer: Answer) -> str:

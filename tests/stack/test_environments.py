@@ -138,7 +138,7 @@ def test_namespaces_of_production_are_protected() -> None:
 
 # --- a stack in a sandbox of its own --------------------------------------------------------------------------
 
-# Nothing in the sandbox makes volumes.
+# Nothing in the sandbox creates volumes.
 VOLUME = {
     "apiVersion": "v1",
     "kind": "PersistentVolume",
@@ -199,7 +199,7 @@ def bring_up(stack: Stack, name: str, config: Object) -> None:
     file = config_file(stack, name, config)
     if not stack.rehearsed:
         create(stack, name, stack.environment)
-    with others_make(stack, config):
+    with others_create(stack, config):
         if stack.rehearsed:
             answer = stack.project.python("-m", "sandbox.rehearsal", "--config-file", str(file))
         else:
@@ -209,13 +209,13 @@ def bring_up(stack: Stack, name: str, config: Object) -> None:
     assert not re.search(r"[1-9]\d* of the checks failed", stack.said), stack.said
 
 
-# How long somebody takes to make a Secret, once its namespace is there.
+# How long somebody takes to create a Secret, once its namespace is there.
 SECONDS_LATER = 10
 
 
 @contextmanager
-def others_make(stack: Stack, config: Object) -> Iterator[None]:
-    """Make the Secrets that settings name, by kubectl, while an `up` runs."""
+def others_create(stack: Stack, config: Object) -> Iterator[None]:
+    """Create the Secrets that settings name, by kubectl, while an `up` runs."""
     found = settings.parse({**config, "sandbox": False}, ("kong", "rateLimit", "observability"), stack.paths.root)
     kong, grafana, redis = found.kong.tls_secret, found.observability.grafana.admin_secret, found.rate_limit.redis
     reference = redis and redis.password_secret
@@ -226,7 +226,7 @@ def others_make(stack: Stack, config: Object) -> Iterator[None]:
     }
     ended = threading.Event()
 
-    def make(namespace: str, name: str, data: dict[str, str]) -> None:
+    def create_later(namespace: str, name: str, data: dict[str, str]) -> None:
         while stack.try_kubectl("get", "namespace", namespace).returncode and not ended.wait(1):
             pass
         if not ended.wait(SECONDS_LATER):
@@ -234,7 +234,7 @@ def others_make(stack: Stack, config: Object) -> Iterator[None]:
             item = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
             stack.kubectl("apply", "--filename=-", stdin=json.dumps(item))
 
-    threads = [threading.Thread(target=make, args=(*place, data)) for place, data in named.items() if place[1]]
+    threads = [threading.Thread(target=create_later, args=(*place, data)) for place, data in named.items() if place[1]]
     for thread in threads:
         thread.start()
     try:
@@ -301,15 +301,15 @@ def test_a_shipped_stack_runs_every_pod(environment: Environment) -> None:
         for item in stack.list("deployments")
         if item["status"].get("readyReplicas") != item["spec"]["replicas"]
     ]
-    assert short == [], "these have fewer pods than they want"
+    assert short == [], "these have fewer pods than they should"
 
 
 @pytest.mark.sandbox
 def test_a_shipped_stack_runs_istiod_and_kong_as_often_as_is_set(environment: Environment) -> None:
-    stack, chosen = environment.stack, environment.settings
+    stack, expected = environment.stack, environment.settings
     for namespace, name, replicas in (
-        ("istio-system", "istiod", chosen.istio.replicas),
-        ("kong-istio", "kong-istio-kong", chosen.kong.replicas),
+        ("istio-system", "istiod", expected.istio.replicas),
+        ("kong-istio", "kong-istio-kong", expected.kong.replicas),
     ):
         deployment = stack.get("deployment", name, namespace)
         assert deployment["status"]["readyReplicas"] == replicas
@@ -322,12 +322,12 @@ def test_a_shipped_stack_runs_istiod_and_kong_as_often_as_is_set(environment: En
 
 @pytest.mark.sandbox
 def test_a_shipped_stack_gives_containers_the_size_that_is_set(environment: Environment) -> None:
-    chosen = environment.settings
+    expected = environment.settings
     for namespace, name, container, size in (
-        ("istio-system", "istiod", "discovery", chosen.istio.resources),
-        ("kong-istio", "kong-istio-kong", "proxy", chosen.kong.resources),
-        ("kong-istio", "kong-istio-kong", "ingress-controller", chosen.kong.controller_resources),
-        ("istio-system", "prometheus", "prometheus-server", chosen.observability.prometheus.resources),
+        ("istio-system", "istiod", "discovery", expected.istio.resources),
+        ("kong-istio", "kong-istio-kong", "proxy", expected.kong.resources),
+        ("kong-istio", "kong-istio-kong", "ingress-controller", expected.kong.controller_resources),
+        ("istio-system", "prometheus", "prometheus-server", expected.observability.prometheus.resources),
     ):
         spec = environment.stack.get("deployment", name, namespace)["spec"]["template"]["spec"]
         if size:
@@ -336,29 +336,29 @@ def test_a_shipped_stack_gives_containers_the_size_that_is_set(environment: Envi
 
 @pytest.mark.sandbox
 def test_a_shipped_stack_lets_in_whom_it_shall(environment: Environment) -> None:
-    stack, chosen = environment.stack, environment.settings
+    stack, expected = environment.stack, environment.settings
     service = stack.get("service", "kong-istio-kong-proxy", "kong-istio")["spec"]
-    assert service["type"] == chosen.kong.service_type
-    assert service.get("loadBalancerSourceRanges", []) == list(chosen.kong.source_ranges)
-    local = chosen.kong.client_address.source == "localTraffic"
+    assert service["type"] == expected.kong.service_type
+    assert service.get("loadBalancerSourceRanges", []) == list(expected.kong.source_ranges)
+    local = expected.kong.client_address.source == "localTraffic"
     assert service["externalTrafficPolicy"] == ("Local" if local else "Cluster")
     kiali = yaml.safe_load(stack.get("configmap", "kiali", "istio-system")["data"]["config.yaml"])
-    assert kiali["auth"]["strategy"] == chosen.observability.kiali.auth
-    assert kiali["deployment"]["view_only_mode"] is chosen.observability.kiali.view_only
+    assert kiali["auth"]["strategy"] == expected.observability.kiali.auth
+    assert kiali["deployment"]["view_only_mode"] is expected.observability.kiali.view_only
     grafana = stack.get("configmap", "grafana", "istio-system")["data"]["grafana.ini"]
-    anonymous = str(chosen.observability.grafana.anonymous).lower()
+    anonymous = str(expected.observability.grafana.anonymous).lower()
     assert f"[auth.anonymous]\nenabled = {anonymous}\norg_role = Viewer" in grafana
 
 
 @pytest.mark.sandbox
-def test_a_shipped_stack_makes_no_secret_in_place_of_one_that_it_is_given(environment: Environment) -> None:
-    stack, chosen = environment.stack, environment.settings
-    made = {item["metadata"]["name"] for item in stack.list("secrets")}
-    assert ("grafana-admin" in made) is not bool(chosen.observability.grafana.admin_secret)
-    assert "kiali-signing-key" in made
-    assert "rate-limit-redis" not in made
+def test_a_shipped_stack_creates_no_secret_in_place_of_one_that_it_is_given(environment: Environment) -> None:
+    stack, expected = environment.stack, environment.settings
+    names = {item["metadata"]["name"] for item in stack.list("secrets")}
+    assert ("grafana-admin" in names) is not bool(expected.observability.grafana.admin_secret)
+    assert "kiali-signing-key" in names
+    assert "rate-limit-redis" not in names
     plugin = stack.get("kongplugin", "rate-limit", "bookinfo")
-    redis = chosen.rate_limit.redis
+    redis = expected.rate_limit.redis
     if redis and redis.password_secret:
         reference = {"name": redis.password_secret.name, "key": redis.password_secret.key}
         (patch,) = plugin["configPatches"]
@@ -367,7 +367,7 @@ def test_a_shipped_stack_makes_no_secret_in_place_of_one_that_it_is_given(enviro
 
 
 @pytest.mark.engine
-def test_an_up_says_which_secret_it_waits_for_and_how_it_is_made(environment: Environment) -> None:
+def test_an_up_says_which_secret_it_waits_for_and_how_to_create_it(environment: Environment) -> None:
     if environment.stack.rehearsed or environment.name not in LIKE_PRODUCTION:
         pytest.skip(environment.stack.rehearsed or "it names no Secret")
     for place, make in {
@@ -381,13 +381,13 @@ def test_an_up_says_which_secret_it_waits_for_and_how_it_is_made(environment: En
 
 @pytest.mark.sandbox
 def test_a_shipped_stack_keeps_metrics_as_long_and_where_it_is_set(environment: Environment) -> None:
-    stack, chosen = environment.stack, environment.settings.observability.prometheus
+    stack, expected = environment.stack, environment.settings.observability.prometheus
     spec = stack.get("deployment", "prometheus", "istio-system")["spec"]["template"]["spec"]
     arguments = pick(spec, "containers", "prometheus-server", "args")
-    assert f"--storage.tsdb.retention.time={chosen.retention}" in arguments
+    assert f"--storage.tsdb.retention.time={expected.retention}" in arguments
     claims = {item["metadata"]["name"]: item for item in stack.list("persistentvolumeclaims", "istio-system")}
     assert [claim["spec"]["resources"]["requests"]["storage"] for claim in claims.values()] == (
-        [chosen.volume] if chosen.volume else []
+        [expected.volume] if expected.volume else []
     )
     assert all(claim["status"]["phase"] == "Bound" for claim in claims.values())
 
@@ -443,7 +443,7 @@ OWN_SECRET = "{apiVersion: v1, kind: Secret, metadata: {name: login}, stringData
 
 @dataclass(frozen=True)
 class Watched:
-    """A stack that is up, and the secrets that were put into it or that it made: name to value."""
+    """A stack that is up, and the secrets that were put into it or that it created: name to value."""
 
     stack: Stack
     canaries: dict[str, str]
@@ -558,7 +558,7 @@ def tells(text: str, value: str) -> bool:
 
 
 def in_base64(value: str) -> Iterator[str]:
-    """Yield what is the same in every base64 of something that holds the value, for each of the three ways it may lie."""
+    """Yield what is the same in every base64 of something that holds the value, at each of the three offsets where it may lie."""
     for before in range(3):
         encoded = base64.b64encode(b" " * before + value.encode()).decode().rstrip("=")
         # The characters at both ends also stand for what is before and after it.

@@ -119,8 +119,8 @@ def test_kong_calls_the_routed_service_and_no_pods(live: Stack) -> None:
         item["metadata"]["name"]: item["metadata"].get("annotations", {}).get("ingress.kubernetes.io/service-upstream")
         for item in live.list("services", "bookinfo")
     }
-    wanted = {"details": None, "productpage": "true", "ratings": None, "reviews": None}
-    assert annotated == wanted, f"service-upstream of bookinfo's Services: {annotated}"
+    expected = {"details": None, "productpage": "true", "ratings": None, "reviews": None}
+    assert annotated == expected, f"service-upstream of bookinfo's Services: {annotated}"
 
 
 def test_the_ingress_class_is_kongs(live: Stack) -> None:
@@ -266,21 +266,21 @@ def secret(live: Stack, name: str, field: str) -> str:
 
 def test_outputs_name_the_address(live: Stack) -> None:
     address = address_of(live.get("services", PROXY, "kong-istio"))
-    wanted = {
+    expected = {
         "proxyAddress": address,
         "proxyUrl": f"http://{address}",
         "proxyService": PROXY,
         "proxyNamespace": "kong-istio",
     }
-    told = {name: live.outputs.get(name) for name in wanted}
-    assert told == wanted, f"the outputs say {told}"
+    told = {name: live.outputs.get(name) for name in expected}
+    assert told == expected, f"the outputs say {told}"
     assert f"http://{address}" in live.said, f"`up` does not name the address {address}"
 
 
 def test_outputs_name_the_versions_that_run(live: Stack) -> None:
     releases = {item["name"]: item for item in json.loads(live.run("helm", "list", "--all-namespaces", "-o", "json"))}
     server = json.loads(live.kubectl("version", "--output=json"))["serverVersion"]["gitVersion"]
-    wanted = {
+    expected = {
         "kubernetes": server,
         "istio": tag(live, "istiod", "discovery", "istio-system"),
         "kongChart": releases["kong-istio"]["chart"].removeprefix("kong-"),
@@ -290,7 +290,7 @@ def test_outputs_name_the_versions_that_run(live: Stack) -> None:
         "grafana": tag(live, "grafana", "grafana", "istio-system"),
         "kiali": tag(live, "kiali", "kiali", "istio-system"),
     }
-    assert live.outputs["versions"] == wanted, "the outputs and what runs differ"
+    assert live.outputs["versions"] == expected, "the outputs and what runs differ"
     for name, release in {
         "istio": "istiod",
         "prometheus": "prometheus",
@@ -298,8 +298,8 @@ def test_outputs_name_the_versions_that_run(live: Stack) -> None:
         "kiali": "kiali",
     }.items():
         told = releases[release]["app_version"]
-        assert wanted[name] == told, f"the image of {name} is {wanted[name]}, and Helm says {told}"
-    missing = [version for version in wanted.values() if version not in live.said]
+        assert expected[name] == told, f"the image of {name} is {expected[name]}, and Helm says {told}"
+    missing = [version for version in expected.values() if version not in live.said]
     assert not missing, f"`up` does not name {missing}"
 
 
@@ -317,8 +317,8 @@ def test_what_runs_is_what_is_pinned(live: Stack) -> None:
 def test_every_release_is_deployed_at_its_first_revision(live: Stack) -> None:
     listed = json.loads(live.run("helm", "list", "--all-namespaces", "--all", "-o", "json"))
     found = {item["name"]: (item["namespace"], item["status"], item["revision"]) for item in listed}
-    wanted = dict.fromkeys(("istio-base", "istiod", *DASHBOARDS), ("istio-system", "deployed", "1"))
-    assert found == {**wanted, "kong-istio": ("kong-istio", "deployed", "1")}, f"Helm's releases: {found}"
+    expected = dict.fromkeys(("istio-base", "istiod", *DASHBOARDS), ("istio-system", "deployed", "1"))
+    assert found == {**expected, "kong-istio": ("kong-istio", "deployed", "1")}, f"Helm's releases: {found}"
 
 
 def test_the_command_for_grafanas_password_prints_it(live: Stack) -> None:
@@ -351,8 +351,8 @@ def test_the_precheck_of_a_first_up_refuses_releases_that_are_there(live: Stack)
 def test_the_precheck_refuses_a_strangers_mesh(live: Stack, strangers_webhook: str) -> None:
     answer = live.project.python("-m", "commands.precheck", *CLUSTER, environment=live.environment)
     assert answer.returncode, f"it passed with a stranger's mesh in the cluster: {said(answer)}"
-    wanted = f"The webhook configuration {strangers_webhook} belongs to another Istio"
-    assert wanted in answer.stderr, f"refused otherwise: {answer.stderr}"
+    expected = f"The webhook configuration {strangers_webhook} belongs to another Istio"
+    assert expected in answer.stderr, f"refused otherwise: {answer.stderr}"
     assert "Traceback" not in answer.stderr, answer.stderr
 
 
@@ -380,14 +380,14 @@ def strangers_webhook(live: Stack) -> Iterator[str]:
     live.kubectl("delete", "mutatingwebhookconfiguration", name)
 
 
-def test_mesh_ready_names_the_istiod_that_runs(live: Stack) -> None:
+def test_istiod_ready_names_the_istiod_that_runs(live: Stack) -> None:
     options = [] if not live.facts.not_shown else ["--no-injection"]
-    assert by_hand(live, "mesh_ready", *options) == {"istiod": live.outputs["versions"]["istio"]}
+    assert by_hand(live, "istiod_ready", *options) == {"istiod": live.outputs["versions"]["istio"]}
 
 
-def test_gateway_ready_names_kong_and_its_address(live: Stack) -> None:
+def test_kong_ready_names_kong_and_its_address(live: Stack) -> None:
     versions = live.outputs["versions"]
-    assert by_hand(live, "gateway_ready", "--type", "LoadBalancer") == {
+    assert by_hand(live, "kong_ready", "--type", "LoadBalancer") == {
         "address": live.outputs["proxyAddress"],
         "url": live.outputs["proxyUrl"],
         "kong": versions["kong"],
@@ -396,8 +396,8 @@ def test_gateway_ready_names_kong_and_its_address(live: Stack) -> None:
 
 
 def by_hand(live: Stack, command: str, *options: str) -> Any:
-    answer = live.project.python("-m", f"cluster.{command}", *CLUSTER, *options, environment=live.environment)
-    assert answer.returncode == 0, f"cluster.{command} ended with {answer.returncode}: {said(answer)}"
+    answer = live.project.python("-m", f"commands.{command}", *CLUSTER, *options, environment=live.environment)
+    assert answer.returncode == 0, f"commands.{command} ended with {answer.returncode}: {said(answer)}"
     return json.loads(answer.stdout)
 
 

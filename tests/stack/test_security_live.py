@@ -91,9 +91,9 @@ def test_every_pod_is_there_and_none_was_refused(either: Stack) -> None:
         for kind in ("deployments", "daemonsets"):
             for item in either.list(kind, namespace):
                 status = item["status"]
-                wanted = item["spec"].get("replicas", status.get("desiredNumberScheduled"))
+                expected = item["spec"].get("replicas", status.get("desiredNumberScheduled"))
                 ready = status.get("readyReplicas", status.get("numberReady", 0))
-                assert ready == wanted > 0, f"{namespace}/{item['metadata']['name']} has {ready} of {wanted} pods"
+                assert ready == expected > 0, f"{namespace}/{item['metadata']['name']} has {ready} of {expected} pods"
         assert either.list("pods", namespace), f"{namespace} has no pods"
 
 
