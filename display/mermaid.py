@@ -64,18 +64,18 @@ def safe(label: str) -> str:
 
 
 def arrows(awaited: Mapping[T, Collection[T]]) -> list[tuple[T, T]]:
-    """Return (first, then) for whatever is waited for, without what follows from others."""
-    far = {key: _reached(awaited, before) for key, before in awaited.items()}
-    return [
-        (first, then)
-        for then, before in awaited.items()
-        for first in before
-        if not any(first in far.get(other, ()) for other in before if other != first)
-    ]
+    """Return (first, then) for whatever is waited for, without what follows from others; circles are kept whole."""
+    left = {key: set(before) for key, before in awaited.items()}
+    for then, before in awaited.items():
+        for first in before:
+            left[then].remove(first)
+            if first not in _reached(left, left[then]):
+                left[then].add(first)
+    return [(first, then) for then, before in awaited.items() for first in before if first in left[then]]
 
 
 def _reached(awaited: Mapping[T, Collection[T]], start: Iterable[T]) -> set[T]:
-    """Return all that is reached from `start`; a circle, which no honest graph has, ends as well."""
+    """Return `start`, and all that is reached from it."""
     found: set[T] = set()
     ahead = list(start)
     while ahead:

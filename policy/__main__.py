@@ -1,4 +1,4 @@
-"""Both ways to run the rules: `python -m policy` for people; Pulumi's engine runs the folder as a policy pack."""
+"""Runs the rules: as `python -m policy` for people, as a policy pack for Pulumi's engine."""
 
 from __future__ import annotations
 

@@ -51,5 +51,5 @@ def _previews(github: GitHub, run: int) -> Previews:
     except GitHubError as problem:
         return Previews(readable=(), problems=(str(problem),))
     if content is None:
-        return Previews(readable=(), problems=("The run made no previews: it failed before.",))
+        return Previews(readable=(), problems=("The run has no previews: it failed before.",))
     return artifact.from_zip(content)

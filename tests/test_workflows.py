@@ -28,7 +28,7 @@ Step = dict[str, Any]
 
 def read(file: Path) -> dict[str, Any]:
     """Read a file as GitHub does: `on` is a word, and so is everything else."""
-    return dict(yaml.load(file.read_text(), Loader=yaml.BaseLoader))  # noqa: S506 - it makes nothing but text
+    return dict(yaml.load(file.read_text(), Loader=yaml.BaseLoader))  # noqa: S506 - it reads nothing but text
 
 
 def workflow(name: str) -> dict[str, Any]:

@@ -111,3 +111,5 @@ def test_no_line_of_a_label_gets_out_of_it(label: str) -> None:
 
 def test_arrows_leave_out_what_follows_from_others() -> None:
     assert arrows({"a": [], "b": ["a"], "c": ["a", "b"]}) == [("a", "b"), ("b", "c")]
+    # In a circle, each arrow could follow from the other.
+    assert arrows({"a": [], "b": ["a", "c"], "c": ["a", "b"]}) == [("c", "b"), ("a", "c"), ("b", "c")]

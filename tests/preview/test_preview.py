@@ -1,4 +1,4 @@
-"""The comment on a pull request: what may be in it, what it is made from, and where it goes."""
+"""The comment on a pull request: what may be in it, what it is written from, and where it goes."""
 
 from __future__ import annotations
 
@@ -823,11 +823,11 @@ def test_the_token_goes_to_github_only(fake: Fake) -> None:
 @pytest.mark.parametrize(
     ("artifacts", "archive_", "sentence"),
     [
-        ([], b"", "The run made no previews"),
+        ([], b"", "The run has no previews"),
         ([{"id": 5, "name": "previews", "size_in_bytes": 10**9}], b"", "larger than"),
         ([{"id": 5, "name": "previews", "size_in_bytes": 1}], b" " * (6 * 1024 * 1024), "larger than"),
         ([{"id": 5, "name": "previews", "size_in_bytes": 1}], b"no archive", "not a ZIP archive"),
-        ([{"id": 5, "name": "previews", "size_in_bytes": 1, "expired": True}], b"", "The run made no previews"),
+        ([{"id": 5, "name": "previews", "size_in_bytes": 1, "expired": True}], b"", "The run has no previews"),
     ],
     ids=["none", "too large", "larger than it says", "no archive", "expired"],
 )
