@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from fakes.api_server import ApiServer
+from fakes.cluster import has_labels
 
 from commands import (
     command_line,
@@ -96,14 +97,7 @@ def _selected(item: Object, kind: str, namespace: str | None, selector: str) -> 
         return False
     if namespace is not None and item["metadata"].get("namespace", "") != namespace:
         return False
-    labels = item["metadata"].get("labels") or {}
-    for term in re.split(r",(?![^(]*\))", selector):
-        if among := re.fullmatch(r"(\S+) in \((.*)\)", term):
-            if labels.get(among[1]) not in among[2].split(","):
-                return False
-        elif term and labels.get(term.partition("=")[0]) != term.partition("=")[2]:
-            return False
-    return True
+    return has_labels(item, selector)
 
 
 @pytest.fixture
