@@ -99,7 +99,7 @@ class Cluster:
         try:
             self._connection.ask("DELETE", self._kind(kind).path(namespace, name), body=body)
         except ClusterError as error:
-            # Gone meanwhile, or made anew by somebody else: what was to be deleted is not there any more.
+            # Gone meanwhile, or created again by somebody else: what was to be deleted is not there any more.
             if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
                 return True
             raise
