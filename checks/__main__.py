@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        print("checks: interrupted; what the checks had made is removed", file=sys.stderr)
+        print("checks: interrupted; what the checks had created is removed", file=sys.stderr)
         return _INTERRUPTED
 
 

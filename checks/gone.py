@@ -96,7 +96,7 @@ def _own_namespaces(cluster: Cluster, target: Target) -> list[Item]:
 
 
 def _of_releases(*kinds: str) -> Callable[[Cluster, Target], list[Item]]:
-    """Return what lists the objects that Helm made for the stack, or istiod did, which marks its own with its release."""
+    """Return what lists the objects that Helm created for the stack, or istiod did, which marks its own with its release."""
 
     def left_in(cluster: Cluster, _: Target) -> list[Item]:
         return [item for kind in kinds for item in cluster.list(kind) if ownership.release_of(item)]
@@ -128,7 +128,7 @@ def _cause(items: list[Item]) -> str:
         return "somebody still has objects of these kinds, which would be deleted with them"
     if any(_is_going(item) for item in items):
         return "it is being deleted, and something holds it: a finalizer, or what is still in it"
-    return "the destroy was interrupted or did without it, or somebody made it anew"
+    return "the destroy was interrupted or did without it, or somebody created it again"
 
 
 def _commands(target: Target, items: list[Item]) -> list[str]:

@@ -187,7 +187,7 @@ CHECKS = (
         number="2",
         name="injection",
         statement="Every pod of the mesh's namespaces has a sidecar, and no pod elsewhere.",
-        how="all pods that are there, and what the API server would make of a new one inside and outside (a dry run)",
+        how="all pods that are there, and what the API server would create for a new one inside and outside (a dry run)",
         look=look,
         seconds=_SECONDS,
     ),

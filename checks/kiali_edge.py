@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-from checks import kiali_api, prometheus_edge, traffic
-from checks.framework import Check, Failed, NotChecked
+from checks import kiali_api, mesh_edge, traffic
+from checks.framework import Check
 from checks.target import RoutedApplication, Target
 from commands.http_client import NoAnswer
 from names import ISTIO_NAMESPACE, KONG_DEPLOYMENT, KONG_NAMESPACE
 
-_UNKNOWN = "unknown"
-_BYPASS = "PassthroughCluster"
 _ALL = 100
 # Where the report of the application's sidecar is drawn, it does not tell what the mesh knew on Kong's side.
-_PLAIN = f"{prometheus_edge.PLAIN}, or Kong's traffic bypasses the mesh: the check “edge in Prometheus” tells which"
+_PLAIN = f"{mesh_edge.PLAIN}, or Kong's traffic bypasses the mesh: the check “edge in Prometheus” tells which"
 
 
 @dataclass(frozen=True)
@@ -47,48 +46,41 @@ class _Edge:
     @property
     def bypasses(self) -> bool:
         """Whether it is of requests that the mesh does not know: Kiali draws those to a pod that it knows, all the same."""
-        return self.destination.name == _BYPASS or _UNKNOWN in self.hosts
+        return self.destination.name == mesh_edge.BYPASS or mesh_edge.UNKNOWN in self.hosts
 
     def __str__(self) -> str:
         return f"{self.source} → {self.destination} ({self.mtls:.0f} % mutual TLS)"
 
 
 def _edge_is_drawn(target: Target) -> str:
-    if not target.kiali:
-        raise NotChecked("Kiali is switched off (observability.kiali.enabled)")
-    if not target.injection:
-        raise NotChecked("there are no sidecars, so the graph is empty (istio.injection)")
-
-    return traffic.shown(target, "kiali", lambda application, url, seconds: _look(target, application, url, seconds))
+    return mesh_edge.shown(target, "kiali", partial(_look, target))
 
 
 def _look(target: Target, application: RoutedApplication, url: str, seconds: int) -> str:
     session = kiali_api.session(target, url)
     edges = _edges(target, application, url, seconds, session)
     kongs = [edge for edge in edges if _is_kongs(edge.source) and _leads_to(edge, application)]
-    strangers = [edge for edge in edges if edge.source.name == _UNKNOWN and _is_of(edge.destination, application)]
-    found = [*strangers, *kongs]
+    strangers = [
+        edge for edge in edges if edge.source.name == mesh_edge.UNKNOWN and _is_of(edge.destination, application)
+    ]
     look = target.command("--namespace", ISTIO_NAMESPACE, "port-forward", "service/kiali", "20001")
-    if not found:
+    if not kongs and not strangers:
         raise traffic.NothingShown(
             f"{KONG_DEPLOYMENT} → {application.service}",
             f"no edge to {application.service} among {len(edges)}",
             cause=_cause_of_nothing(target, url, seconds, session),
             look=look,
         )
-    bypassing = any(edge.bypasses for edge in kongs)
-    if target.routing == "guide":
-        actual = _shown(found)
-        return f"{actual}: bypasses the mesh, as the guide's routing does (kong.routing)" if bypassing else actual
-    if bypassing or strangers or any(edge.mtls < _ALL for edge in kongs):
-        raise Failed(
-            f"{KONG_DEPLOYMENT} → {application.service}, 100 % mutual TLS, and nothing that bypasses the mesh",
-            _shown(found),
-            cause=prometheus_edge.BYPASSES if bypassing else prometheus_edge.STRANGER if strangers else _PLAIN,
-            look=look,
-            certain=True,
-        )
-    return _shown(kongs)
+    return mesh_edge.judge(
+        target,
+        application,
+        [*strangers, *kongs],
+        bypassing=any(edge.bypasses for edge in kongs),
+        strangers=bool(strangers),
+        plain=any(edge.mtls < _ALL for edge in kongs),
+        cause_of_plain=_PLAIN,
+        look=look,
+    )
 
 
 def _cause_of_nothing(target: Target, url: str, seconds: int, session: dict[str, str]) -> str:
@@ -142,15 +134,11 @@ def _is_kongs(node: _Node) -> bool:
 
 
 def _leads_to(edge: _Edge, application: RoutedApplication) -> bool:
-    return edge.destination.name == _BYPASS or _is_of(edge.destination, application)
+    return edge.destination.name == mesh_edge.BYPASS or _is_of(edge.destination, application)
 
 
 def _is_of(node: _Node, application: RoutedApplication) -> bool:
     return node.namespace == application.namespace and application.service in node.services
-
-
-def _shown(edges: list[_Edge]) -> str:
-    return ", ".join(map(str, edges))
 
 
 CHECKS = (

@@ -10,7 +10,7 @@ from checks import endpoints, through_kong
 from checks.endpoints import Endpoint
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
-from commands.http_client import Answer, NoAnswer
+from commands.http_client import Answer
 from settings import WINDOWS
 
 _MOST_REQUESTS = 300
@@ -88,10 +88,7 @@ def _window_of(application: RoutedApplication) -> _Window:
 
 def _bites_and_lifts(target: Target, endpoint: Endpoint, application: RoutedApplication, window: _Window) -> str:
     def send() -> Answer:
-        try:
-            return through_kong.send(endpoint, application)
-        except NoAnswer as reason:
-            raise through_kong.no_answer(target, endpoint, reason) from None
+        return through_kong.ask(target, endpoint, lambda: through_kong.send(endpoint, application))
 
     burst = _conclusive_burst(target, application, window, send)
     if not burst.refusal:

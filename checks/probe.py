@@ -84,7 +84,7 @@ def _check_namespace_is_free(target: Target) -> None:
             return
         labels = found["metadata"].get("labels") or {}
         if not _OWNED.items() <= labels.items():
-            raise NotChecked(f"there is a namespace {PROBE_NAMESPACE} that no check made")
+            raise NotChecked(f"there is a namespace {PROBE_NAMESPACE} that no check created")
         if not found["metadata"].get("deletionTimestamp"):
             endpoints.ask(target, lambda cluster: cluster.delete("namespaces", PROBE_NAMESPACE))
         raise Failed(

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlencode
 
-from checks import traffic
-from checks.framework import Check, Failed, NotChecked
+from checks import mesh_edge, traffic
+from checks.framework import Check, Failed
 from checks.target import RoutedApplication, Target
 from commands import http_client
 from commands.http_client import Answer, NoAnswer
 from names import ISTIO_NAMESPACE, KONG_DEPLOYMENT, KONG_NAMESPACE
 
-_BYPASS = "PassthroughCluster"
-_UNKNOWN = "unknown"
 _MTLS = "mutual_tls"
-
-BYPASSES = (
-    "Kong's traffic bypasses the mesh: Kong calls pods or sends the client's Host, which the mesh does not know, as the "
-    "Service's annotation service-upstream or the Ingress's preserve-host is missing"
-)
-PLAIN = "Kong's sidecar or the application's does not speak mutual TLS with the other"
-STRANGER = (
-    "something without a sidecar calls the application in plain text: Kong's own pod, or somebody else's, which "
-    "istio.mtls STRICT would refuse"
-)
 
 
 @dataclass(frozen=True)
@@ -44,44 +33,34 @@ class _Edge:
 
 
 def _edge_is_measured(target: Target) -> str:
-    if not target.prometheus:
-        raise NotChecked("Prometheus is switched off (observability.prometheus.enabled)")
-    if not target.injection:
-        raise NotChecked("there are no sidecars, so nothing is measured (istio.injection)")
-
-    return traffic.shown(
-        target, "prometheus", lambda application, url, seconds: _look(target, application, url, seconds)
-    )
+    return mesh_edge.shown(target, "prometheus", partial(_look, target))
 
 
 def _look(target: Target, application: RoutedApplication, prometheus: str, seconds: int) -> str:
     sent = list(_sent_by_kong(target, prometheus, seconds))
     received = list(_received_by(target, prometheus, application, seconds))
-    bypassing = [edge for edge in sent if edge.service == _BYPASS]
-    strangers = [edge for edge in received if edge.source == _UNKNOWN]
+    bypassing = [edge for edge in sent if edge.service == mesh_edge.BYPASS]
+    strangers = [edge for edge in received if edge.source == mesh_edge.UNKNOWN]
     edges = [edge for edge in received if _is_kongs(edge)]
     if not edges and not bypassing and not strangers:
-        raise _nothing_seen(target, application, prometheus, seconds)
-    if target.routing == "guide":
-        actual = ", ".join(map(str, [*bypassing, *strangers, *edges]))
-        return f"{actual}: bypasses the mesh, as the guide's routing does (kong.routing)" if bypassing else actual
-    plain = [edge for edge in edges if edge.security != _MTLS]
-    if bypassing or strangers or plain:
-        raise Failed(
-            f"{KONG_DEPLOYMENT} → {application.service} with mutual TLS, and nothing that bypasses the mesh",
-            ", ".join(map(str, [*bypassing, *strangers, *plain])),
-            cause=BYPASSES if bypassing else STRANGER if strangers else PLAIN,
-            look=target.command("--namespace", application.namespace, "get", "service,ingress", "--output=yaml"),
-            certain=True,
-        )
-    return f"{', '.join(map(str, edges))}; nothing to {_BYPASS}, nothing from {_UNKNOWN}"
+        raise _nothing_shown(target, application, prometheus, seconds)
+    return mesh_edge.judge(
+        target,
+        application,
+        [*bypassing, *strangers, *edges],
+        bypassing=bool(bypassing),
+        strangers=bool(strangers),
+        plain=any(edge.security != _MTLS for edge in edges),
+        cause_of_plain=mesh_edge.PLAIN,
+        look=target.command("--namespace", application.namespace, "get", "service,ingress", "--output=yaml"),
+    )
 
 
 def _is_kongs(edge: _Edge) -> bool:
     return (edge.source_namespace, edge.source) == (KONG_NAMESPACE, KONG_DEPLOYMENT)
 
 
-def _nothing_seen(target: Target, application: RoutedApplication, prometheus: str, seconds: int) -> Failed:
+def _nothing_shown(target: Target, application: RoutedApplication, prometheus: str, seconds: int) -> Failed:
     scraped = _query(target, prometheus, "count(istio_requests_total)")
     return traffic.NothingShown(
         f"requests of {KONG_DEPLOYMENT} to {application.service}",

@@ -56,14 +56,14 @@ def fetch(target: Target, endpoint: Endpoint, application: RoutedApplication) ->
 
     Where the limit is used up it waits for it to lift, and raises `NotChecked` where that takes over a minute.
     """
-    answer = _answer(target, endpoint, application)
+    answer = ask(target, endpoint, lambda: send(endpoint, application))
     if not is_limited(answer, application):
         return answer
     wait = seconds_left(answer) or to_next_minute()
     if wait > _PATIENCE:
         raise NotChecked(f"the limit of {application.name} is used up for another {wait} s")
     pause(wait)
-    return _answer(target, endpoint, application)
+    return ask(target, endpoint, lambda: send(endpoint, application))
 
 
 def wake(target: Target, application: RoutedApplication) -> None:
@@ -72,33 +72,43 @@ def wake(target: Target, application: RoutedApplication) -> None:
     def look(endpoint: Endpoint) -> None:
         answer = fetch(target, endpoint, application)
         if answer.status >= 500:
-            raise Failed(
-                f"an answer of {application.name}",
-                describe(answer),
-                cause=cause_of(answer, application),
-                look=routes(target, application),
-            )
+            raise _unexpected(target, application, f"an answer of {application.name}", answer)
 
     eventually_through(target, look, _WAKING_SECONDS)
 
 
-def _answer(target: Target, endpoint: Endpoint, application: RoutedApplication) -> Answer:
+def ask(target: Target, endpoint: Endpoint, request: Callable[[], Answer]) -> Answer:
+    """Return what Kong answers to a request; none is a failure of the check."""
     try:
-        return send(endpoint, application)
+        return request()
     except NoAnswer as reason:
-        raise no_answer(target, endpoint, reason) from None
+        raise Failed(
+            f"an answer of Kong by {endpoint.how}",
+            str(reason),
+            cause="Kong does not run, or nothing leads to it from this machine",
+            look=target.command("--namespace", KONG_NAMESPACE, "get", "pods,services", "--output=wide"),
+        ) from None
+
+
+def page(target: Target, endpoint: Endpoint, application: RoutedApplication) -> Answer:
+    """Return the page of an application, if it comes."""
+    answer = fetch(target, endpoint, application)
+    if answer.status != 200 or not made_by_upstream(answer):
+        expected = f"200 for {page_path(application)} of {application.name}, made by its Service {application.service}"
+        raise _unexpected(target, application, expected, answer)
+    return answer
+
+
+def _unexpected(target: Target, application: RoutedApplication, expected: str, answer: Answer) -> Failed:
+    return Failed(expected, describe(answer), cause=cause_of(answer, application), look=routes(target, application))
 
 
 def passed_on(target: Target, endpoint: Endpoint, application: RoutedApplication) -> Answer:
     """Return an answer for the page that Kong did not make itself."""
     answer = fetch(target, endpoint, application)
     if made_by_kong(answer):
-        raise Failed(
-            f"an answer of {application.name} for {page_path(application)}",
-            describe(answer),
-            cause=cause_of(answer, application),
-            look=routes(target, application),
-        )
+        expected = f"an answer of {application.name} for {page_path(application)}"
+        raise _unexpected(target, application, expected, answer)
     return answer
 
 
@@ -146,16 +156,6 @@ def cause_of_silence(application: RoutedApplication) -> str:
 def says_nothing_of_limit(answer: Answer) -> bool:
     """Return whether an answer has none of the rate limit's headers."""
     return not any(name.lower().startswith(("ratelimit-", "x-ratelimit-")) for name, _ in answer.headers)
-
-
-def no_answer(target: Target, endpoint: Endpoint, reason: NoAnswer) -> Failed:
-    """Return the failure for a Kong that does not answer."""
-    return Failed(
-        f"an answer of Kong by {endpoint.how}",
-        str(reason),
-        cause="Kong does not run, or nothing leads to it from this machine",
-        look=target.command("--namespace", KONG_NAMESPACE, "get", "pods,services", "--output=wide"),
-    )
 
 
 def made_by_kong(answer: Answer) -> bool:

@@ -142,7 +142,7 @@ def _send_all(
 ) -> str:
     started, waited, refused, done = time.monotonic(), 0.0, 0, 0
     while done < requests:
-        answer = _send(target, endpoint, application)
+        answer = through_kong.ask(target, endpoint, lambda: through_kong.send(endpoint, application))
         limited = through_kong.is_limited(answer, application)
         refused = refused + 1 if limited else 0
         if not limited:
@@ -158,13 +158,6 @@ def _send_all(
         through_kong.pause(pause)
     paused = f", {waited:.0f} s of them waiting for the limit" if waited >= 1 else ""
     return f"{done} requests, all 200, in {time.monotonic() - started:.0f} s{paused}"
-
-
-def _send(target: Target, endpoint: Endpoint, application: RoutedApplication) -> Answer:
-    try:
-        return through_kong.send(endpoint, application)
-    except NoAnswer as reason:
-        raise through_kong.no_answer(target, endpoint, reason) from None
 
 
 def _check(target: Target, application: RoutedApplication, answer: Answer, done: int) -> None:

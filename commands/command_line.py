@@ -8,13 +8,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from kube import Cluster, ClusterError
+from kube import Cluster, ClusterError, Patience
 
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.2
-# An API server that restarts, or whose load balancer does, is back by then.
-_LASTING_SECONDS = 60
 
 
 class CommandError(Exception):
@@ -51,16 +49,15 @@ def poll(look: Callable[[], T | None], seconds: float, *, pause: float = _POLL_S
     An API server may fail to answer once in a while: its failure is raised when it lasts.
     """
     end = time.monotonic() + seconds
-    answered = time.monotonic()
+    patience = Patience()
     while True:
         over = time.monotonic() >= end
         try:
             found = look()
-            answered = time.monotonic()
         except ClusterError as error:
-            if not error.passing or over or time.monotonic() - answered >= _LASTING_SECONDS:
-                raise
+            patience.wait_out(error, time.monotonic(), over=over)
         else:
+            patience.answered()
             if found is not None or over:
                 return found
         time.sleep(pause)

@@ -62,7 +62,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = command_line.parser(__doc__)
-    parser.add_argument("--namespace", action="append", default=[], help="one that the stack makes")
+    parser.add_argument("--namespace", action="append", default=[], help="one that the stack creates")
     parser.add_argument("--first", action="store_true", help="the stack has installed nothing yet")
     return parser.parse_args()
 
@@ -114,7 +114,7 @@ def check_permissions(cluster: Cluster) -> None:
 
 
 def check_webhooks(cluster: Cluster) -> None:
-    """Raise for an Istio webhook or an IngressClass `kong` that the stack's releases did not make."""
+    """Raise for an Istio webhook or an IngressClass `kong` that no release of the stack installed."""
     kinds = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations", "ingressclasses")
     for item in (item for kind in kinds for item in cluster.list(kind)):
         name = item["metadata"]["name"]
@@ -131,7 +131,7 @@ def check_webhooks(cluster: Cluster) -> None:
 
 
 def check_control_planes(cluster: Cluster) -> None:
-    """Raise for an istiod that the stack's release did not make."""
+    """Raise for an istiod that the stack's release did not install."""
     for item in cluster.list("deployments", labels="app=istiod"):
         if ownership.release_of(item) != ISTIOD:
             where = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
@@ -164,12 +164,12 @@ def check_releases(cluster: Cluster) -> None:
 
 
 def check_namespaces(cluster: Cluster, names: Collection[str]) -> None:
-    """Raise for a namespace that the stack is about to make."""
+    """Raise for a namespace that the stack is about to create."""
     for item in cluster.list("namespaces"):
         name = item["metadata"]["name"]
         if name in names:
             raise CommandError(
-                f"The namespace {name} is there already and not in this stack's state: the stack makes its namespaces, and "
+                f"The namespace {name} is there already and not in this stack's state: the stack creates its namespaces, and "
                 "a destroy would delete it with all that is in it; delete it, or give the application another one."
             )
 

@@ -1,4 +1,4 @@
-"""Waits for a Secret that the stack does not make; says meanwhile which, and the command that makes it."""
+"""Waits for a Secret that the stack does not create; says meanwhile which, and the command that creates it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from commands.command_line import CommandError
 
 Kind = Literal["tls", "login", "json", "registry"]
 
-# Somebody makes it by hand, or an operator does: neither is a matter of tenths of a second.
+# Somebody creates it by hand, or an operator does: neither is a matter of tenths of a second.
 _POLL_SECONDS = 1
 
 # What a Secret of each kind has to hold; `json` has the key that the settings name. Pods take a registry's in two forms.
@@ -26,7 +26,7 @@ _KEYS: Mapping[Kind, tuple[str, ...]] = {
     "login": ("admin-user", "admin-password"),
     "registry": (),
 }
-_MAKE: Mapping[Kind, str] = {
+_CREATE: Mapping[Kind, str] = {
     "tls": "kubectl create secret tls {name} {place} --cert=tls.crt --key=tls.key",
     "login": (
         "kubectl create secret generic {name} {place} --from-literal=admin-user=admin "
@@ -57,7 +57,7 @@ def main() -> None:
         if problem and problem != before:
             print(
                 f"The Secret {options.namespace}/{options.name} {problem}; waiting for it, up to {options.timeout} s. "
-                f"To make it:\n{_command(options)}",
+                f"To create it:\n{_command(options)}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -66,7 +66,7 @@ def main() -> None:
     if not command_line.poll(fits, options.timeout, pause=_POLL_SECONDS):
         there = "" if problem == _ABSENT else "delete it and "
         raise CommandError(
-            f"The Secret {options.namespace}/{options.name} {problem} after {options.timeout} s: {there}make it"
+            f"The Secret {options.namespace}/{options.name} {problem} after {options.timeout} s: {there}create it"
             f"{f' with {_listed(keys)}' if keys else ''} by `{_command(options)}` and run `pulumi up` again, or raise "
             "security.secretTimeoutSeconds."
         )
@@ -110,7 +110,7 @@ def _command(options: argparse.Namespace) -> str:
     # Quoted, a shell would not expand it.
     kubeconfig = ["--kubeconfig", os.fspath(Path(options.kubeconfig).expanduser())] if options.kubeconfig else []
     place = shlex.join(["--namespace", options.namespace, *kubeconfig, "--context", options.context])
-    return _MAKE[options.kind].format(name=options.name, key=options.key, place=place)
+    return _CREATE[options.kind].format(name=options.name, key=options.key, place=place)
 
 
 def _listed(keys: tuple[str, ...] | list[str]) -> str:

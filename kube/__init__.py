@@ -1,7 +1,7 @@
 """The one client of the API server: for the commands, the checks, the sandbox and the rehearsal."""
 
 from kube.cluster import Cluster
-from kube.errors import ClusterError
+from kube.errors import ClusterError, Patience
 from kube.kinds import Object
 
-__all__ = ["Cluster", "ClusterError", "Object"]
+__all__ = ["Cluster", "ClusterError", "Object", "Patience"]

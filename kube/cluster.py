@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from kube import forward
 from kube.connection import Connection, Query
-from kube.errors import ClusterError
+from kube.errors import ClusterError, Patience
 from kube.kinds import Kind, Kinds, Object
 
 Objects = list[Object]
@@ -22,8 +22,6 @@ _PAGE = 500
 # A watch is renewed after so many seconds: one whose connection is dead says nothing, and nobody would notice.
 _WATCH_SECONDS = 30
 _PAUSE_SECONDS = 0.5
-# An API server that restarts, or whose load balancer does, is back by then.
-_LASTING_SECONDS = 60.0
 
 
 class Cluster:
@@ -101,7 +99,7 @@ class Cluster:
         try:
             self._connection.ask("DELETE", self._kind(kind).path(namespace, name), body=body)
         except ClusterError as error:
-            # Gone meanwhile, or made anew by somebody else: what was to be deleted is not there any more.
+            # Gone meanwhile, or created again by somebody else: what was to be deleted is not there any more.
             if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
                 return True
             raise
@@ -129,18 +127,16 @@ class Cluster:
         raises `ClusterError` where that lasts, and for what will not pass, such as refused credentials.
         """
         end = time.monotonic() + seconds
-        failing: float | None = None
+        patience = Patience()
         while True:
             try:
                 for found in self._states(kind, name, namespace, end):
-                    failing = None
+                    patience.answered()
                     yield found
-                failing = None
+                patience.answered()
             except ClusterError as error:
                 now = time.monotonic()
-                failing = failing or now
-                if not error.passing or now >= end or now - failing >= _LASTING_SECONDS:
-                    raise
+                patience.wait_out(error, now, over=now >= end)
             if (left := end - time.monotonic()) <= 0:
                 return
             time.sleep(min(_PAUSE_SECONDS, left))

@@ -3,7 +3,3 @@
 `protos` finds the messages, `ads` fetches configuration as the sidecar of a pod, `routing` works out what that sidecar does
 with a request, `kong_request` what Kong sends. `sync` and `kong_route` hold the checks.
 """
-
-from checks.discovery import kong_route, sync
-
-CHECKS = (*sync.CHECKS, *kong_route.CHECKS)

@@ -10,23 +10,22 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import table
 from fakes.clock import START
 from fakes.server import FakeServer, Reply, Request
 from fakes.world import MUTANTS, Mutant, World
 
-from checks import endpoints, portforward, probe, traffic
+from checks import endpoints, portforward, probe, registry, traffic
 from checks.framework import Check, Failed, Outcome, Result, perform
 from checks.target import Target
 from commands import http_client
 from commands.http_client import NoAnswer
 from names import PROBE_NAMESPACE
 
-CHECKS = {check.number: check for check in table.CHECKS}
+# What istiod is asked for has tests of its own.
+CHECKS = {check.number: check for check in registry.CHECKS if check.number not in ("1", "2", "3", "3b", "3c")}
 
 
 def see(world: World, number: str, **settings: object) -> Result:
@@ -52,7 +51,14 @@ def limit_to(world: World, **limits: int) -> None:
 
 @functools.cache
 def results(mutant: Mutant) -> dict[str, Result]:
-    return table.results(mutant)
+    """Run every check against a world of its own with that mutant in it."""
+    found = {}
+    for number, check in CHECKS.items():
+        world = World()
+        mutant.spoil(world)
+        with world.running() as target:
+            found[number] = perform(check, target)
+    return found
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
@@ -62,7 +68,7 @@ def test_a_mutant_is_noticed_by_the_checks_that_exist_for_it_and_by_no_other(mut
     assert all(result.outcome is not Outcome.NOT_CHECKED for result in found.values())
 
 
-@pytest.mark.parametrize("check", table.CHECKS, ids=lambda check: check.name.replace(" ", "-"))
+@pytest.mark.parametrize("check", CHECKS.values(), ids=lambda check: check.name.replace(" ", "-"))
 def test_every_check_is_seen_to_fail(check: Check) -> None:
     assert any(check.number in mutant.noticed_by for mutant in MUTANTS)
 
@@ -99,15 +105,6 @@ def test_a_failure_says_what_was_expected_and_seen_why_and_where_to_look(mutant:
 def test_a_mutant_is_noticed_for_what_is_wrong_with_it(name: str, number: str, actual: str) -> None:
     mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
     assert actual in results(mutant)[number].actual
-
-
-def test_the_table_has_a_row_for_each_mutant_and_a_column_for_each_check(tmp_path: Path) -> None:
-    note = tmp_path / "table.md"
-    note.write_text(table.markdown({mutant.name: results(mutant) for mutant in MUTANTS}), encoding="utf-8")
-    lines = note.read_text(encoding="utf-8").splitlines()
-    print(f"\n{note}\n{note.read_text(encoding='utf-8')}")
-    assert len(lines) == len(MUTANTS) + 2
-    assert {line.count("|") for line in lines} == {len(CHECKS) + 2}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from fakes.api_server import ApiServer
+from fakes.cluster import has_labels
 
 from commands import (
     command_line,
@@ -96,14 +97,7 @@ def _selected(item: Object, kind: str, namespace: str | None, selector: str) -> 
         return False
     if namespace is not None and item["metadata"].get("namespace", "") != namespace:
         return False
-    labels = item["metadata"].get("labels") or {}
-    for term in re.split(r",(?![^(]*\))", selector):
-        if among := re.fullmatch(r"(\S+) in \((.*)\)", term):
-            if labels.get(among[1]) not in among[2].split(","):
-                return False
-        elif term and labels.get(term.partition("=")[0]) != term.partition("=")[2]:
-            return False
-    return True
+    return has_labels(item, selector)
 
 
 @pytest.fixture
@@ -322,7 +316,7 @@ def test_a_namespace_that_the_stack_makes_is_refused_at_first(cluster: FakeClust
     cluster.objects = [{"kind": "Namespace", "metadata": {"name": "shop"}}]
     assert run(precheck, "--first", "--namespace", "other")
     assert failure(run, precheck, "--first", "--namespace", "shop") == (
-        "The namespace shop is there already and not in this stack's state: the stack makes its namespaces, and a destroy "
+        "The namespace shop is there already and not in this stack's state: the stack creates its namespaces, and a destroy "
         "would delete it with all that is in it; delete it, or give the application another one."
     )
 
@@ -718,7 +712,7 @@ def test_a_secret_is_waited_for_and_the_command_that_makes_it_is_said_once(
     said = capsys.readouterr()
     place = f"{names[1]}/{names[3]}"
     assert said.err.splitlines() == [
-        f"The Secret {place} is not there; waiting for it, up to 300 s. To make it:",
+        f"The Secret {place} is not there; waiting for it, up to 300 s. To create it:",
         line,
     ]
     assert json.loads(said.out) == {"secret": place}
@@ -768,7 +762,7 @@ def test_a_secret_that_will_not_do_is_said_without_what_is_in_it(
     cluster.objects = [secret(names[3], names[1], **data)]
     said = failure(run, secret_ready, "--kind", kind, *names, "--timeout", "5")
     assert said == (
-        f"The Secret {names[1]}/{names[3]} {problem} after 5 s: delete it and make it with {keys} by `{line}` and run "
+        f"The Secret {names[1]}/{names[3]} {problem} after 5 s: delete it and create it with {keys} by `{line}` and run "
         "`pulumi up` again, or raise security.secretTimeoutSeconds."
     )
     assert "hunter2" not in capsys.readouterr().err
@@ -793,7 +787,7 @@ def test_the_command_that_makes_redis_password_quotes_it(tmp_path: Path, cluster
 def test_a_secret_that_does_not_come_is_one_sentence(kind: str, cluster: FakeCluster, run: Run) -> None:
     names, _, keys, line = WAITS[kind]
     assert failure(run, secret_ready, "--kind", kind, *names, "--timeout", "20") == (
-        f"The Secret {names[1]}/{names[3]} is not there after 20 s: make it with {keys} by `{line}` and run `pulumi up` "
+        f"The Secret {names[1]}/{names[3]} is not there after 20 s: create it with {keys} by `{line}` and run `pulumi up` "
         "again, or raise security.secretTimeoutSeconds."
     )
     assert cluster.seconds >= 20

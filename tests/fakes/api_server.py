@@ -9,14 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from .server import cut
+from .server import cut, serving
 
 Object = dict[str, Any]
 
@@ -95,16 +95,11 @@ class ApiServer:
     @contextmanager
     def running(self) -> Iterator[str]:
         """Serve, and give the URL."""
-        with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self})) as server:
-            server.daemon_threads = True
-            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.001}, daemon=True)
-            thread.start()
+        with serving(type("Handler", (_Handler,), {"fake": self})) as url:
             try:
-                yield f"http://127.0.0.1:{server.server_address[1]}"
+                yield url
             finally:
                 self.hang_up()
-                server.shutdown()
-                thread.join()
 
     def _tell(self, change: str, plural: str, item: Object) -> None:
         for concerns, events in self._watches:

@@ -51,7 +51,7 @@ class Cluster(kube.Cluster):
             if found == kind and namespace in (None, home)
             for item in items.values()
         ]
-        return [item for item in found if _has_labels(item, labels) and _has_fields(item, fields)]
+        return [item for item in found if has_labels(item, labels) and _has_fields(item, fields)]
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
         kind, metadata = manifest["kind"], manifest["metadata"]
@@ -88,7 +88,7 @@ class Cluster(kube.Cluster):
             return {"exitCode": done.returncode, "message": word.read_text() if word.exists() else ""}
 
 
-def _has_labels(item: Object, selector: str) -> bool:
+def has_labels(item: Object, selector: str) -> bool:
     """Return whether an object has labels such as `owner=helm,name in (istiod,kiali)`."""
     labels = item["metadata"].get("labels") or {}
     terms = re.findall(r"([^,=\s]+)(?:=([^,]*)| in \(([^)]*)\))", selector)

@@ -19,7 +19,7 @@ import yaml
 from fakes.api_server import ApiServer, write_kubeconfig
 from fakes.server import FakeServer, Reply, Request
 
-from kube import Cluster, ClusterError, Object, connection
+from kube import Cluster, ClusterError, Object, connection, errors
 from kube import cluster as cluster_module
 
 PLUGIN = {"apiVersion": "configuration.konghq.com/v1", "kind": "KongPlugin", "plugin": "rate-limiting"}
@@ -511,7 +511,7 @@ def test_a_wait_for_a_kind_that_is_not_there_yet(server: ApiServer, cluster: Clu
 def test_a_wait_ends_with_a_failure_that_lasts(
     server: ApiServer, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster_module, "_LASTING_SECONDS", 1.0)
+    monkeypatch.setattr(errors, "_LASTING_SECONDS", 1.0)
     cluster.has("pods")
     server.troubles = [503] * 100
     started = time.monotonic()
