@@ -227,19 +227,6 @@ def test_no_line_ends_a_block(text: str) -> None:
     assert not any(line.strip().startswith(last) for line in lines)
 
 
-@pytest.mark.parametrize(
-    "name", ['"] --> x["', "end", "a;b", "%% c", "<b>", "click a href", "#quot;", "`", "[(x)]", ""]
-)
-def test_no_name_gets_out_of_a_label_of_the_graph(name: str) -> None:
-    drawn = changed_graph.mermaid(
-        Preview(stack="dev", resources=(component(name), resource(name, Change.CREATE, parent=0))), 8
-    )
-    shape = re.compile(
-        r'flowchart LR|  end|    direction LR|  (subgraph |  )?r\d+\w*\["[^"<>;%`#\[\]]+"\]|  classDef .+|  class [\w,]+ \w+'
-    )
-    assert [line for line in drawn.splitlines() if not shape.fullmatch(line)] == []
-
-
 def test_hidden_characters_become_visible() -> None:
     hostile = "a\u202eb\u200bc\x1b[0m\x00\td\r\ne"
     preview = replace(PREVIEW, problem=hostile, differences=(Difference(part=Part.VALUES, name="n", text=hostile),))
@@ -309,17 +296,6 @@ def test_a_component_in_which_nothing_changes_is_one_node() -> None:
 def test_many_alike_are_one_node() -> None:
     drawn = changed_graph.mermaid(huge(0, 0, resources=9), 8)
     assert 'r0create["+ 9 created: 9 Deployment"]' in drawn
-
-
-def test_no_arrow_says_what_follows_from_others() -> None:
-    resources = (component("a"), component("b", after=(0,)), component("c", after=(0, 1)))
-    drawn = changed_graph.mermaid(Preview(stack="dev", resources=resources), 8)
-    assert [line.strip() for line in drawn.splitlines() if "-->" in line] == ["r0 --> r1", "r1 --> r2"]
-
-
-def test_a_circle_ends() -> None:
-    circle = (component("a", after=(1,)), component("b", after=(0,)))
-    assert "r0" in changed_graph.mermaid(Preview(stack="dev", resources=circle), 8)
 
 
 # --- The JSON of a stranger ------------------------------------------------------------------------------------------
@@ -464,18 +440,10 @@ def release(**values: Any) -> Resource:
     return state("kong", RELEASE, inputs={"chart": "kong", "name": "kong", "namespace": "edge", "values": values})
 
 
-@pytest.fixture
-def render_charts(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., str]], None]:
-    """Return how to say what stands in for `helm template`."""
-
-    def stand_in(template: Callable[..., str]) -> None:
-        monkeypatch.setattr(helm, "find", lambda: Path("helm"))
-        monkeypatch.setattr(helm, "template", template)
-
-    return stand_in
-
-
-RenderCharts = Callable[[Callable[..., str]], None]
+def render_charts(monkeypatch: pytest.MonkeyPatch, template: Callable[..., str]) -> None:
+    """Say what stands in for `helm template`."""
+    monkeypatch.setattr(helm, "find", lambda: Path("helm"))
+    monkeypatch.setattr(helm, "template", template)
 
 
 def test_a_resource_changes_when_the_program_asks_for_it_otherwise() -> None:
@@ -502,11 +470,11 @@ def test_a_graph_that_is_cut_names_no_resource_that_is_not_there() -> None:
     assert len(schema.read(replace(PREVIEW, resources=found).to_json().encode()).resources) == 1000
 
 
-def test_values_and_what_they_render_are_compared(render_charts: RenderCharts) -> None:
+def test_values_and_what_they_render_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     def template(*_: Any, values: Any, **__: Any) -> str:
         return yaml.safe_dump({"kind": "Deployment", "metadata": {"name": "kong"}, "spec": values})
 
-    render_charts(template)
+    render_charts(monkeypatch, template)
     found = list(compare.differences(side(release(replicas=2)), side(release(replicas=1))))
     assert [(each.part, each.name) for each in found] == [
         (Part.VALUES, "kong"),
@@ -516,12 +484,12 @@ def test_values_and_what_they_render_are_compared(render_charts: RenderCharts) -
         assert "-  replicas: 1\n+  replicas: 2" in each.text
 
 
-def test_a_release_that_is_the_same_is_not_rendered(render_charts: RenderCharts) -> None:
-    render_charts(lambda *_, **__: pytest.fail("rendered"))
+def test_a_release_that_is_the_same_is_not_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    render_charts(monkeypatch, lambda *_, **__: pytest.fail("rendered"))
     assert list(compare.differences(side(release(a=1)), side(release(a=1)))) == []
 
 
-def test_a_chart_in_the_project_is_compared_too(tmp_path: Path, render_charts: RenderCharts) -> None:
+def test_a_chart_in_the_project_is_compared_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, replicas in (("before", 1), ("after", 2), ("same", 2)):
         (tmp_path / name / "kong").mkdir(parents=True)
         (tmp_path / name / "kong" / "values.yaml").write_text(f"replicas: {replicas}")
@@ -531,7 +499,7 @@ def test_a_chart_in_the_project_is_compared_too(tmp_path: Path, render_charts: R
         rendered.append(root.name)
         return f"kind: Pod\nmetadata: {{name: a, namespace: {root.name}}}"
 
-    render_charts(template)
+    render_charts(monkeypatch, template)
     after, before, same = (side(release(), root=tmp_path / name) for name in ("after", "before", "same"))
     notes = {each.name: each.note for each in compare.differences(after, before)}
     assert set(rendered) == {"before", "after"}
@@ -539,25 +507,25 @@ def test_a_chart_in_the_project_is_compared_too(tmp_path: Path, render_charts: R
     assert list(compare.differences(after, same)) == []
 
 
-def test_secrets_in_manifests_are_hidden_and_made_up_certificates_are_no_change(render_charts: RenderCharts) -> None:
+def test_secrets_in_manifests_are_hidden_and_made_up_certificates_are_no_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def template(*_: Any, values: Any, **__: Any) -> str:
         secret = {"kind": "Secret", "metadata": {"name": "s"}, "data": {"key": f"c2Vj{values['n']}"}}
         hook = {"kind": "Hook", "metadata": {"name": "h"}, "client": {"caBundle": f"QUJD{values['n']}"}}
         return yaml.safe_dump_all([secret, hook])
 
-    render_charts(template)
+    render_charts(monkeypatch, template)
     found = list(compare.differences(side(release(n=2)), side(release(n=1))))
     assert [each.part for each in found] == [Part.VALUES]
 
 
 @pytest.mark.parametrize("program", ["find", "template"])
-def test_a_chart_that_is_not_reached_is_a_note(
-    program: str, monkeypatch: pytest.MonkeyPatch, render_charts: RenderCharts
-) -> None:
+def test_a_chart_that_is_not_reached_is_a_note(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> str:
         raise helm.HelmError("no such host")
 
-    render_charts(fail)
+    render_charts(monkeypatch, fail)
     monkeypatch.setattr(helm, program, fail)
     found = list(compare.differences(side(release(n=2)), side(release(n=1))))
     assert (found[1].part, found[1].note) == (Part.MANIFESTS, "no such host")
