@@ -32,14 +32,18 @@ class Example:
 
     def violations(self) -> list[Violation]:
         """Return what the rule finds."""
-        return list(
-            self.rule.violations([Object(body=body, secret=self.secret) for body in self.objects], self.options)
-        )
+        objects = [Object(body=body, secret=self.secret) for body in self.objects]
+        return list(self.rule.violations(objects, self.options))
+
+    @property
+    def found(self) -> list[str]:
+        """What the rule finds, and where."""
+        return [f"{violation.where}: {violation.what}" for violation in self.violations()]
 
     @property
     def holds(self) -> bool:
         """Whether the rule finds what it has to, in that order, and nothing else."""
-        found = [f"{violation.where}: {violation.what}" for violation in self.violations()]
+        found = self.found
         return len(found) == len(self.finds) and all(part in text for part, text in zip(self.finds, found, strict=True))
 
 

@@ -6,7 +6,7 @@ is registered: in a preview, and at the end of an `up`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pulumi_policy import (  # type: ignore[import-not-found]
@@ -15,14 +15,12 @@ from pulumi_policy import (  # type: ignore[import-not-found]
     PolicyConfigSchema,
     PolicyPack,
     ReportViolation,
-    ResourceValidationArgs,
     ResourceValidationPolicy,
-    StackValidationArgs,
     StackValidationPolicy,
 )
 from pulumi_policy.proxy import UnknownValueError  # type: ignore[import-not-found]
 
-from policy.objects import Object, of_resource
+from policy.objects import of_resource
 from policy.rule import Rule
 from policy.rules import RULES
 
@@ -40,37 +38,22 @@ def policies() -> list[Policy]:
 
 
 def _policy(rule: Rule) -> Policy:
-    about: dict[str, Any] = {
-        "name": rule.name,
-        "description": rule.description,
-        "enforcement_level": EnforcementLevel(rule.severity),
-        "config_schema": PolicyConfigSchema(properties={key: dict(said) for key, said in rule.schema.items()}),
-    }
-    if rule.scope == "stack":
-        return StackValidationPolicy(validate=_of_stack(rule), **about)
-    return ResourceValidationPolicy(validate=_of_resource(rule), **about)
+    whole = rule.scope == "stack"
 
+    def validate(args: Any, report: ReportViolation) -> None:
+        registered = args.resources if whole else [args]
+        found = (of_resource(it.resource_type, it.name, known(it.props), it.urn) for it in registered)
+        for violation in rule.violations([item for item in found if item], known(args.get_config())):
+            urn = violation.object.resource if violation.object else None
+            report(f"{violation.where}: {violation.what}; {violation.remedy}.", urn)
 
-def _of_resource(rule: Rule) -> Callable[[ResourceValidationArgs, ReportViolation], None]:
-    def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
-        item = of_resource(args.resource_type, args.name, known(args.props), args.urn)
-        _report(rule, [item] if item else [], args.get_config(), report)
-
-    return validate
-
-
-def _of_stack(rule: Rule) -> Callable[[StackValidationArgs, ReportViolation], None]:
-    def validate(args: StackValidationArgs, report: ReportViolation) -> None:
-        found = (of_resource(it.resource_type, it.name, known(it.props), it.urn) for it in args.resources)
-        _report(rule, [item for item in found if item], args.get_config(), report)
-
-    return validate
-
-
-def _report(rule: Rule, objects: Sequence[Object], options: Mapping[str, Any], report: ReportViolation) -> None:
-    for violation in rule.violations(objects, known(options)):
-        urn = violation.object.resource if violation.object else None
-        report(f"{violation.where}: {violation.what}; {violation.remedy}.", urn)
+    return (StackValidationPolicy if whole else ResourceValidationPolicy)(
+        name=rule.name,
+        description=rule.description,
+        validate=validate,
+        enforcement_level=EnforcementLevel(rule.severity),
+        config_schema=PolicyConfigSchema(properties={name: option.schema for name, option in rule.options.items()}),
+    )
 
 
 def known(value: Any) -> Any:

@@ -19,7 +19,6 @@ from policy.rule import Options, Rule
 _FOLDER = Path(__file__).resolve().parent
 _LEVEL = "enforcementLevel"
 _LEVELS = ("mandatory", "advisory", "disabled")
-_TYPES: dict[str, type] = {"boolean": bool, "array": list}
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,8 @@ def _level(given: Any, rule: Rule, file: Path) -> str:
 def _options(given: Mapping[str, Any], rule: Rule, file: Path) -> Options:
     options = {key: value for key, value in given.items() if key != _LEVEL}
     for key, value in options.items():
-        if key not in rule.schema:
-            raise RunError(f"{file}: {rule.name} has no option {key}; it has {', '.join(rule.schema) or 'none'}.")
-        if not isinstance(value, _TYPES[rule.schema[key]["type"]]):
-            raise RunError(f"{file}: {rule.name}.{key} must be of the type {rule.schema[key]['type']}.")
+        if key not in rule.options:
+            raise RunError(f"{file}: {rule.name} has no option {key}; it has {', '.join(rule.options) or 'none'}.")
+        if not isinstance(value, type(rule.options[key].default)):
+            raise RunError(f"{file}: {rule.name}.{key} must be of the type {rule.options[key].schema['type']}.")
     return options

@@ -12,10 +12,11 @@ from policy.objects import Object
 Severity = Literal["mandatory", "advisory"]
 #: What a rule has to see at once: one object, or all of the stack.
 Scope = Literal["object", "stack"]
+#: By its name, what an option of a rule is set to.
 Options = Mapping[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Violation:
     """What a rule found: in which object (None: in the stack as a whole), what it is, and what to do about it."""
 
@@ -32,11 +33,25 @@ class Violation:
 Find = Callable[[Sequence[Object], Options], Iterator[Violation]]
 
 
+@dataclass(frozen=True)
+class Option:
+    """What a stack may be excused from: the strict default, and what it is."""
+
+    default: bool | list[str]
+    meaning: str
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Its JSON schema, as Pulumi takes it."""
+        kind = {"type": "boolean"} if isinstance(self.default, bool) else {"type": "array", "items": {"type": "string"}}
+        return {**kind, "description": self.meaning}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One rule. `options`: what a stack may be excused from, with the strict defaults.
+    """One rule. `options`: what a stack may be excused from.
 
-    `schema`: the JSON schema of each option. `find` gets one object after the other, or with the scope `stack` all.
+    `find` gets one object after the other, or with the scope `stack` all.
     """
 
     name: str
@@ -44,12 +59,11 @@ class Rule:
     find: Find
     scope: Scope = "object"
     severity: Severity = "mandatory"
-    options: Options = field(default_factory=dict)
-    schema: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    options: Mapping[str, Option] = field(default_factory=dict)
 
     def violations(self, objects: Sequence[Object], given: Options) -> Iterator[Violation]:
         """Yield what the rule finds, with the options that differ from the defaults."""
-        options = {**self.options, **given}
+        options = {**{name: option.default for name, option in self.options.items()}, **given}
         if self.scope == "stack":
             yield from self.find(objects, options)
             return

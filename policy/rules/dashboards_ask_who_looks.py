@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from policy.objects import Object, containers, items, mapping, pick
-from policy.rule import Options, Rule, Violation
+from policy.rule import Option, Options, Rule, Violation
 
 _TOKEN = "set observability.kiali.auth to token"  # noqa: S105 -- advice, no token
 _LOGIN = "set observability.grafana.anonymous to false"
@@ -30,12 +30,12 @@ def _judge_kiali(item: Object, settings: Mapping[str, Any], options: Options) ->
     if pick(settings, "auth", "strategy") != "anonymous":
         return
     if not options["anonymous"]:
-        yield Violation(object=item, what="everyone may look at Kiali: its strategy is anonymous", remedy=_TOKEN)
+        yield Violation(item, "everyone may look at Kiali: its strategy is anonymous", _TOKEN)
     if pick(settings, "deployment", "view_only_mode") is not True:
         yield Violation(
-            object=item,
-            what="everyone may change the mesh by Kiali: it is anonymous, and not for viewing only",
-            remedy="set observability.kiali.viewOnly to true",
+            item,
+            "everyone may change the mesh by Kiali: it is anonymous, and not for viewing only",
+            "set observability.kiali.viewOnly to true",
         )
 
 
@@ -43,11 +43,9 @@ def _judge_grafana(item: Object, enabled: Any, role: Any, options: Options) -> I
     if not _true(enabled):
         return
     if not options["anonymous"]:
-        yield Violation(object=item, what="everyone may look at Grafana without a login", remedy=_LOGIN)
+        yield Violation(item, "everyone may look at Grafana without a login", _LOGIN)
     if role not in (None, "", "Viewer"):
-        yield Violation(
-            object=item, what=f"everyone is {role} of Grafana without a login", remedy="set the role to Viewer"
-        )
+        yield Violation(item, f"everyone is {role} of Grafana without a login", "set the role to Viewer")
 
 
 def _kiali(item: Object) -> Iterator[Mapping[str, Any]]:
@@ -103,6 +101,5 @@ RULE = Rule(
     name="dashboards-ask-who-looks",
     description="Kiali and Grafana ask for a login or token; where they need not, nobody unknown may change anything.",
     find=anonymous_access,
-    options={"anonymous": False},
-    schema={"anonymous": {"type": "boolean", "description": "Everyone may look, and change nothing."}},
+    options={"anonymous": Option(False, "Everyone may look, and change nothing.")},
 )

@@ -23,18 +23,18 @@ def missing_rate_limits(objects: Sequence[Object], options: Options) -> Iterator
     for item in objects:
         if item.kind in _ROUTES and not everywhere and not any(key in limits for key in _named(item)):
             yield Violation(
-                object=item,
-                what="this route has no rate limit",
-                remedy="name a KongPlugin rate-limiting with a window in the annotation konghq.com/plugins",
+                item,
+                "this route has no rate limit",
+                "name a KongPlugin rate-limiting with a window in the annotation konghq.com/plugins",
             )
     replicas = max((_replicas(item) for item in objects), default=1)
     for item in limits.values():
         # Without one, the plug-in counts in Kong's own memory.
         if replicas > 1 and pick(item.body, "config", "policy") in (None, "local"):
             yield Violation(
-                object=item,
-                what=f"its policy is local and Kong has {replicas} replicas: each counts for itself",
-                remedy="set rateLimit.policy to redis, or kong.replicas to 1",
+                item,
+                f"its policy is local and Kong has {replicas} replicas: each counts for itself",
+                "set rateLimit.policy to redis, or kong.replicas to 1",
             )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from policy.objects import Object, images, sidecar
-from policy.rule import Options, Rule, Violation
+from policy.rule import Option, Options, Rule, Violation
 from workloads import INJECTED, Image
 
 # Where the images of the stack are published.
@@ -34,15 +34,15 @@ def unpinned_or_unknown_images(objects: Sequence[Object], options: Options) -> I
             image = Image.parse(reference)
             if not _pinned(image):
                 yield Violation(
-                    object=item,
-                    what=f"{who} has the image {reference or 'none'}, which may be another one tomorrow",
-                    remedy="name a whole version (1.2.3) or a digest (@sha256:…), for charts by images.references",
+                    item,
+                    f"{who} has the image {reference or 'none'}, which may be another one tomorrow",
+                    "name a whole version (1.2.3) or a digest (@sha256:…), for charts by images.references",
                 )
             if not any(_below(image.name, allowed) for allowed in options["registries"]):
                 yield Violation(
-                    object=item,
-                    what=f"{who} has the image {reference or 'none'} from a registry that is not allowed",
-                    remedy="take it from an allowed one (images.registry), or add it to registries in policy/config.<stack>.json",
+                    item,
+                    f"{who} has the image {reference or 'none'} from a registry that is not allowed",
+                    "take it from an allowed one (images.registry), or add it to registries in policy/config.<stack>.json",
                 )
 
 
@@ -59,6 +59,5 @@ RULE = Rule(
     name="images-are-pinned-and-from-known-registries",
     description="Every image has a whole version or a digest, and comes from a registry that is allowed.",
     find=unpinned_or_unknown_images,
-    options={"registries": _REGISTRIES},
-    schema={"registries": {"type": "array", "items": {"type": "string"}, "description": "Registries, with a path"}},
+    options={"registries": Option(_REGISTRIES, "Registries, with a path")},
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import names
 from policy.objects import Object, mapping, pick
-from policy.rule import Options, Rule, Violation
+from policy.rule import Option, Options, Rule, Violation
 
 _REMEDY = "set istio.mtls to STRICT"
 
@@ -20,14 +20,12 @@ def accepted_plain_text(objects: Sequence[Object], options: Options) -> Iterator
             whole_mesh |= item.namespace == names.ISTIO_NAMESPACE and not pick(item.body, "spec", "selector")
             yield from _peers(item, allowed)
         elif item.kind == "DestinationRule" and pick(item.body, "spec", "trafficPolicy", "tls", "mode") == "DISABLE":
-            yield Violation(
-                object=item, what="callers of its host use plain text (DISABLE)", remedy="set the mode to ISTIO_MUTUAL"
-            )
+            yield Violation(item, "callers of its host use plain text (DISABLE)", "set the mode to ISTIO_MUTUAL")
     if not whole_mesh:
         yield Violation(
-            object=None,
-            what=f"nothing says how the whole mesh is spoken to: {names.ISTIO_NAMESPACE} has no PeerAuthentication",
-            remedy=_REMEDY,
+            None,
+            f"nothing says how the whole mesh is spoken to: {names.ISTIO_NAMESPACE} has no PeerAuthentication",
+            _REMEDY,
         )
 
 
@@ -40,7 +38,7 @@ def _peers(item: Object, allowed: set[str]) -> Iterator[Violation]:
         modes["its mode"] = own
     for where, mode in modes.items():
         if mode not in allowed:
-            yield Violation(object=item, what=f"{where} is {mode or 'not said'}: plain text is taken", remedy=_REMEDY)
+            yield Violation(item, f"{where} is {mode or 'not said'}: plain text is taken", _REMEDY)
 
 
 RULE = Rule(
@@ -48,6 +46,5 @@ RULE = Rule(
     description="The whole mesh takes mutual TLS only (STRICT), without exceptions.",
     find=accepted_plain_text,
     scope="stack",
-    options={"permissive": False},
-    schema={"permissive": {"type": "boolean", "description": "The mode PERMISSIVE is allowed; DISABLE never is."}},
+    options={"permissive": Option(False, "The mode PERMISSIVE is allowed; DISABLE never is.")},
 )

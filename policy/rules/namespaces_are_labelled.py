@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import names
 from policy.objects import Object, sidecar
-from policy.rule import Options, Rule, Violation
+from policy.rule import Option, Options, Rule, Violation
 
 _ENFORCE = "pod-security.kubernetes.io/enforce"
 _LEVELS = ("restricted", "baseline", "privileged")
@@ -34,9 +34,9 @@ def _injection(item: Object, options: Options) -> Iterator[Violation]:
         return
     if item.labels.get("istio-injection") != "enabled" and not item.labels.get("istio.io/rev"):
         yield Violation(
-            object=item,
-            what="its pods get no sidecar: it has no label for injection",
-            remedy="label it istio-injection: enabled, or name it as outside in policy/config.<stack>.json",
+            item,
+            "its pods get no sidecar: it has no label for injection",
+            "label it istio-injection: enabled, or name it as outside in policy/config.<stack>.json",
         )
 
 
@@ -44,25 +44,25 @@ def _level(item: Object, options: Options) -> Iterator[Violation]:
     level = item.labels.get(_ENFORCE)
     if level not in _LEVELS:
         yield Violation(
-            object=item,
-            what=f"it enforces no Pod Security level ({_ENFORCE} is {level or 'missing'})",
-            remedy="set security.podSecurity to true",
+            item,
+            f"it enforces no Pod Security level ({_ENFORCE} is {level or 'missing'})",
+            "set security.podSecurity to true",
         )
     # No other level passes what istio-cni does to nodes.
     elif level == "privileged" and item.name != names.ISTIO_CNI_NAMESPACE and not options["privileged"]:
         yield Violation(
-            object=item,
-            what="its Pod Security level is privileged, which refuses nothing",
-            remedy="set istio.cni to true: pods with a sidecar then pass the level restricted",
+            item,
+            "its Pod Security level is privileged, which refuses nothing",
+            "set istio.cni to true: pods with a sidecar then pass the level restricted",
         )
 
 
 def _left_out(item: Object) -> Iterator[Violation]:
     if sidecar(item) == "false":
         yield Violation(
-            object=item,
-            what="its pods refuse their sidecar (sidecar.istio.io/inject is false)",
-            remedy="take the label out, or deploy it outside of the mesh",
+            item,
+            "its pods refuse their sidecar (sidecar.istio.io/inject is false)",
+            "take the label out, or deploy it outside of the mesh",
         )
 
 
@@ -70,9 +70,8 @@ RULE = Rule(
     name="namespaces-are-labelled",
     description="Every namespace enforces a Pod Security level, and those of the mesh have sidecars put in.",
     find=missing_labels,
-    options={"privileged": False, "outside": _OUTSIDE},
-    schema={
-        "privileged": {"type": "boolean", "description": "The level may be privileged, as it must without istio.cni."},
-        "outside": {"type": "array", "items": {"type": "string"}, "description": "Namespaces that are not of the mesh"},
+    options={
+        "privileged": Option(False, "The level may be privileged, as it must without istio.cni."),
+        "outside": Option(_OUTSIDE, "Namespaces that are not of the mesh"),
     },
 )

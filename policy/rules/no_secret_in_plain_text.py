@@ -28,7 +28,7 @@ def plain_text_secrets(objects: Sequence[Object], options: Options) -> Iterator[
     """Look at what is no Secret, and at Secrets whose values Pulumi would keep and show as they are."""
     for item in objects:
         for where in _found(item):
-            yield Violation(object=item, what=f"{where} is a secret in plain text", remedy=_REMEDY)
+            yield Violation(item, f"{where} is a secret in plain text", _REMEDY)
 
 
 def _found(item: Object) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import names
 from policy.objects import Object, containers, items, pick, template
-from policy.rule import Options, Rule, Violation
+from policy.rule import Option, Options, Rule, Violation
 
 _KONG_PROXY = f"{names.KONG_NAMESPACE}/{names.KONG_PROXY_SERVICE}"
 # Kong's admin API and manager, plain and encrypted.
@@ -24,7 +24,7 @@ def exposed(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
         elif item.kind == "Ingress" and item.group == "networking.k8s.io":
             yield from _ingress(item)
         elif item.kind == "Gateway" and item.group in _GATEWAYS:
-            yield _found(item, "it opens ports of a gateway other than Kong", "route through Kong by an Ingress")
+            yield Violation(item, "it opens ports of a gateway other than Kong", "route through Kong by an Ingress")
         yield from _pods(item)
 
 
@@ -35,10 +35,10 @@ def _service(item: Object, options: Options) -> Iterator[Violation]:
         return
     if f"{item.namespace}/{item.name}" not in options["exposed"]:
         how = f"its type is {kind}" if kind in ("LoadBalancer", "NodePort") else "it has externalIPs"
-        yield _found(item, f"{how}: it is reached from outside", "set it to ClusterIP and route to it through Kong")
+        yield Violation(item, f"{how}: it is reached from outside", "set it to ClusterIP and route to it through Kong")
     for port in items(pick(item.body, "spec", "ports")):
         if _ADMIN_PORTS & {port.get("port"), port.get("targetPort")} or "admin" in str(port.get("name")):
-            yield _found(
+            yield Violation(
                 item,
                 f"its port {port.get('port')} leads to Kong's admin API",
                 "take the port out; set admin.enabled and manager.enabled to false in the chart's values",
@@ -49,9 +49,9 @@ def _ingress(item: Object) -> Iterator[Violation]:
     named = pick(item.body, "spec", "ingressClassName")
     if named != names.INGRESS_CLASS:
         what = f"its class is {named or 'not said'}, not {names.INGRESS_CLASS}"
-        yield _found(item, what, f"set ingressClassName to {names.INGRESS_CLASS}")
+        yield Violation(item, what, f"set ingressClassName to {names.INGRESS_CLASS}")
     if item.namespace in _INNER_NAMESPACES:
-        yield _found(
+        yield Violation(
             item,
             f"it leads into {item.namespace} from outside",
             "take it out and use a port-forward, such as `make dashboards`",
@@ -60,22 +60,17 @@ def _ingress(item: Object) -> Iterator[Violation]:
 
 def _pods(item: Object) -> Iterator[Violation]:
     if pick(template(item), "spec", "hostNetwork") is True:
-        yield _found(item, "its pods listen at their node's own address (hostNetwork)", "take hostNetwork out")
+        yield Violation(item, "its pods listen at their node's own address (hostNetwork)", "take hostNetwork out")
     for container in containers(item):
         for port in items(container.get("ports")):
             if port.get("hostPort"):
                 what = f"container {container.get('name')} takes port {port['hostPort']} of its node (hostPort)"
-                yield _found(item, what, "take hostPort out")
-
-
-def _found(item: Object, what: str, remedy: str) -> Violation:
-    return Violation(object=item, what=what, remedy=remedy)
+                yield Violation(item, what, "take hostPort out")
 
 
 RULE = Rule(
     name="only-kong-is-exposed",
     description="Nothing but Kong's proxy is reached from outside the cluster.",
     find=exposed,
-    options={"exposed": [_KONG_PROXY]},
-    schema={"exposed": {"type": "array", "items": {"type": "string"}, "description": "Services, namespace/name"}},
+    options={"exposed": Option([_KONG_PROXY], "Services, namespace/name")},
 )

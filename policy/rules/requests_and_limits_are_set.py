@@ -29,9 +29,9 @@ def _missing(item: Object, who: str, holder: Mapping[str, Any]) -> Iterator[Viol
     missing = [f"{kind}.{of}" for kind, of in _REQUIRED if not pick(holder, "resources", kind, of)]
     if missing:
         yield Violation(
-            object=item,
-            what=f"{who} has no {', '.join(missing)}",
-            remedy="set them: for an application in its manifests, for a chart by the setting resources, or values",
+            item,
+            f"{who} has no {', '.join(missing)}",
+            "set them: for an application in its manifests, for a chart by the setting resources, or values",
         )
 
 

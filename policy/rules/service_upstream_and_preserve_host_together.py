@@ -30,16 +30,16 @@ def unpaired_annotations(objects: Sequence[Object], options: Options) -> Iterato
             upstream = str(service.annotations.get(_UPSTREAM)).lower() == "true"
             if upstream and not by_service and not by_host:
                 yield Violation(
-                    object=item,
-                    what=f"Kong calls the Service {name} under its client's host name, which the mesh does not know: "
+                    item,
+                    f"Kong calls the Service {name} under its client's host name, which the mesh does not know: "
                     "its sidecar passes the request on in plain text",
-                    remedy=f'annotate the Ingress with {_HOST}: "false", or give its hosts a ServiceEntry',
+                    f'annotate the Ingress with {_HOST}: "false", or give its hosts a ServiceEntry',
                 )
             elif by_service and not upstream:
                 yield Violation(
-                    object=service,
-                    what=f"Kong calls its pods under the Service's name (Ingress {item.name}), which bypasses the mesh",
-                    remedy=f'annotate the Service with {_UPSTREAM}: "true"',
+                    service,
+                    f"Kong calls its pods under the Service's name (Ingress {item.name}), which bypasses the mesh",
+                    f'annotate the Service with {_UPSTREAM}: "true"',
                 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from policy.objects import Object, images, pick
-from policy.rule import Options, Rule, Violation
+from policy.rule import Option, Options, Rule, Violation
 from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
 from workloads import Image
 
@@ -45,14 +45,12 @@ def _chart(item: Object, options: Options) -> Iterator[Violation]:
     else:
         name = chart.rstrip("/").rpartition("/")[2]
     if name not in _VERSIONS:
-        yield Violation(
-            object=item, what=f"its chart {chart} is none of those that were tested", remedy="add it to versions.py"
-        )
+        yield Violation(item, f"its chart {chart} is none of those that were tested", "add it to versions.py")
     elif version != _VERSIONS[name]:
         yield Violation(
-            object=item,
-            what=f"its chart {name} is of the version {version or 'that is newest'}, tested was {_VERSIONS[name]}",
-            remedy=_REMEDY,
+            item,
+            f"its chart {name} is of the version {version or 'that is newest'}, tested was {_VERSIONS[name]}",
+            _REMEDY,
         )
 
 
@@ -73,13 +71,12 @@ def _images(item: Object) -> Iterator[Violation]:
         tested = next((version for name, version in _IMAGES.items() if image.name.endswith(f"/{name}")), None)
         # A digest alone does not say its version, and is one that somebody chose.
         if tested and image.tag and image.tag != tested:
-            yield Violation(object=item, what=f"{who} has the image {reference}, tested was {tested}", remedy=_REMEDY)
+            yield Violation(item, f"{who} has the image {reference}, tested was {tested}", _REMEDY)
 
 
 RULE = Rule(
     name="versions-were-tested-together",
     description="Charts and the images of Istio and Kong have the versions of versions.py.",
     find=untested_versions,
-    options={"folders": False},
-    schema={"folders": {"type": "boolean", "description": "Charts in folders, with their images, may be of others."}},
+    options={"folders": Option(False, "Charts in folders, with their images, may be of others.")},
 )
