@@ -1,5 +1,5 @@
-"""Access to the cluster: kubeconfig, context, and the commands that the stack runs against it.
+"""What the graph runs on the cluster, mostly to wait; and how the cluster is named, by kubeconfig and context.
 
-The commands (`precheck`, `mesh_ready`, `gateway_ready`, `route_ready`, `leftovers`) are run by pulumi-command as
-`venv/bin/python -m commands.<command>`, and by hand alike.
+pulumi-command runs the commands (`precheck`, `leftovers`, `istiod_ready`, `istio_cni_ready`, `kong_ready`, `route_ready`,
+`secret_ready`) as `venv/bin/python -m commands.<command>`; so can people.
 """

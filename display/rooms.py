@@ -14,7 +14,7 @@ PAGE = ROOT / "README.md"
 #: Who uses them -> the rooms: folders, or modules beside them.
 USERS = {
     "the stack": (
-        *("__main__", "outputs", "settings", "components", "commands", "kube"),
+        *("__main__", "inputs", "outputs", "settings", "components", "commands", "kube"),
         *("names", "versions", "workloads"),
     ),
     "the laptop": ("checks", "plan", "sandbox", "display"),

@@ -2,6 +2,6 @@
 
 from kube.cluster import Cluster
 from kube.errors import ClusterError, Patience
-from kube.kinds import Object
+from kube.resource_kinds import Object
 
 __all__ = ["Cluster", "ClusterError", "Object", "Patience"]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from kube import forward
 from kube.connection import Connection, Query
 from kube.errors import ClusterError, Patience
-from kube.kinds import Kind, Kinds, Object
+from kube.resource_kinds import Kind, Kinds, Object
 
 Objects = list[Object]
 PatchType = Literal["merge", "strategic-merge", "json"]

@@ -109,6 +109,34 @@ def test_commands_are_there(page: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("page", named(PAGES))
+def test_files_are_there(page: Path) -> None:
+    rooms = {path.name for path in ROOT.iterdir() if path.is_dir()}
+    for name in re.findall(r"`((?:[\w.-]+/)+[\w.-]*|\w+\.py)`", page.read_text()):
+        ours = (name.count("/") <= 1 and name.endswith(("/", ".py"))) or name.partition("/")[0] in rooms
+        stands_for_any = re.search(r"\b[A-Z-]{4,}\b", name)
+        if ours and not stands_for_any and not name.startswith(".sandbox/"):
+            assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("page", named(PAGES))
+def test_names_stand_in_the_files_that_have_them(page: Path) -> None:
+    for name, file in re.findall(r"`(\w+)` in\s+`([\w/]+\.py)`", page.read_text()):
+        assert re.search(rf"\b{name}\b", (ROOT / file).read_text()), f"{name} in {file}"
+
+
+def test_the_readme_has_the_outputs_of_the_stack() -> None:
+    said = re.findall(r"^\| (`proxyUrl`.*?)\n\n", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)[0]
+    exported = re.findall(r'pulumi\.export\(\s*"(\w+)"', (ROOT / "outputs.py").read_text())
+    assert set(re.findall(r"`(\w+)`", re.sub(r"(?m) \|[^|]*\|$", "", said))) == set(exported)
+
+
+def test_every_decision_is_in_their_index() -> None:
+    folder = ROOT / "docs" / "decisions"
+    linked = re.findall(r"\]\((\d.*\.md)\)", (folder / "README.md").read_text())
+    assert linked == sorted(path.name for path in folder.glob("0*.md"))
+
+
 @pytest.mark.parametrize("page", named([page for page in PAGES if page != generate.PAGE]))
 def test_settings_are_called_by_their_names(page: Path) -> None:
     known = {re.sub(r"\[\]", "", key) for key in generate.fields()}

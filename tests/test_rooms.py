@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"names", "versions"},
     "commands": {"names", "versions", "workloads", "kube"},
     "components": {"names", "versions", "workloads", "settings", "commands"},
+    "inputs": {"names", "versions", "settings", "commands", "components"},
     "outputs": {"names", "versions", "settings", "commands", "components"},
     "__main__": PROGRAM,
 }
@@ -49,7 +50,9 @@ def test_the_program_imports_only_the_rooms_behind_it(room: str) -> None:
 def test_a_run_of_the_program_loads_nothing_that_looks_at_it() -> None:
     """What is imported by name at run time would escape the look at the source."""
     code = (
-        "import sys\nfrom plan import record\nbefore = set(sys.modules)\nrecord()\n"
+        # The chart repositories need not answer for this.
+        "import contextlib, sys, urllib.request\nurllib.request.urlopen = lambda *_, **__: contextlib.nullcontext()\n"
+        "from plan import record\nbefore = set(sys.modules)\nrecord()\n"
         "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
     )
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
