@@ -18,6 +18,9 @@ from sandbox import tools
 from sandbox.errors import SandboxError
 from versions import KUBERNETES_TESTED, TOOLS
 
+# Istio's charts are long, and PyYAML's wheels bring libyaml.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -80,4 +83,4 @@ def _rendered(release: Resource, helm: Path, root: Path) -> list[dict[str, Any]]
             f"The chart {given['chart']} of the release {given['name']} cannot be rendered ({why}): mend the way to "
             f"{repository or given['chart']}, or name another source for it in the setting charts."
         )
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return [document for document in yaml.load_all(done.stdout, Loader=_LOADER) if document]

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,11 @@ class _Loader(yaml.SafeLoader):
     }
 
 
+@cache
+def _manifest(text: str) -> Any:
+    return _Loader(text).get_single_data()
+
+
 @dataclass(frozen=True, kw_only=True)
 class StackConfig:
     """What the engine would hand to the program for one stack."""
@@ -47,7 +53,7 @@ class Project:
 
     def __init__(self, root: Path = ROOT) -> None:
         self.root = root
-        manifest = _Loader((root / "Pulumi.yaml").read_text()).get_single_data()
+        manifest = _manifest((root / "Pulumi.yaml").read_text())
         self.name: str = manifest["name"]
         self.schema = {
             self.full_key(key): self._declaration(key, declared)

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import hypothesis
 import pytest
 from stack import Project, Stack, make_project
 
 from sandbox import kwok_cluster, tools
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT, Paths
+
+# `make unit` takes the first by `--hypothesis-profile`.
+hypothesis.settings.register_profile("unit", max_examples=150)
+hypothesis.settings.register_profile("all", max_examples=2000)
+hypothesis.settings.load_profile("all")
+
+_ONE_CLUSTER = "there is one cluster, and no second test may work on it at the same time: run this without -n"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Keep tests of the cluster out of workers that run side by side."""
+    if "PYTEST_XDIST_WORKER" in os.environ and {"sandbox", "engine"} & {mark.name for mark in item.iter_markers()}:
+        pytest.fail(_ONE_CLUSTER)
 
 
 @dataclass(frozen=True)

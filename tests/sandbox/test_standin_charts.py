@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -89,16 +90,13 @@ def template(helm: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     ) -> subprocess.CompletedProcess[str]:
         release = RELEASES[chart]
         options = [f"--api-versions={api}" for api in apis]
-        return subprocess.run(
-            [
-                *(str(helm), "template", release.name, str(STAND_INS / chart), "--namespace", release.namespace),
-                *("--kube-version", "1.35.0", "--values", "-", *options, *arguments),
-            ],
-            input=json.dumps(merged(release.values, values or {})),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        place = (release.name, str(STAND_INS / chart), "--namespace", release.namespace)
+        return asked((*place, *options, *arguments), json.dumps(merged(release.values, values or {})))
+
+    @cache
+    def asked(arguments: tuple[str, ...], values: str) -> subprocess.CompletedProcess[str]:
+        command = [str(helm), "template", *arguments, "--kube-version", "1.35.0", "--values", "-"]
+        return subprocess.run(command, input=values, capture_output=True, text=True, check=False)
 
     return run
 
