@@ -1,8 +1,9 @@
-# `make up` and `make down` bring the stack up and down in a sandbox on this machine; `make test` runs every test.
+# `make up` and `make down` bring the stack up and down in a sandbox on this machine; `make test` runs every test,
+# `make unit` those that need no cluster.
 
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help up down test preview bench dashboards clean
+.PHONY: help up down test unit preview bench dashboards clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -20,6 +21,9 @@ test: venv/ready-for-tests policy/venv/ready ## lint, types and every test
 	venv/bin/ruff format --check .
 	venv/bin/mypy .
 	venv/bin/python -m pytest
+
+unit: venv/ready-for-tests ## the tests that need no cluster, side by side
+	venv/bin/python -m pytest -m "not sandbox and not engine" -n auto --dist loadfile --hypothesis-profile unit
 
 preview: venv/ready ## what a change would do, and what the policies say (STACK=NAME BASE=COMMIT)
 	@venv/bin/python -m preview $(if $(STACK),--stack $(STACK)) $(if $(BASE),--base $(BASE))

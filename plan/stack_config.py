@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ class _Loader(yaml.SafeLoader):
         first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+
+@cache
+def _manifest(text: str) -> Any:
+    return _Loader(text).get_single_data()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +61,7 @@ class Project:
 
     def __init__(self, root: Path = ROOT) -> None:
         self.root = root
-        manifest = _Loader((root / "Pulumi.yaml").read_text()).get_single_data()
+        manifest = _manifest((root / "Pulumi.yaml").read_text())
         self.name: str = manifest["name"]
         self.schema = {
             self.full_key(key): self._declaration(key, declared)

@@ -1,17 +1,29 @@
-"""What the tests of charts and manifests share: reading, tidying, and the reference data beside the checkout."""
+"""What the tests of charts and manifests share: reading, tidying, and the published charts to compare with."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import yaml
 
-from sandbox.paths import CHECKOUT
+from sandbox import SandboxError, chart_sources, tools
+from sandbox.paths import CHECKOUT, Paths, tool_cache
+from sandbox.programs import TOOLS
+from versions import CHARTS, KUBERNETES_TESTED
 
 STAND_INS = CHECKOUT.root / "sandbox" / "charts"
 _REFERENCE = CHECKOUT.root.parent / "shared"
+#: Far faster than PyYAML's own.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Identity = tuple[str, str, str]
 
@@ -24,9 +36,125 @@ def reference(name: str) -> Path:
     return path
 
 
+# --- Published charts ------------------------------------------------------------------------------------------------
+
+NOT_RUN = "the contract with the chart"
+#: The property of a test's report that says with what a contract ran.
+CONTRACT = "contract"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A chart as it is published: where it comes from, its defaults, and all of it where that is at hand."""
+
+    origin: str
+    values: Path
+    folder: Path | None = None
+
+
+def published(name: str) -> Published:
+    """Return a chart in the version of the table; skip the test, in the same words for each chart, where it is not."""
+    found = _found(name)
+    if found is None:
+        chart = CHARTS[name]
+        pytest.skip(
+            f"{NOT_RUN} {name} {chart.version} did not run: it lies neither in {_beside(name)} nor behind {chart.repository}"
+        )
+    return found
+
+
+@cache
+def _found(name: str) -> Published | None:
+    beside = _beside(name) / "values.yaml"
+    return Published("beside the checkout", beside) if beside.exists() else _pulled(name) or of_istio(name)
+
+
+def _beside(name: str) -> Path:
+    return _REFERENCE / "charts" / name
+
+
+@cache
+def _reachable() -> set[str]:
+    return chart_sources.reachable_repositories({chart.repository for chart in CHARTS.values()})
+
+
+def _pulled(name: str) -> Published | None:
+    """Pull a chart with the sandbox's Helm, once for this machine."""
+    chart = CHARTS[name]
+    kept = tool_cache() / f"chart-{name}-{chart.version}"
+    if not kept.exists():
+        if chart.repository not in _reachable():
+            return None
+        helm = tools.ensure(["helm"])["helm"]
+        tool_cache().mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=tool_cache()) as folder:
+            own = {f"HELM_{what}_HOME": f"{folder}/{what}" for what in ("CACHE", "CONFIG", "DATA")}
+            where = ("--repo", chart.repository, "--version", chart.version, "--untar", "--untardir", folder)
+            command = [str(helm), "pull", chart.name, *where]
+            done = subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+            with suppress(OSError):  # another worker was faster
+                (Path(folder) / chart.name).rename(kept)
+    return Published(f"{chart.repository} {chart.version}", kept / "values.yaml", kept)
+
+
+def of_istio(name: str) -> Published | None:
+    """Return one of Istio's charts out of Go's module cache, where it is; nothing is downloaded."""
+    return _istio().get(name)
+
+
+# Removed when the process ends.
+_COPIES = TemporaryDirectory()
+
+
+@cache
+def _istio() -> dict[str, Published]:
+    others = {name: "-" for name, chart in CHARTS.items() if chart.repository != CHARTS["istiod"].repository}
+    root = Path(_COPIES.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KONG_ISTIO_OFFLINE", "1")
+        patch.setenv("GOPROXY", "off")
+        try:
+            sources = chart_sources.resolve(others, Paths(root))
+        except SandboxError:
+            return {}
+    folders = {name: (root / source.path).resolve() for name, source in sources.items() if source.path}
+    return {name: Published(sources[name].origin, at / "values.yaml", at) for name, at in folders.items()}
+
+
+def template(chart: str, values: dict[str, Any], release: str, namespace: str) -> str:
+    """Render a stand-in, or Istio's own chart, as a cluster that was tested would; skip the test where that cannot be."""
+    folder = STAND_INS / chart
+    if not folder.exists():
+        istio = of_istio(chart)
+        if istio is None or istio.folder is None:
+            pytest.skip("Istio's Go module, which holds its charts, is not on this machine")
+        folder = istio.folder
+    return helm_template(folder, json.dumps(values), release, namespace)
+
+
+@cache
+def helm_template(folder: Path, values: str, release: str, namespace: str) -> str:
+    """Render the chart of a folder; skip the test where there is no Helm."""
+    helm = tools.find(TOOLS["helm"])
+    if helm is None:
+        pytest.skip("there is no helm of the pinned version here")
+    command = [
+        *(str(helm), "template", release, str(folder), "--values", "-", "--namespace", namespace),
+        *("--kube-version", ".".join(map(str, KUBERNETES_TESTED))),
+        "--api-versions=networking.k8s.io/v1/IngressClass",
+    ]
+    done = subprocess.run(command, input=values, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# --- Objects ---------------------------------------------------------------------------------------------------------
+
+
 def documents(text: str) -> list[dict[str, Any]]:
     """Parse a stream of YAML documents, leaving out the empty ones."""
-    return [document for document in yaml.safe_load_all(text) if document]
+    return [document for document in yaml.load_all(text, Loader=LOADER) if document]
 
 
 def tidy(value: Any) -> Any:

@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import hypothesis
 import pytest
+from charts import CONTRACT, NOT_RUN
 from stack import Project, Stack, make_project
 
 from sandbox import kwok_cluster, tools
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT, Paths
+
+# `make unit` takes the first by `--hypothesis-profile`.
+hypothesis.settings.register_profile("unit", max_examples=150)
+hypothesis.settings.register_profile("all", max_examples=2000)
+hypothesis.settings.load_profile("all")
+
+_ONE_CLUSTER = "there is one cluster, and no second test may work on it at the same time: run this without -n"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Keep tests of the cluster out of workers that run side by side."""
+    if "PYTEST_XDIST_WORKER" in os.environ and {"sandbox", "engine"} & {mark.name for mark in item.iter_markers()}:
+        pytest.fail(_ONE_CLUSTER)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say with what the contracts with the published charts ran, and for which charts they did not."""
+    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "longrepr")]
+    ran = {text for report in reports for name, text in report.user_properties if name == CONTRACT}
+    skipped = [str(report.longrepr[2]) for report in reports if isinstance(report.longrepr, tuple)]
+    missed = {text.partition(NOT_RUN)[2].split()[0] for text in skipped if NOT_RUN in text}
+    for text in sorted(ran):
+        terminalreporter.write_line(f"Compared with the published chart {text}")
+    if missed:
+        terminalreporter.write_line(f"NOT COMPARED with the published charts: {', '.join(sorted(missed))}", yellow=True)
 
 
 @dataclass(frozen=True)

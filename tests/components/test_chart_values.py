@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import pytest
 import yaml
-from charts import STAND_INS, documents, pick, reference
+from charts import CONTRACT, STAND_INS, documents, pick, published, reference, template
 
 from components.istio_gateways import Direction, gateway_values
 from components.kong_gateway import kong_values
@@ -23,12 +22,10 @@ from components.mesh import base_values, cni_values, istiod_values
 from components.observability import grafana_values, kiali_values, prometheus_values
 from components.shared.images import KONG, OF_CHARTS
 from components.shared.merging import merged
-from sandbox import tools
-from sandbox.chart_sources import stamped_copy
 from sandbox.paths import CHECKOUT
 from sandbox.programs import TOOLS
-from settings import ClientAddress, Grafana, Images, Istio, Kiali, Kong, Observability, Prometheus
-from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY, KUBERNETES_TESTED
+from settings import ClientAddress, Grafana, Images, Istio, Kiali, Kong, Observability, Prometheus, Tls
+from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
 
 ROOT = CHECKOUT.root
 MIRROR = "mirror.example:5000/all"
@@ -45,6 +42,9 @@ SIZE = {"requests": {"cpu": "321m", "memory": "654Mi"}}
 CONTROLLER_SIZE = {"limits": {"memory": "987Mi"}}
 # Where k3s has its network plug-ins.
 K3S = {"cniConfDir": "/var/lib/rancher/k3s/agent/etc/cni/net.d", "cniBinDir": "/var/lib/rancher/k3s/data/cni"}
+PEM = "-----BEGIN {0}-----\nMIIB\n-----END {0}-----\n"
+# Further values, for both gateways.
+GATEWAY = {"autoscaling": {"enabled": True, "maxReplicas": 3}}
 TRUSTED = ("198.51.100.0/24", "2001:db8::/32")
 BELIEVING: tuple[Literal["proxyProtocol", "forwardedFor"], ...] = ("proxyProtocol", "forwardedFor")
 
@@ -85,6 +85,9 @@ def cases(dashboards: Path) -> dict[str, tuple[str, Values]]:
             source: Kong(admission_webhook=False, client_address=ClientAddress(source=source, trusted_ranges=TRUSTED))
             for source in BELIEVING
         },
+        "certificate": Kong(
+            admission_webhook=False, tls=Tls(certificate=PEM.format("CERTIFICATE"), key=PEM.format("PRIVATE KEY"))
+        ),
     }
     shown = {
         "defaults": Observability(),
@@ -104,7 +107,7 @@ def cases(dashboards: Path) -> dict[str, tuple[str, Values]]:
         found |= {f"istiod: {name}{where}": ("istiod", istiod_values(s, images)) for name, s in istio.items()}
         found |= {f"cni: {name}{where}": ("cni", cni_values(s, images)) for name, s in (istio | platform).items()}
         found[f"gateway: ingress{where}"] = ("gateway", gateway_values("ingress", "NodePort", images))
-        found[f"gateway: egress{where}"] = ("gateway", gateway_values("egress", "NodePort", images))
+        found[f"gateway: egress{where}"] = ("gateway", gateway_values("egress", "NodePort", images, GATEWAY))
         found |= {f"kong: {name}{where}": ("kong", kong_values(s, images)) for name, s in kong.items()}
         for name, s in shown.items():
             found[f"prometheus: {name}{where}"] = ("prometheus", prometheus_values(s, images))
@@ -260,6 +263,7 @@ ALLOWED = [
             ("kong", ("resources", "requests"), "several", "cpu: 321m"),
             ("kong", ("ingressController", "resources", "limits"), "several", "memory: 987Mi"),
             ("prometheus", ("server", "resources", "requests"), "kept", "cpu: 321m"),
+            ("cni", ("resources", "limits"), "defaults", "memory: 512Mi"),
         )
     ),
     *(
@@ -287,6 +291,13 @@ ALLOWED = [
         reason=_FREE,
         case="kong: NodePort",
         marker="holdApplicationUntilProxyStarts",
+    ),
+    Allowed(
+        chart="kong",
+        path=("podAnnotations", "checksum/certificate"),
+        reason=_FREE,
+        case="kong: certificate",
+        marker="checksum/certificate: ",
     ),
     Allowed(
         chart="prometheus",
@@ -381,8 +392,8 @@ def allowed(chart: str, path: Steps) -> bool:
 
 @cache
 def defaults(chart: str, *, real: bool) -> Values:
-    file = reference(f"charts/{chart}/values.yaml") if real else STAND_INS / chart / "values.yaml"
-    content: Values = yaml.safe_load(file.read_text())
+    file = published(chart).values if real else STAND_INS / chart / "values.yaml"
+    content: Values = documents(file.read_text())[0]
     return {**content, **content.get(INTERNAL, {})}
 
 
@@ -397,44 +408,43 @@ def at(values: Any, path: Steps) -> Any:
     return values
 
 
-def with_sources() -> list[Any]:
-    """Return each case with the real chart's defaults, and with our stand-in's where there is one."""
-    named = [(name, name.partition(":")[0]) for name in CASES]
-    return [
-        *(pytest.param(name, True, id=f"{name} (real)") for name, _ in named),
-        *(pytest.param(name, False, id=f"{name} (stand-in)") for name, chart in named if chart in STOOD_IN),
-    ]
-
-
 def test_there_is_a_case_for_every_chart_that_is_installed() -> None:
     assert {name.partition(":")[0] for name in CASES} == CHARTS.keys()
     assert {folder.name for folder in STAND_INS.iterdir() if folder.is_dir()} == set(STOOD_IN)
 
 
-@pytest.mark.parametrize(("name", "real"), with_sources())
-def test_every_value_has_a_default_in_the_chart(given: dict[str, tuple[str, Values]], name: str, real: bool) -> None:
-    chart, values = given[name]
-    known = defaults(chart, real=real)
-    unknown = [path for path, _ in leaves(values) if at(known, path) is _MISSING and not allowed(chart, path)]
-    assert unknown == []
-    assert INTERNAL not in values
-
-
-@pytest.mark.parametrize(("name", "real"), with_sources())
-def test_every_value_is_of_the_kind_of_its_default(given: dict[str, tuple[str, Values]], name: str, real: bool) -> None:
-    chart, values = given[name]
-    known = defaults(chart, real=real)
-    for path, value in leaves(values):
+def unknown(chart: str, given: dict[str, tuple[str, Values]], known: Values) -> set[str]:
+    """Return what the chart gets and does not know, or knows as something of another kind."""
+    found = set()
+    for path, value in (leaf for of, values in given.values() if of == chart for leaf in leaves(values)):
         default = at(known, path)
-        if default not in (_MISSING, None, "", {}):
-            assert type(value) is type(default), f"{'.'.join(path)} is {value!r}, and by default {default!r}"
+        if default is _MISSING:
+            found |= set() if allowed(chart, path) else {f"{'/'.join(path)} has no default"}
+        elif default not in (None, "", {}) and type(value) is not type(default):
+            found.add(f"{'/'.join(path)} is {value!r}, and by default {default!r}")
+        elif path[0] == INTERNAL:
+            found.add(f"{'/'.join(path)} is set where the chart looks before it looks at what is given")
+    return found
 
 
-@pytest.mark.parametrize("entry", ALLOWED, ids=str)
-def test_what_is_allowed_is_set_and_has_no_default(entry: Allowed, given: dict[str, tuple[str, Values]]) -> None:
-    assert entry.reason
-    assert at(given[entry.case][1], entry.path) is not _MISSING
-    assert at(defaults(entry.chart, real=True), entry.path) is _MISSING
+@pytest.mark.parametrize("chart", CHARTS)
+def test_the_contract_with_the_real_chart(
+    chart: str, given: dict[str, tuple[str, Values]], record_property: Callable[[str, object], None]
+) -> None:
+    record_property(CONTRACT, f"{chart}: {published(chart).origin}")
+    known = defaults(chart, real=True)
+    assert unknown(chart, given, known) == set()
+    assert [str(entry) for entry in ALLOWED if entry.chart == chart and at(known, entry.path) is not _MISSING] == []
+    check_probes(chart, known)
+    check_kongs_patches(chart, known)
+
+
+@pytest.mark.parametrize("chart", STOOD_IN)
+def test_the_stand_in_keeps_the_contract_too(chart: str, given: dict[str, tuple[str, Values]]) -> None:
+    known = defaults(chart, real=False)
+    assert unknown(chart, given, known) == set()
+    check_probes(chart, known)
+    check_kongs_patches(chart, known)
 
 
 # --- Effects ---------------------------------------------------------------------------------------------------------
@@ -447,57 +457,11 @@ RELEASES = {
 
 
 @pytest.fixture(scope="module")
-def istio_charts(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
-    """Copy Istio's charts out of Go's module cache, where they are; nothing is downloaded."""
-    target = tmp_path_factory.mktemp("istio")
-    try:
-        done = subprocess.run(
-            ["go", "mod", "download", "-json", "istio.io/istio"],
-            cwd=ROOT / "sandbox" / "go" / "istiod",
-            env={**tools.go_environment(), "GOPROXY": "off"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:
-        return None
-    if done.returncode:
-        return None
-    module = Path(json.loads(done.stdout)["Dir"])
-    folders = {"istiod": "istio-control/istio-discovery", "cni": "istio-cni", "gateway": "gateway"}
-    for name, folder in folders.items():
-        stamped_copy(module / "manifests/charts" / folder, target / name, CHARTS[name].version)
-    return target
-
-
-@pytest.fixture(scope="module")
-def render(istio_charts: Path | None) -> Render:
+def render() -> Render:
     """Return a function that renders a stand-in, or Istio's own chart, as the stack installs it."""
-    helm = tools.find(TOOLS["helm"])
-
-    @cache
-    def run(chart: str, values: str) -> str:
-        folder = STAND_INS if chart in STOOD_IN else istio_charts
-        if helm is None:
-            pytest.skip("there is no helm of the pinned version here")
-        if folder is None:
-            pytest.skip("Istio's Go module, which holds its charts, is not on this machine")
-        done = subprocess.run(
-            [
-                *(str(helm), "template", RELEASES.get(chart, chart), str(folder / chart), "--values", "-"),
-                *("--namespace", NAMESPACES.get(chart, "istio-system")),
-                *("--kube-version", ".".join(map(str, KUBERNETES_TESTED))),
-                "--api-versions=networking.k8s.io/v1/IngressClass",
-            ],
-            input=values,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return lambda chart, values: run(chart, json.dumps(values))
+    return lambda chart, values: template(
+        chart, values, RELEASES.get(chart, chart), NAMESPACES.get(chart, "istio-system")
+    )
 
 
 def replaced(values: Values, path: Steps, value: Any = _MISSING) -> Values:
@@ -831,15 +795,15 @@ def test_whoever_is_ready_is_found_so_within_two_seconds_and_is_given_up_as_late
     assert asked["periodSeconds"] * asked["failureThreshold"] >= patience
 
 
-@pytest.mark.parametrize(("chart", "where"), [("kong", ()), ("kong", ("ingressController",)), ("grafana", ())])
-@pytest.mark.parametrize("real", [True, False], ids=["real", "stand-in"])
-def test_what_is_asked_and_who_is_killed_is_the_charts(chart: str, where: Steps, real: bool) -> None:
+def check_probes(chart: str, known: Values) -> None:
+    """See that what is asked, and who is killed, is the chart's."""
     values: Values = {"kong": kong_values(Kong(), Images()), "grafana": grafana_values(Observability(), Images(), ROOT)}
-    before, ours = at(defaults(chart, real=real), where), at(values[chart], where)
-    assert "httpGet" in before["readinessProbe"]
-    assert not ours["readinessProbe"].keys() - {"initialDelaySeconds", "periodSeconds", "failureThreshold"}
-    assert "livenessProbe" not in ours
-    assert "lifecycle" not in ours
+    asked: dict[str, list[Steps]] = {"kong": [(), ("ingressController",)], "grafana": [()]}
+    for where in asked.get(chart, []):
+        before, ours = at(known, where), at(values[chart], where)
+        assert "httpGet" in before["readinessProbe"]
+        assert not ours["readinessProbe"].keys() - {"initialDelaySeconds", "periodSeconds", "failureThreshold"}
+        assert not {"livenessProbe", "lifecycle"} & ours.keys()
 
 
 def test_further_values_win_over_the_probes() -> None:
@@ -860,16 +824,12 @@ def test_further_values_win_over_the_probes() -> None:
 # --- Versions --------------------------------------------------------------------------------------------------------
 
 
-def rows() -> dict[str, list[str]]:
-    """Return the table of the reference charts: folder -> [name in its repository, version]."""
+def test_charts_have_the_versions_that_were_looked_at() -> None:
     text = reference("charts/README.md").read_text()
-    return {match[1]: [match[2], match[3]] for match in re.finditer(r"^\| (\S+) \| \S+/(\S+) ([\d.]+) \|", text, re.M)}
-
-
-@pytest.mark.parametrize("chart", sorted(CHARTS.keys() - {"cni"}))
-def test_charts_have_the_versions_that_were_looked_at(chart: str) -> None:
-    assert rows()[chart] == [CHARTS[chart].name, CHARTS[chart].version]
-    assert f"`{CHARTS[chart].repository}`" in reference("charts/README.md").read_text()
+    rows = {match[1]: match[2] for match in re.finditer(r"^\| (\S+) \| \S+/(\S+ [\d.]+) \|", text, re.M)}
+    assert rows == {name: f"{CHARTS[name].name} {CHARTS[name].version}" for name in rows}
+    assert rows.keys() == CHARTS.keys() - {"cni"}
+    assert [chart.repository for chart in CHARTS.values() if f"`{chart.repository}`" not in text] == []
 
 
 def test_the_charts_of_istio_go_together() -> None:
@@ -877,11 +837,11 @@ def test_the_charts_of_istio_go_together() -> None:
     assert len(versions) == 1
 
 
-@pytest.mark.parametrize("real", [True, False])
-@pytest.mark.parametrize(("path", "version"), [("image", KONG_GATEWAY), ("ingressController.image", KONG_CONTROLLER)])
-def test_kong_is_a_patch_of_what_its_chart_was_made_for(path: str, version: str, real: bool) -> None:
-    tag = pick(defaults("kong", real=real), *path.split("."), "tag")
-    assert version.startswith(f"{tag}.")
+def check_kongs_patches(chart: str, known: Values) -> None:
+    """See that Kong and its controller are patches of what the chart was made for."""
+    if chart == "kong":
+        assert KONG_GATEWAY.startswith(f"{pick(known, 'image', 'tag')}.")
+        assert KONG_CONTROLLER.startswith(f"{pick(known, 'ingressController', 'image', 'tag')}.")
 
 
 def required(file: str = "requirements.in") -> dict[str, str]:

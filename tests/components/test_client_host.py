@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +9,10 @@ import pytest
 import settings
 from components.shared import client_host
 from components.shared.manifests import ManifestError
+from sandbox.paths import CHECKOUT
 from settings import Route, SettingsError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = CHECKOUT.root
 
 
 def parsed(*hosts: str, **kong: str) -> settings.Settings:

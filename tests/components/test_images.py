@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
-from charts import STAND_INS, documents, pick, reference
+from charts import documents, helm_template, pick, published, template
 
 from components.istio_gateways import gateway_values
 from components.kong_gateway import kong_values
@@ -21,12 +18,9 @@ from components.shared import images, releases
 from components.shared.images import canonical, in_manifest, pulled
 from plan import record
 from plan.inventory import images_in
-from sandbox import tools
-from sandbox.chart_sources import stamped_copy
 from sandbox.paths import CHECKOUT
-from sandbox.programs import TOOLS
 from settings import Images, Istio, Kong, Observability, SettingsError
-from versions import CHARTS, KUBERNETES_TESTED
+from versions import CHARTS
 
 ROOT = CHECKOUT.root
 HOME = "mirror.example:5000/all"
@@ -73,58 +67,13 @@ PULLS = {
     "grafana": {images.GRAFANA, images.CURL},
     "kiali-server": {images.KIALI},
 }
-ISTIO = {"istiod": "istio-control/istio-discovery", "cni": "istio-cni", "gateway": "gateway"}
-
 Render = Callable[[str, Images], list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def istio_charts(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
-    """Copy Istio's charts out of Go's module cache, where they are; nothing is downloaded."""
-    try:
-        done = subprocess.run(
-            ["go", "mod", "download", "-json", "istio.io/istio"],
-            cwd=ROOT / "sandbox" / "go" / "istiod",
-            env={**tools.go_environment(), "GOPROXY": "off"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    target = tmp_path_factory.mktemp("istio")
-    for name, folder in ISTIO.items():
-        source = Path(json.loads(done.stdout)["Dir"]) / "manifests" / "charts" / folder
-        stamped_copy(source, target / name, CHARTS[name].version)
-    return target
-
-
-@pytest.fixture(scope="module")
-def render(istio_charts: Path | None) -> Render:
+def render() -> Render:
     """Return a function that renders a stand-in, or Istio's own chart, with what settings of images make of its values."""
-    helm = tools.find(TOOLS["helm"])
-
-    @cache
-    def run(chart: str, values: str) -> list[dict[str, Any]]:
-        folder = istio_charts if chart in ISTIO else STAND_INS
-        if helm is None:
-            pytest.skip("there is no helm of the pinned version here")
-        if folder is None:
-            pytest.skip("Istio's Go module, which holds its charts, is not on this machine")
-        done = subprocess.run(
-            [
-                *(helm, "template", chart, folder / chart, "--values", "-", "--namespace", "somewhere"),
-                *("--kube-version", ".".join(map(str, KUBERNETES_TESTED))),
-            ],
-            input=values,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return documents(done.stdout)
-
-    return lambda chart, chosen: run(chart, json.dumps(OF_CHART[chart](chosen)))
+    return lambda chart, chosen: documents(template(chart, OF_CHART[chart](chosen), chart, "somewhere"))
 
 
 @pytest.mark.parametrize("chart", OF_CHART)
@@ -212,12 +161,19 @@ def test_injected_pods_have_the_pull_secrets_by_istiods_template(render: Render)
     assert "range .Values.global.imagePullSecrets" in injector["data"]["config"]
 
 
-@pytest.mark.parametrize("chart", sorted(OF_CHART.keys() - {"cni"}))
+@pytest.mark.parametrize("chart", OF_CHART)
 def test_default_images_are_those_of_the_real_charts(chart: str) -> None:
-    made = images_in(documents(reference(f"charts/{chart}/rendered.yaml").read_text()))
-    # Without dashboards nothing is downloaded; Istio's source names images of its own tests.
-    found = {canonical(image).replace("/testing/", "/release/") for image in made}
-    assert found == PULLS[chart] - {images.CURL}
+    real = published(chart)
+    rendered = real.values.with_name("rendered.yaml")
+    if real.folder:
+        made = images_in(
+            documents(helm_template(real.folder, json.dumps(OF_CHART[chart](Images())), chart, "somewhere"))
+        )
+    else:
+        # Without dashboards nothing is downloaded.
+        made = [*images_in(documents(rendered.read_text())), *(PULLS[chart] & {images.CURL})]
+    # Istio's source names images of its own tests.
+    assert {canonical(image).replace("/testing/", "/release/") for image in made} == PULLS[chart]
 
 
 # --- Applications ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from charts import STAND_INS, by_identity, documents, pick, reference, tidy
+from charts import STAND_INS, by_identity, documents, pick, published, reference, tidy
 
 from components.shared.merging import merged
 from plan.helm import HelmError, template
@@ -186,7 +186,7 @@ def leaves(node: yaml.Node | None, path: tuple[str, ...] = ()) -> Iterator[tuple
 
 @pytest.mark.parametrize("chart", RELEASES)
 def test_values_are_the_real_ones_with_the_real_defaults(chart: str) -> None:
-    real = yaml.safe_load(reference(f"charts/{chart}/values.yaml").read_text())
+    real = yaml.safe_load(published(chart).values.read_text())
     text = (STAND_INS / chart / "values.yaml").read_text()
     ours, lines = yaml.safe_load(text), text.splitlines()
     shortened = {("grafana.ini", "server", "domain")}  # in the real chart a template that comes to the same
@@ -201,7 +201,7 @@ def test_values_are_the_real_ones_with_the_real_defaults(chart: str) -> None:
 
 
 def test_scrape_jobs_are_the_real_ones() -> None:
-    real = yaml.safe_load(reference("charts/prometheus/values.yaml").read_text())["scrapeConfigs"]
+    real = yaml.safe_load(published("prometheus").values.read_text())["scrapeConfigs"]
     ours = yaml.safe_load((STAND_INS / "prometheus" / "values.yaml").read_text())["scrapeConfigs"]
     assert {name: job["enabled"] for name, job in ours.items()} == {name: job["enabled"] for name, job in real.items()}
 
