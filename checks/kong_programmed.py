@@ -29,6 +29,8 @@ _PLUGINS = "konghq.com/plugins"
 _APPLY_FAILED = "KongConfigurationApplyFailed"
 _CONTROLLER = "ingress-controller"
 _SECONDS = 60
+# The controller takes over what changed every 3 s.
+_PAUSE = 1
 # What `gateway.fetch` may wait for a used up limit on top.
 _A_MINUTE = 65
 
@@ -62,7 +64,7 @@ def look(target: Target) -> str:
 
     def look_at(application: RoutedApplication) -> str:
         try:
-            return eventually(lambda: _look_once(target, application), _SECONDS)
+            return eventually(lambda: _look_once(target, application), _SECONDS, _PAUSE)
         except _Untold as reason:
             raise NotChecked(f"{reason.actual}: {reason.cause}") from None
 

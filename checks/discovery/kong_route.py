@@ -23,6 +23,8 @@ _CLIENTS_HOST = "the client's Host"
 
 _PORT = 15010
 _SECONDS = 30
+# A look has istiod send all that a sidecar has.
+_PAUSE = 2
 
 
 def look_at_upstream(target: Target) -> str:
@@ -166,7 +168,7 @@ def _asked(target: Target, look: Callable[[str, RoutedApplication], str]) -> str
         with _istiod(target) as address:
             return through_kong.for_each(target, lambda application: look(address, application))
 
-    return eventually(look_once, _SECONDS)
+    return eventually(look_once, _SECONDS, _PAUSE)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+import threading
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -193,10 +194,14 @@ _SCALARS = {
     "int32": _Field.TYPE_INT32,
 }
 
+_lock = threading.Lock()
+
 
 def message(name: str) -> Any:
     """Return the class of a message, by its name without the package."""
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(_full_names()[name]))
+    # Two checks may ask first at once; each would get classes of its own, which do not take each other's messages.
+    with _lock:
+        return message_factory.GetMessageClass(_pool().FindMessageTypeByName(_full_names()[name]))
 
 
 def type_url(name: str) -> str:

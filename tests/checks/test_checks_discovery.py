@@ -8,6 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -431,6 +432,18 @@ def test_without_sidecars_or_istiod_nothing_is_checked() -> None:
     for target in (replace(TARGET, injection=False), replace(TARGET, simulated=True)):
         results = [perform(check, target) for check in (*sync.CHECKS, *kong_route.CHECKS)]
         assert {result.outcome for result in results} == {Outcome.NOT_CHECKED}
+
+
+def test_checks_that_ask_at_once_have_the_same_messages() -> None:
+    protos._pool.cache_clear()
+    together = threading.Barrier(8, timeout=5)
+
+    def first(_: int) -> Any:
+        together.wait()
+        return message("DiscoveryRequest")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(first, range(8)))) == 1
 
 
 @pytest.mark.parametrize(("package", "name", "fields"), [pytest.param(*one, id=one[1]) for one in protos.table()])
