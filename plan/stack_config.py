@@ -106,7 +106,7 @@ class Project:
     def configure(self, given: Mapping[str, Any], secrets: Collection[str] = (), stack: str = "test") -> StackConfig:
         """Check values against the schema, add the defaults and write all as the engine does."""
         values = {self.full_key(key): value for key, value in given.items()}
-        hidden = {self.full_key(key) for key in secrets} | {k for k, v in values.items() if any(secret_places(v))}
+        hidden = {self.full_key(key) for key in secrets} | {k for k, v in values.items() if list(secret_places(v))}
         for key in hidden & values.keys():
             values[key] = disclosed(values[key], _PLACEHOLDERS.get(self._type(key), PLACEHOLDER))
         missing = [
