@@ -34,7 +34,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say with what the contracts with the published charts ran, and for which charts they did not."""
     reports = [one for found in terminalreporter.stats.values() for one in found if isinstance(one, pytest.TestReport)]
-    ran = {text for report in reports for name, text in report.user_properties if name == CONTRACT}
+    ran = {str(text) for report in reports for name, text in report.user_properties if name == CONTRACT}
     skipped = [str(report.longrepr[2]) for report in reports if isinstance(report.longrepr, tuple)]
     missed = {text.partition(NOT_RUN)[2].split()[0] for text in skipped if NOT_RUN in text}
     for text in sorted(ran):
