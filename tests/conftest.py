@@ -33,8 +33,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say with what the contracts with the published charts ran, and for which charts they did not."""
-    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "longrepr")]
-    ran = {text for report in reports for name, text in report.user_properties if name == CONTRACT}
+    reports = [one for found in terminalreporter.stats.values() for one in found if isinstance(one, pytest.TestReport)]
+    ran = {str(text) for report in reports for name, text in report.user_properties if name == CONTRACT}
     skipped = [str(report.longrepr[2]) for report in reports if isinstance(report.longrepr, tuple)]
     missed = {text.partition(NOT_RUN)[2].split()[0] for text in skipped if NOT_RUN in text}
     for text in sorted(ran):

@@ -19,8 +19,13 @@ from urllib.parse import parse_qs, urlsplit
 import pulumi
 import pytest
 import yaml
-from charts import STAND_INS, pick
+from charts import STAND_INS
 
+import settings
+from components.istio_gateways import gateway_values
+from components.kong_gateway import kong_values
+from components.mesh import base_values, cni_values, istiod_values
+from components.observability import grafana_values, kiali_values, prometheus_values
 from components.shared import releases
 from kube import Cluster
 from plan import Recording, Resource, record
@@ -287,14 +292,14 @@ def test_the_engine_makes_no_default_provider() -> None:
 
 def test_releases_are_said_in_full(plain: Recording) -> None:
     releases = {r.name: r for r in of_kind(plain, "Release")}
-    namespaces = {"istio-base": "istio-system", "istiod": "istio-system", "kong-istio": "kong-istio"}
-    namespaces |= dict.fromkeys(["prometheus", "grafana", "kiali"], "istio-system")
     of_chart = {"istio-base": "base", "kong-istio": "kong", "kiali": "kiali-server"}
-    assert releases.keys() == namespaces.keys()
+    assert {f"Release/{name}" for name in releases} == {
+        label for label in set().union(*TREE.values()) if "Release/" in label
+    }
     for name, release in releases.items():
         chart = CHARTS[of_chart.get(name, name)]
         assert release.inputs["name"] == name
-        assert release.inputs["namespace"] == namespaces[name]
+        assert release.inputs["namespace"] == ("kong-istio" if name == "kong-istio" else "istio-system")
         assert (release.inputs["chart"], release.inputs["version"]) == (chart.name, chart.version)
         assert release.inputs["repositoryOpts"] == {"repo": chart.repository}
         assert release.options["delete_before_replace"] is True
@@ -623,35 +628,50 @@ def test_a_proxy_without_address_has_a_command() -> None:
     assert shlex.split(command) == ["kubectl", "--context", CONTEXT, *place]
 
 
-def test_settings_of_kong_reach_the_chart() -> None:
-    kong = {
-        "serviceType": "NodePort",
-        "nodePort": 30123,
-        "admissionWebhook": False,
-        "values": {"terminationGracePeriodSeconds": 4},
+def test_charts_get_the_values_that_the_settings_come_to() -> None:
+    size = {"requests": {"cpu": 1}}
+    config: dict[str, Any] = {
+        "kubeContext": CONTEXT,
+        "istio": {"cni": True, "ingressGateway": True, "egressGateway": True, "resources": size, "replicas": 2},
+        "kong": {
+            **{
+                "serviceType": "NodePort",
+                "nodePort": 30123,
+                "admissionWebhook": False,
+                "replicas": 2,
+                "resources": size,
+            },
+            "clientAddress": {"source": "forwardedFor", "trustedRanges": ["198.51.100.0/24"]},
+            **{"tlsSecret": "front-door", "values": {"terminationGracePeriodSeconds": 4}},
+        },
+        "rateLimit": NAMED_SECRET,
+        "observability": {
+            "prometheus": {"retention": "3h", "volume": "9Gi", "values": {"server": {"replicaCount": 2}}},
+            "grafana": {"anonymous": True},
+            "kiali": {"auth": "anonymous", "viewOnly": False},
+            "readyTimeoutSeconds": 99,
+        },
+        "images": {"registry": MIRROR},
     }
-    chart = values(recorded(kong=kong), "kong-istio")
-    assert chart["proxy"] == {"type": "NodePort", "http": {"nodePort": 30123}}
-    assert chart["ingressController"]["admissionWebhook"] == {"enabled": False}
-    assert chart["terminationGracePeriodSeconds"] == 4
-
-
-def test_who_calls_and_how_reaches_the_chart() -> None:
-    kong = {
-        "replicas": 2,
-        "resources": {"requests": {"cpu": 1}},
-        "controllerResources": {"requests": {"cpu": "100m"}},
-        "sourceRanges": ["203.0.113.0/24"],
-        "tlsSecret": "front-door",
-        "clientAddress": {"source": "forwardedFor", "trustedRanges": ["198.51.100.0/24", "2001:db8::/32"]},
+    for part in ("baseValues", "istiodValues", "cniValues", "gatewayValues"):
+        config["istio"][part] = {"of": part}
+    found = settings.parse(config, (), ROOT)
+    istio, shown, images = found.istio, found.observability, found.images
+    expected = {
+        "istio-base": base_values(istio),
+        "istiod": istiod_values(istio, images),
+        "istio-cni": cni_values(istio, images),
+        "istio-ingressgateway": gateway_values("ingress", "NodePort", images, istio.gateway_values),
+        "istio-egressgateway": gateway_values("egress", "NodePort", images, istio.gateway_values),
+        "kong-istio": kong_values(found.kong, images),
+        "prometheus": prometheus_values(shown, images),
+        "grafana": grafana_values(shown, images, ROOT),
+        "kiali": kiali_values(shown, images),
     }
-    chart = values(recorded(kong=kong, rateLimit=NAMED_SECRET), "kong-istio")
-    assert chart["proxy"] == {"type": "LoadBalancer", "loadBalancerSourceRanges": ["203.0.113.0/24"]}
-    assert (chart["replicaCount"], chart["podDisruptionBudget"]["enabled"]) == (2, True)
-    assert chart["resources"] == {"requests": {"cpu": 1}}
-    assert chart["ingressController"]["resources"] == {"requests": {"cpu": "100m"}}
-    assert chart["secretVolumes"] == ["front-door"]
-    assert chart["env"]["trusted_ips"] == "198.51.100.0/24,2001:db8::/32"
+    recording = recorded(**config)
+    given = {release.name: release.inputs["values"] for release in of_kind(recording, "Release")}
+    assert given == json.loads(json.dumps(expected))
+    assert {inputs(recording, f"Release/{name}")["timeout"] for name in ("prometheus", "grafana", "kiali")} == {99}
 
 
 # --- Istio and observability -----------------------------------------------------------------------------------------
@@ -734,23 +754,6 @@ def test_kiali_looks_for_grafana_only_where_there_is_one(plain: Recording) -> No
         assert values(recording, "kiali")["external_services"]["grafana"]["enabled"] is enabled
 
 
-def test_settings_of_observability_reach_the_charts() -> None:
-    setting = {
-        "prometheus": {"retention": "3h", "volume": "9Gi", "values": {"server": {"replicaCount": 2}}},
-        "grafana": {"anonymous": True},
-        "kiali": {"auth": "anonymous", "viewOnly": False},
-        "readyTimeoutSeconds": 99,
-    }
-    recording = recorded(observability=setting)
-    server = values(recording, "prometheus")["server"]
-    assert (server["retention"], server["replicaCount"]) == ("3h", 2)
-    assert (server["persistentVolume"]["enabled"], server["persistentVolume"]["size"]) == (True, "9Gi")
-    assert values(recording, "grafana")["grafana.ini"]["auth.anonymous"]["enabled"] is True
-    kiali = values(recording, "kiali")
-    assert (kiali["auth"]["strategy"], kiali["deployment"]["view_only_mode"]) == ("anonymous", False)
-    assert {inputs(recording, f"Release/{name}")["timeout"] for name in ("prometheus", "grafana", "kiali")} == {99}
-
-
 @pytest.mark.parametrize("auth", ["token", "anonymous"])
 def test_a_token_is_asked_for_only_where_one_is_wanted(auth: str) -> None:
     commands = recorded(observability={"kiali": {"auth": auth}}).outputs["commands"]
@@ -812,26 +815,6 @@ def test_other_charts_stay_where_they_are(plain: Recording) -> None:
     for release in of_kind(plain, "Release"):
         if release.name != "kong-istio":
             assert inputs(recording, release.label) == release.inputs
-
-
-IMAGE_VALUES = [
-    ("istiod", "global.hub", "/release"),
-    ("kong-istio", "image.repository", "/library/kong"),
-    ("kong-istio", "ingressController.image.repository", "/kong/kubernetes-ingress-controller"),
-    ("prometheus", "server.image.repository", "/prometheus/prometheus"),
-    ("prometheus", "configmapReload.prometheus.image.repository", "/prometheus-operator/prometheus-config-reloader"),
-    ("grafana", "image.registry", ""),
-    ("grafana", "downloadDashboardsImage.registry", ""),
-    ("kiali", "deployment.image_name", "/kiali/kiali"),
-]
-
-
-@pytest.mark.parametrize(("release", "place", "path"), IMAGE_VALUES)
-def test_a_mirror_takes_the_place_of_every_registry_in_charts(
-    plain: Recording, own: Recording, release: str, place: str, path: str
-) -> None:
-    assert pick(values(plain, release), *place.split(".")) is None
-    assert pick(values(own, release), *place.split(".")) == MIRROR + path
 
 
 def images(value: Any) -> Iterator[str]:

@@ -186,6 +186,11 @@ def refused(config: Mapping[str, Any], root: Path, secrets: Collection[str] = ("
     return sentence(caught.value)
 
 
+def says(text: str, *parts: str) -> None:
+    """See that a sentence has each part, of a table's key, value and remedy, in this order."""
+    assert re.search(".*".join(map(re.escape, parts)), text), text
+
+
 def sentence(error: Exception) -> str:
     # Pulumi prints a RunError without a traceback.
     assert isinstance(error, pulumi.RunError)
@@ -328,66 +333,56 @@ def test_settings_are_frozen(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "text"),
+    ("config", "where", "remedy"),
     [
-        ({"kogn": {}}, "kogn is not a setting: did you mean kong?"),
-        ({"kubecontext": ""}, "kubecontext is not a setting: did you mean kubeContext?"),
+        ({"kogn": {}}, "kogn", "did you mean kong?"),
+        ({"kubecontext": ""}, "kubecontext", "did you mean kubeContext?"),
+        ({"zzz": 1}, "zzz", f"the keys there are {', '.join(settings.KEYS)}."),
+        ({"images": {"": 2, "two\nlines": 1}}, 'images.""', "the keys there are registry, pullSecrets, references."),
+        ({"images": {"two\nlines": 1}}, 'images."two\\nlines"', "the keys there are registry,"),
+        ({"kong": {"replica": 2}}, "kong.replica", "did you mean replicas?"),
+        ({"kong": {"service_type": "NodePort"}}, "kong.service_type", "did you mean serviceType?"),
+        ({"istio": {"mTLS": "STRICT"}}, "istio.mTLS", "did you mean mtls?"),
         (
-            {"zzz": 1},
-            "zzz is not a setting: the keys there are kubeconfig, kubeContext, sandbox, keepCrds, istio, kong, "
-            "applications, rateLimit, observability, security, checks, charts, images.",
+            {"observability": {"kiali": {"theme": "x"}}},
+            "observability.kiali.theme",
+            "the keys there are enabled, auth,",
         ),
-        ({"keepDefinitions": True}, "keepDefinitions is now keepCrds: give it that name in the stack file."),
-        ({"kong": {"values": {8080: "x"}}}, "The key 8080 in kong.values is not text: put it in quotes."),
-        ({80: 1}, "The key 80 in the settings is not text: put it in quotes."),
-        (
-            {"images": {"": 2, "two\nlines": 1}},
-            'images."" is not a setting: the keys there are registry, pullSecrets, references.',
-        ),
-        (
-            {"images": {"two\nlines": 1}},
-            'images."two\\nlines" is not a setting: the keys there are registry, pullSecrets, references.',
-        ),
-        ({"kong": {"replica": 2}}, "kong.replica is not a setting: did you mean replicas?"),
-        ({"kong": {"service_type": "NodePort"}}, "kong.service_type is not a setting: did you mean serviceType?"),
-        ({"istio": {"mTLS": "STRICT"}}, "istio.mTLS is not a setting: did you mean mtls?"),
-        (
-            {"observability": {"kiali": {"theme": "dark"}}},
-            "observability.kiali.theme is not a setting: the keys there are enabled, auth, viewOnly, values.",
-        ),
-        (
-            {"rateLimit": {"redis": {"passwrd": PASSWORD}}},
-            "rateLimit.redis.passwrd is not a setting: did you mean password?",
-        ),
-        ({"charts": {"kogn": "x"}}, "charts.kogn is not a setting: did you mean kong?"),
-        (
-            {"applications": [APP, {**OTHER, "route": {**OTHER["route"], "prot": 1}}]},
-            "applications[1].route.prot is not a setting: did you mean port?",
-        ),
+        ({"rateLimit": {"redis": {"passwrd": PASSWORD}}}, "rateLimit.redis.passwrd", "did you mean password?"),
+        ({"charts": {"kogn": "x"}}, "charts.kogn", "did you mean kong?"),
+        ({"applications": [APP, {**OTHER, "route": {"prot": 1}}]}, "applications[1].route.prot", "did you mean port?"),
         (
             {"applications": [APP, {**OTHER, "rateLimit": {"minutes": 1}}]},
-            "applications[1].rateLimit.minutes is not a setting: did you mean minute?",
+            "applications[1].rateLimit.minutes",
+            "did you mean minute?",
         ),
     ],
 )
-def test_an_unknown_key_is_named_with_the_nearest(config: dict[str, Any], text: str, root: Path) -> None:
-    assert refused(config, root) == text
+def test_an_unknown_key_is_named_with_the_nearest(config: dict[str, Any], where: str, remedy: str, root: Path) -> None:
+    assert refused(config, root).startswith(f"{where} is not a setting: {remedy}")
 
 
-@pytest.mark.parametrize("name", ["name", "namespace", "manifests", "route"])
-def test_an_application_needs(name: str, root: Path) -> None:
-    application = {key: value for key, value in APP.items() if key != name}
-    assert refused({"applications": [OTHER, application]}, root) == (
-        f"applications[1].{name} is missing: every entry of applications must have it."
-    )
+@pytest.mark.parametrize(
+    ("config", "parts"),
+    [
+        ({"keepDefinitions": True}, ["keepDefinitions is now keepCrds"]),
+        ({"kong": {"values": {8080: "x"}}}, ["8080 in kong.values is not text", "quotes"]),
+        ({80: 1}, ["80 in the settings is not text", "quotes"]),
+    ],
+)
+def test_a_key_that_cannot_be_one_is_named(config: dict[Any, Any], parts: list[str], root: Path) -> None:
+    says(refused(config, root), *parts)
 
 
-@pytest.mark.parametrize("name", ["service", "port"])
-def test_a_route_needs(name: str, root: Path) -> None:
-    route = {key: value for key, value in APP["route"].items() if key != name}
-    assert refused({"applications": [{**APP, "route": route}]}, root) == (
-        f"applications[0].route.{name} is missing: every entry of applications must have it."
-    )
+@pytest.mark.parametrize("path", ["name", "namespace", "manifests", "route", "route.service", "route.port"])
+def test_an_application_needs(path: str, root: Path) -> None:
+    config = {"applications": [OTHER, deepcopy(APP)]}
+    *outer, name = path.split(".")
+    place: Any = config["applications"][1]
+    for step in outer:
+        place = place[step]
+    del place[name]
+    says(refused(config, root), f"applications[1].{path} is missing", "every entry of applications")
 
 
 # --- values of another type ----------------------------------------------------------------------------------------------
@@ -412,65 +407,44 @@ CHOICES = {
 }
 
 
-def wrong_types() -> Iterator[tuple[str, Any, str]]:
-    for path, value in paths(FULL):
-        kind = type(value)
-        if path in CHOICES:
-            wanted, wrong = CHOICES[path], [1, True, [value]]
-        elif kind is dict and is_free(path):
-            wanted, wrong = "an object", ["text", [value], 1, None]
-        elif kind is dict:
-            wanted, wrong = "an object with the keys", ["text", [value], 1, True]
-        elif path == "rateLimit.syncRate":
-            wanted, wrong = "a number", ["0.5", True, [1]]
-        else:
-            wanted = {list: "a list", bool: "true or false", int: "a whole number", str: "text"}[kind]
-            others: dict[type, list[Any]] = {
-                list: ["text", {}, 1, None],
-                bool: ["yes", "true", 1, 0],
-                int: [True, False, "5", 1.5, [1]],
-                str: [5, True, ["text"], {"text": 1}],
-            }
-            wrong = others[kind]
-        yield from ((path, other, wanted) for other in wrong)
+NEVER: dict[type, tuple[str, list[Any]]] = {
+    list: ("a list", ["text", {}, 1, None]),
+    bool: ("true or false", ["yes", "true", 1, 0]),
+    int: ("a whole number", [True, False, "5", 1.5, [1]]),
+    float: ("a number", ["0.5", True, [1]]),
+    str: ("text", [5, True, ["text"], {"text": 1}]),
+}
 
 
-@pytest.mark.parametrize(("path", "value", "wanted"), list(wrong_types()))
-def test_a_value_of_another_type_is_refused(path: str, value: Any, wanted: str, root: Path) -> None:
-    text = refused(changed(path, value), root)
-    assert text.startswith(f"{path} is ")
-    assert f": it must be {wanted}" in text
-
-
-REGISTRY = "a registry's host and path without https://"
-IMAGES = "it must be an object with the keys registry, pullSecrets, references."
+@pytest.mark.parametrize(("path", "now"), list(paths(FULL)), ids=lambda value: value if isinstance(value, str) else "")
+def test_a_value_of_another_type_is_refused(path: str, now: Any, root: Path) -> None:
+    if path in CHOICES:
+        expected, wrong = CHOICES[path], [1, True, [now]]
+    elif isinstance(now, dict):
+        expected, wrong = f"an object{'' if is_free(path) else ' with the keys'}", ["text", [now], 1]
+        wrong.append(None if is_free(path) else True)
+    else:
+        expected, wrong = NEVER[type(now)]
+    for value in wrong:
+        says(refused(changed(path, value), root), f"{path} is ", f": it must be {expected}")
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "text"),
+    ("path", "value", "shown"),
     [
-        ("kong.replicas", True, "kong.replicas is true: it must be a whole number."),
-        ("kong.replicas", "3", 'kong.replicas is "3": it must be a whole number.'),
-        ("kong.replicas", 1.5, "kong.replicas is 1.5: it must be a whole number."),
-        ("kong.replicas", None, "kong.replicas is null: it must be a whole number."),
-        ("istio.injection", "yes", 'istio.injection is "yes": it must be true or false.'),
-        ("istio.profile", 7, "istio.profile is 7: it must be text."),
-        ("kong.values", "a=b", 'kong.values is "a=b": it must be an object.'),
-        ("kong.values", ["a"], "kong.values is a list: it must be an object."),
-        ("applications", {"name": "shop"}, "applications is an object: it must be a list."),
-        ("images", "mirror", f'images is "mirror": {IMAGES}'),
-        ("images", None, f"images is null: {IMAGES}"),
-        ("images.registry", "two\nlines", f'images.registry is "two\\nlines": it must be {REGISTRY}.'),
-        ("rateLimit.syncRate", float("nan"), "rateLimit.syncRate is nan: it must lie between -1 and 3600."),
-        (
-            "observability.prometheus.retention",
-            "x" * 61,
-            f'observability.prometheus.retention is "{"x" * 56}…: it must be a time such as 15d or 12h.',
-        ),
+        ("kong.replicas", True, "true"),
+        ("kong.replicas", "3", '"3"'),
+        ("kong.replicas", 1.5, "1.5"),
+        ("kong.replicas", None, "null"),
+        ("kong.values", ["a"], "a list"),
+        ("applications", {"name": "shop"}, "an object"),
+        ("images.registry", "two\nlines", '"two\\nlines"'),
+        ("rateLimit.syncRate", float("nan"), "nan"),
+        ("observability.prometheus.retention", "x" * 61, f'"{"x" * 56}…'),
     ],
 )
-def test_the_sentence_shows_the_value(path: str, value: Any, text: str, root: Path) -> None:
-    assert refused(at(path, value), root) == text
+def test_the_sentence_shows_the_value(path: str, value: Any, shown: str, root: Path) -> None:
+    assert refused(at(path, value), root).startswith(f"{path} is {shown}: it must ")
 
 
 # --- bounds, choices, patterns ----------------------------------------------------------------------------------------------
@@ -509,41 +483,30 @@ def test_a_choice_that_is_none_is_refused(path: str, root: Path) -> None:
     assert refused(changed(path, "nonsense"), root) == f'{path} is "nonsense": it must be {CHOICES[path]}.'
 
 
-NAME = "a name of at most 63 small letters, digits and hyphens"
-SECRET_NAME = "a name of small letters, digits, dots and hyphens"
-SIZE = "a size such as 20Gi, or empty"
+NO_NAMES = ("", "Shop", "my shop", "-shop", "shop-", "shop_1", "a" * 64)
+UNFIT = {
+    **{f"applications[0].{key}": NO_NAMES for key in ("name", "namespace", "route.service")},
+    "applications[0].route.path": ("shop", "/my shop"),
+    "rateLimit.path": ("shop",),
+    "applications[0].route.host": ("Shop.example", "http://shop.example", "shop..example"),
+    "observability.prometheus.retention": ("15", "2 weeks"),
+    # The chart calls a volume by this name, and a volume's has no dots.
+    "kong.tlsSecret": ("front.door", "Front", "front_door", "a" * 64),
+    "observability.grafana.adminSecret": ("Login",),
+    "observability.prometheus.storageClass": ("very fast",),
+    "observability.prometheus.volume": ("20GB", "20 Gi", "much", "-1Gi"),
+    "images.registry": ("https://mirror.example", "mirror.example/"),
+}
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "meaning"),
-    [
-        *(
-            (f"applications[0].{key}", value, NAME)
-            for key in ("name", "namespace", "route.service")
-            for value in ("", "Shop", "my shop", "-shop", "shop-", "shop_1", "a" * 64)
-        ),
-        ("applications[0].route.path", "shop", "a path that starts with /"),
-        ("applications[0].route.path", "/my shop", "a path that starts with /"),
-        ("rateLimit.path", "shop", "a path that starts with /"),
-        ("applications[0].route.host", "Shop.example", "a host name, or empty"),
-        ("applications[0].route.host", "http://shop.example", "a host name, or empty"),
-        ("applications[0].route.host", "shop..example", "a host name, or empty"),
-        ("observability.prometheus.retention", "15", "a time such as 15d or 12h"),
-        ("observability.prometheus.retention", "2 weeks", "a time such as 15d or 12h"),
-        *(
-            ("kong.tlsSecret", name, f"{NAME}, or empty")
-            # The chart calls a volume by this name, and a volume's has no dots.
-            for name in ("front.door", "Front", "front_door", "a" * 64)
-        ),
-        ("observability.grafana.adminSecret", "Login", f"{SECRET_NAME}, or empty"),
-        ("observability.prometheus.storageClass", "very fast", f"{SECRET_NAME}, or empty"),
-        *(("observability.prometheus.volume", size, SIZE) for size in ("20GB", "20 Gi", "much", "-1Gi")),
-        ("images.registry", "https://mirror.example", REGISTRY),
-        ("images.registry", "mirror.example/", REGISTRY),
-    ],
-)
-def test_text_that_does_not_fit_is_refused(path: str, value: str, meaning: str, root: Path) -> None:
-    assert refused(changed(path, value), root).endswith(f": it must be {meaning}.")
+@pytest.mark.parametrize(("path", "value"), [(path, value) for path, values in UNFIT.items() for value in values])
+def test_text_that_does_not_fit_is_refused(path: str, value: str, root: Path) -> None:
+    meaning = FIELDS[path].title
+    assert meaning
+    assert (
+        refused(changed(path, value), root)
+        == f"{path} is {json.dumps(value)[:57]}{'…' if len(value) > 58 else ''}: it must be {meaning}."
+    )
 
 
 @pytest.mark.parametrize(
@@ -570,81 +533,48 @@ def test_text_that_fits_is_taken(path: str, value: str, root: Path) -> None:
 # --- rate limits -----------------------------------------------------------------------------------------------------
 
 
+WITH_HOST = {"minute": 5, "policy": "redis", "redis": {"host": "redis"}}
+ITS_POLICY = "rateLimit.policy of application bookinfo is "
+
+
 @pytest.mark.parametrize(
-    ("limit", "replicas", "text"),
+    ("limit", "replicas", "parts"),
     [
-        (
-            {"minute": 5, "policy": "cluster"},
-            1,
-            "rateLimit.policy of application bookinfo is cluster: that policy counts in Kong's database, and this Kong "
-            "has none; set it to local, or to redis with rateLimit.redis.host.",
-        ),
-        (
-            {"minute": 5},
-            2,
-            "rateLimit.policy of application bookinfo is local while kong.replicas is 2: each replica would count for "
-            "itself and let the limit through; set the policy to redis, or kong.replicas to 1.",
-        ),
-        (
-            {"minute": 5, "policy": "redis"},
-            1,
-            "rateLimit.policy of application bookinfo is redis without a host: set rateLimit.redis.host.",
-        ),
-        (
-            {"minute": 5, "policy": "redis", "redis": {"port": 6380}},
-            1,
-            "rateLimit.policy of application bookinfo is redis without a host: set rateLimit.redis.host.",
-        ),
-        (
-            {"minute": 5, "limitBy": "header"},
-            1,
-            "rateLimit.limitBy of application bookinfo is header without a name: set rateLimit.headerName.",
-        ),
-        (
-            {"minute": 5, "limitBy": "header", "headerName": ""},
-            1,
-            "rateLimit.limitBy of application bookinfo is header without a name: set rateLimit.headerName.",
-        ),
-        (
-            {"minute": 5, "limitBy": "path"},
-            1,
-            "rateLimit.limitBy of application bookinfo is path without a path: set rateLimit.path.",
+        ({"minute": 5, "policy": "cluster"}, 1, [ITS_POLICY, "cluster", "no", "set it to local, or to redis"]),
+        ({"minute": 5}, 2, [ITS_POLICY, "local while kong.replicas is 2", "redis, or kong.replicas to 1"]),
+        ({"minute": 5, "policy": "redis"}, 1, [ITS_POLICY, "redis without a host", "rateLimit.redis.host"]),
+        ({**WITH_HOST, "redis": {"port": 6380}}, 1, [ITS_POLICY, "redis without a host", "rateLimit.redis.host"]),
+        *(
+            (
+                {"minute": 5, "limitBy": by, **empty},
+                1,
+                [f"rateLimit.limitBy of application bookinfo is {by}", f"set {key}"],
+            )
+            for by, empty, key in (
+                ("header", {}, "rateLimit.headerName"),
+                ("header", {"headerName": ""}, "rateLimit.headerName"),
+                ("path", {}, "rateLimit.path"),
+            )
         ),
         (
             {"minute": 30, "hour": 10},
             1,
-            "The rate limit of application bookinfo allows 30 per minute and 10 per hour: set rateLimit.hour to 30 or "
-            "more, or rateLimit.minute to 10 or less.",
+            ["application bookinfo", "30 per minute and 10 per hour", "rateLimit.hour to 30", "rateLimit.minute to 10"],
         ),
         (
             {"second": 5, "day": 9, "year": 8},
             1,
-            "The rate limit of application bookinfo allows 9 per day and 8 per year: set rateLimit.year to 9 or more, "
-            "or rateLimit.day to 8 or less.",
+            ["application bookinfo", "9 per day and 8 per year", "rateLimit.year to 9", "rateLimit.day to 8"],
         ),
-        (
-            {},
-            1,
-            "The rate limit of application bookinfo names no window: set one of rateLimit.second, rateLimit.minute, "
-            "rateLimit.hour, rateLimit.day, rateLimit.month, rateLimit.year.",
-        ),
-        (
-            {"minute": 5, "syncRate": 10},
-            1,
-            "rateLimit.syncRate of application bookinfo goes with the policy redis: leave it out, or set that.",
-        ),
-        (
-            {"minute": 5, "policy": "redis", "redis": {"host": "redis"}, "syncRate": 0.01},
-            1,
-            "rateLimit.syncRate of application bookinfo is 0.01: Kong takes -1 (count in redis at once) or 0.02 s and "
-            "more.",
-        ),
+        ({}, 1, ["application bookinfo names no window", *(f"rateLimit.{window}" for window in WINDOWS)]),
+        ({"minute": 5, "syncRate": 10}, 1, ["rateLimit.syncRate of application bookinfo", "redis", "leave it out"]),
+        ({**WITH_HOST, "syncRate": 0.01}, 1, ["rateLimit.syncRate of application bookinfo is 0.01", "-1", "0.02 s"]),
     ],
 )
 def test_a_rate_limit_that_kong_would_not_keep_is_refused(
-    limit: dict[str, Any], replicas: int, text: str, root: Path
+    limit: dict[str, Any], replicas: int, parts: list[str], root: Path
 ) -> None:
-    assert refused({"rateLimit": limit, "kong": {"replicas": replicas}}, root) == text
+    says(refused({"rateLimit": limit, "kong": {"replicas": replicas}}, root), *parts)
 
 
 @pytest.mark.parametrize(
@@ -710,19 +640,11 @@ def test_an_application_may_bring_the_only_redis(root: Path) -> None:
 @pytest.mark.parametrize(
     ("own", "text"),
     [
-        (
-            {"policy": "cluster"},
-            "rateLimit.policy of application shop is cluster: that policy counts in Kong's database, and this Kong has "
-            "none; set it to local, or to redis with rateLimit.redis.host.",
-        ),
+        ({"policy": "cluster"}, "rateLimit.policy of application shop is cluster: "),
         ({"minute": "5"}, 'applications[1].rateLimit.minute is "5": it must be a whole number.'),
         ({"redis": 5}, "applications[1].rateLimit.redis is [secret]: it must be an object with the keys"),
         ({"redis": {"port": 0}}, "applications[1].rateLimit.redis.port is 0: it must lie between 1 and 65535."),
-        (
-            {"second": 9, "minute": 8},
-            "The rate limit of application shop allows 9 per second and 8 per minute: set rateLimit.minute to 9 or "
-            "more, or rateLimit.second to 8 or less.",
-        ),
+        ({"second": 9, "minute": 8}, "The rate limit of application shop allows 9 per second and 8 per minute: "),
     ],
 )
 def test_an_applications_own_limit_is_checked(own: dict[str, Any], text: str, root: Path) -> None:
@@ -805,7 +727,7 @@ def test_an_application_changes_one_kind_of_password_for_the_other(root: Path) -
     ("reference", "text"),
     [
         ({}, "rateLimit.redis.passwordSecret.name is missing"),
-        ({"name": "Login"}, f'rateLimit.redis.passwordSecret.name is "Login": it must be {SECRET_NAME}.'),
+        ({"name": "Login"}, 'rateLimit.redis.passwordSecret.name is "Login": it must be a name of small letters'),
         (
             {"name": "login", "key": "a/b"},
             'rateLimit.redis.passwordSecret.key is "a/b": it must be a name of letters, digits, dots, hyphens and '
@@ -943,60 +865,56 @@ def test_a_certificate_and_its_key_may_be(tls: dict[str, str], root: Path) -> No
 # --- what cannot go together ---------------------------------------------------------------------------------------------------
 
 
+NO_PROMETHEUS = {"prometheus": {"enabled": False}}
+
+
 @pytest.mark.parametrize(
-    ("config", "text"),
+    ("config", "parts"),
     [
         (
             {"istio": {"mtls": "STRICT"}, "kong": {"routing": "guide"}},
-            "istio.mtls is STRICT while kong.routing is guide: that routing leaves the mesh in plain text, which STRICT "
-            "refuses; set kong.routing to mesh, or istio.mtls to PERMISSIVE.",
+            ["istio.mtls is STRICT while kong.routing is guide", "kong.routing to mesh, or istio.mtls to PERMISSIVE"],
         ),
         (
             {"istio": {"mtls": "STRICT", "injection": False}},
-            "istio.mtls is STRICT while istio.injection is false: without sidecars nothing speaks mutual TLS; set "
-            "istio.injection to true, or istio.mtls to PERMISSIVE.",
+            ["istio.mtls is STRICT while istio.injection is false", "istio.injection to true, or istio.mtls to PERM"],
         ),
         *(
             (
                 {"kong": {"nodePort": 30080, **({"serviceType": kind} if kind != "LoadBalancer" else {})}},
-                f"kong.nodePort is 30080 while kong.serviceType is {kind}: set the type to NodePort, or the port to 0.",
+                [f"kong.nodePort is 30080 while kong.serviceType is {kind}", "type to NodePort, or the port to 0"],
             )
             for kind in ("LoadBalancer", "ClusterIP")
         ),
         *(
             (
                 {"kong": {"nodePort": port, "serviceType": "NodePort"}},
-                f"kong.nodePort is {port}: Kubernetes gives node ports from 30000 to 32767; choose one there, or 0.",
+                [f"kong.nodePort is {port}", "30000 to 32767", "0"],
             )
             for port in (80, 29999, 32768)
         ),
-        (
-            {"observability": {"prometheus": {"enabled": False}}},
-            "observability.grafana.enabled is true while observability.prometheus.enabled is false: grafana shows what "
-            "Prometheus holds; switch both on, or both off.",
-        ),
-        (
-            {"observability": {"prometheus": {"enabled": False}, "grafana": {"enabled": False}}},
-            "observability.kiali.enabled is true while observability.prometheus.enabled is false: kiali shows what "
-            "Prometheus holds; switch both on, or both off.",
+        *(
+            (
+                {"observability": {**NO_PROMETHEUS, **also}},
+                [f"observability.{who}.enabled is true", "observability.prometheus.enabled is false", "both on"],
+            )
+            for who, also in (("grafana", {}), ("kiali", {"grafana": {"enabled": False}}))
         ),
         (
             {"observability": {"prometheus": {"storageClass": "fast"}}},
-            "observability.prometheus.storageClass is set while observability.prometheus.volume is empty: without a "
-            "volume there is nothing to store; set volume to a size such as 20Gi, or leave the class out.",
+            ["observability.prometheus.storageClass", "observability.prometheus.volume is empty", "set volume to"],
         ),
         *(
             (
                 {"observability": {"grafana": {"dashboards": folder}}},
-                f'observability.grafana.dashboards is "{folder}": there is no folder of that name with JSON files in it; '
-                "set it to such a folder, or to grafana.com.",
+                [f'observability.grafana.dashboards is "{folder}"', "no folder", "grafana.com"],
             )
             for folder in ("boards", "manifests", "dashboards/mesh.json")
         ),
     ],
 )
-def test_what_cannot_go_together_is_refused(config: dict[str, Any], text: str, root: Path) -> None:
-    assert refused(config, root) == text
+def test_what_cannot_go_together_is_refused(config: dict[str, Any], parts: list[str], root: Path) -> None:
+    says(refused(config, root), *parts)
 
 
 @pytest.mark.parametrize(
@@ -1027,10 +945,6 @@ def test_what_can_go_together_is_taken(config: dict[str, Any], root: Path) -> No
 
 RANGE = "it must be the first address of a range and its length, such as 203.0.113.0/24 or 2001:db8::/32."
 NO_RANGES = ("203.0.113.7", "203.0.113.7/24", "203.0.113.0/255.255.255.0", "203.0.113.0/33", "example.com/24", "", "/8")
-EVERYONE = (
-    "kong.clientAddress.trustedRanges holds every address there is: anyone could then pass for anyone; list only the "
-    "addresses that your load balancer calls from."
-)
 
 
 def address(source: str, *ranges: str, kind: str = "LoadBalancer") -> dict[str, Any]:
@@ -1039,10 +953,8 @@ def address(source: str, *ranges: str, kind: str = "LoadBalancer") -> dict[str, 
 
 @pytest.mark.parametrize("kind", ["NodePort", "ClusterIP"])
 def test_source_ranges_need_a_load_balancer(kind: str, root: Path) -> None:
-    assert refused({"kong": {"serviceType": kind, "sourceRanges": ["203.0.113.0/24"]}}, root) == (
-        f"kong.sourceRanges is set while kong.serviceType is {kind}: only a load balancer looks at it; set the type to "
-        "LoadBalancer, or leave the ranges out."
-    )
+    text = refused({"kong": {"serviceType": kind, "sourceRanges": ["203.0.113.0/24"]}}, root)
+    says(text, f"kong.sourceRanges is set while kong.serviceType is {kind}", "LoadBalancer, or leave the ranges out")
 
 
 @pytest.mark.parametrize("text", NO_RANGES)
@@ -1070,31 +982,24 @@ def test_source_ranges_may_be(text: str, root: Path) -> None:
     ],
 )
 def test_kong_does_not_believe_everyone(source: str, ranges: list[str], root: Path) -> None:
-    assert refused(address(source, *ranges), root) == EVERYONE
+    says(refused(address(source, *ranges), root), "kong.clientAddress.trustedRanges", "every address", "list only")
 
 
 @pytest.mark.parametrize("source", ["proxyProtocol", "forwardedFor"])
 def test_kong_has_to_know_whom_to_believe(source: str, root: Path) -> None:
-    assert refused(address(source), root) == (
-        f"kong.clientAddress.source is {source} without kong.clientAddress.trustedRanges: Kong believes nobody then; "
-        "list the addresses that your load balancer calls from."
-    )
+    text = refused(address(source), root)
+    says(text, f"kong.clientAddress.source is {source} without kong.clientAddress.trustedRanges", "list the addresses")
 
 
 @pytest.mark.parametrize("source", ["connection", "localTraffic"])
 def test_nobody_is_believed_who_is_not_asked(source: str, root: Path) -> None:
-    assert refused(address(source, "198.51.100.0/24"), root) == (
-        f"kong.clientAddress.trustedRanges is set while kong.clientAddress.source is {source}: nobody has to be "
-        "believed there; leave the ranges out, or set the source to proxyProtocol or forwardedFor."
-    )
+    text = refused(address(source, "198.51.100.0/24"), root)
+    says(text, f"trustedRanges is set while kong.clientAddress.source is {source}", "leave the ranges out, or set the")
 
 
 def test_local_traffic_comes_from_outside(root: Path) -> None:
-    assert refused(address("localTraffic", kind="ClusterIP"), root) == (
-        "kong.clientAddress.source is localTraffic while kong.serviceType is ClusterIP: nothing from outside reaches "
-        "such a Service by itself; set the type to LoadBalancer or NodePort, or kong.clientAddress.source to another "
-        "one."
-    )
+    text = refused(address("localTraffic", kind="ClusterIP"), root)
+    says(text, "kong.clientAddress.source is localTraffic while kong.serviceType is ClusterIP", "set the type to")
 
 
 @pytest.mark.parametrize(
@@ -1157,8 +1062,8 @@ def test_a_chart_may_come_from_an_archive_or_the_home_folder(root: Path, monkeyp
     ("source", "shown"), [("", '""'), (5, "5"), (None, "null"), ({"a": 1}, "an object"), ("https://[", '"https://["')]
 )
 def test_a_chart_from_nowhere_is_refused(source: Any, shown: str, root: Path) -> None:
-    assert refused({"charts": {"kong": source}}, root) == (
-        f"charts.kong is {shown}: it must be a repository URL, oci://… or a folder."
+    says(
+        refused({"charts": {"kong": source}}, root), f"charts.kong is {shown}", "a repository URL, oci://… or a folder"
     )
 
 
@@ -1168,11 +1073,7 @@ def test_a_folder_without_a_readable_chart_is_refused(described: bytes | None, r
     if described is not None:
         (root / "empty/Chart.yaml").write_bytes(described)
     text = refused({"charts": {"istiod": "empty"}}, root)
-    assert re.fullmatch(
-        r'charts\.istiod is "empty": there is no readable chart \(a folder with a Chart\.yaml, or a \.tgz file\); '
-        r"put the chart istiod \d+\.\d+\.\d+ there, or leave the key out\.",
-        text,
-    )
+    says(text, 'charts.istiod is "empty": there is no readable chart', "put the chart istiod ", "or leave the key out")
 
 
 @pytest.mark.parametrize("source", ["nowhere", "nowhere.tgz", "charts"])
@@ -1181,9 +1082,8 @@ def test_a_folder_that_is_not_there_is_refused(source: str, root: Path) -> None:
 
 
 def test_a_folder_of_another_chart_is_refused(root: Path) -> None:
-    assert refused({"charts": {"istiod": "charts/kong"}}, root) == (
-        'charts.istiod is "charts/kong": the chart there is kong; give the folder of istiod.'
-    )
+    text = refused({"charts": {"istiod": "charts/kong"}}, root)
+    says(text, 'charts.istiod is "charts/kong"', "is kong", "the folder of istiod")
 
 
 @pytest.mark.parametrize(
@@ -1222,17 +1122,22 @@ def test_two_applications_may_have_one_path_on_two_hosts(root: Path) -> None:
     assert len(settings.parse({"applications": [APP, other]}, (), root).applications) == 2
 
 
-@pytest.mark.parametrize("namespace", ["istio-system", "kong-istio", "default", "kube-system"])
+@pytest.mark.parametrize(
+    "namespace",
+    ["istio-system", "istio-cni", "istio-ingress", "istio-egress", "kong-istio", "default", "kube-system"],
+)
 def test_an_application_stays_out_of_namespaces_of_others(namespace: str, root: Path) -> None:
-    assert refused({"applications": [APP, {**OTHER, "namespace": namespace}]}, root) == (
-        f"applications[1].namespace is {namespace}: that one is not the application's; give it its own."
+    says(
+        refused({"applications": [APP, {**OTHER, "namespace": namespace}]}, root),
+        f"[1].namespace is {namespace}",
+        "own",
     )
 
 
 def test_manifests_that_are_not_there_are_refused(root: Path) -> None:
-    assert refused({"applications": [{**APP, "manifests": "manifests/shop.yml"}]}, root) == (
-        'applications[0].manifests is "manifests/shop.yml": there is no such file or folder; give the path of the '
-        "application's YAML, from the project's folder."
+    text = refused({"applications": [{**APP, "manifests": "manifests/shop.yml"}]}, root)
+    says(
+        text, 'applications[0].manifests is "manifests/shop.yml"', "no such file or folder", "from the project's folder"
     )
 
 
