@@ -34,7 +34,7 @@ class Outcome(StrEnum):
 class Failed(Exception):  # noqa: N818 -- an outcome, not an error
     """What a check raises when what must be true is not.
 
-    `expected` and `seen` are for people; `cause` is the likely one, `look` a command to look further.
+    `expected` and `actual` are for people; `cause` is the likely one, `look` a command to look further.
     `certain`: waiting cannot heal it, so `eventually` does not.
     """
 

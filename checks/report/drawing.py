@@ -43,7 +43,7 @@ _NOTES = {Look.FAILED: "expected, but:", Look.PARTLY: "as configured", Look.UNSE
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Actual:
     """What the checks of a part came to."""
 
     look: Look
@@ -74,8 +74,9 @@ class _Box:
 
 def draw(run: Run, target: Target) -> str:
     """Return the picture as an SVG element that stands in a page."""
-    seen = {
-        part: _seen([result for result in run.results if run.parts.get(result.check.name) is part]) for part in Part
+    actual = {
+        part: _actual_of([result for result in run.results if run.parts.get(result.check.name) is part])
+        for part in Part
     }
     rows = max(len(target.applications), 1)
     # Room for the words below the lowest edge.
@@ -89,11 +90,11 @@ def draw(run: Run, target: Target) -> str:
     parts = [
         *_markers(),
         *_mesh(mesh_height),
-        *_control_plane(seen[Part.CONTROL_PLANE], kong, services),
-        *_traffic(seen, target, kong, services),
-        *_dashboards(seen[Part.DASHBOARDS], shown, dashboards_top, _MESH_TOP + mesh_height),
+        *_control_plane(actual[Part.CONTROL_PLANE], kong, services),
+        *_traffic(actual, target, kong, services),
+        *_dashboards(actual[Part.DASHBOARDS], shown, dashboards_top, _MESH_TOP + mesh_height),
     ]
-    words = "; ".join(f"{part}: {', '.join(found.lines)}" for part, found in seen.items())
+    words = "; ".join(f"{part}: {', '.join(found.lines)}" for part, found in actual.items())
     return (
         f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img" aria-labelledby="picture-title picture-words">'
         f'<title id="picture-title">What was seen of the stack</title><desc id="picture-words">{escape(words)}</desc>'
@@ -101,16 +102,16 @@ def draw(run: Run, target: Target) -> str:
     )
 
 
-def _seen(results: Sequence[Result]) -> _Seen:
+def _actual_of(results: Sequence[Result]) -> _Actual:
     counts = {outcome: sum(result.outcome is outcome for result in results) for outcome in Outcome}
     lines = tuple(f"{count} {outcome}" for outcome, count in counts.items() if count)
     if counts[Outcome.FAILED]:
-        return _Seen(Look.FAILED, lines)
+        return _Actual(Look.FAILED, lines)
     if not results:
-        return _Seen(Look.PLAIN, ("not looked at",))
+        return _Actual(Look.PLAIN, ("not looked at",))
     if counts[Outcome.PASSED] and counts[Outcome.NOT_CHECKED]:
-        return _Seen(Look.PARTLY, lines)
-    return _Seen(Look.PASSED if counts[Outcome.PASSED] else Look.UNSEEN, lines)
+        return _Actual(Look.PARTLY, lines)
+    return _Actual(Look.PASSED if counts[Outcome.PASSED] else Look.UNSEEN, lines)
 
 
 def _markers() -> Iterator[str]:
@@ -129,29 +130,29 @@ def _mesh(height: float) -> Iterator[str]:
     yield _text(x + 14, _MESH_TOP + 18, "mesh", "hint")
 
 
-def _control_plane(seen: _Seen, kong: _Box, services: Sequence[_Box]) -> Iterator[str]:
+def _control_plane(actual: _Actual, kong: _Box, services: Sequence[_Box]) -> Iterator[str]:
     box = _Box((_KONG + _APPLICATIONS) / 2, _CONTROL_PLANE_TOP)
     for other in (kong, *services[:1]):
         yield _line(box.bottom, other.top, Look.PLAIN)
     yield _text(box.right[0] + 14, box.y + 26, "gives sidecars", "hint")
     yield _text(box.right[0] + 14, box.y + 42, "and their configuration", "hint")
-    yield _box(box, "istiod", seen)
+    yield _box(box, "istiod", actual)
 
 
-def _traffic(seen: dict[Part, _Seen], target: Target, kong: _Box, services: Sequence[_Box]) -> Iterator[str]:
+def _traffic(actual: dict[Part, _Actual], target: Target, kong: _Box, services: Sequence[_Box]) -> Iterator[str]:
     clients = _Box(_CLIENTS, kong.y)
-    yield _line(clients.right, kong.left, seen[Part.ENTRANCE].look)
-    yield from _label((clients.right[0] + _KONG - _MARGIN) / 2, kong.left[1], "HTTP", seen[Part.ENTRANCE])
+    yield _line(clients.right, kong.left, actual[Part.ENTRANCE].look)
+    yield from _label((clients.right[0] + _KONG - _MARGIN) / 2, kong.left[1], "HTTP", actual[Part.ENTRANCE])
     # The words stand once: all these edges are looked at by the same checks.
     name = _edge_name(target)
-    note = _NOTES.get(seen[Part.EDGE].look)
-    edge = replace(seen[Part.EDGE], lines=(*([note] if note else []), *seen[Part.EDGE].lines))
+    note = _NOTES.get(actual[Part.EDGE].look)
+    edge = replace(actual[Part.EDGE], lines=(*([note] if note else []), *actual[Part.EDGE].lines))
     yield from _label((kong.right[0] + _FORK) / 2, kong.right[1], name, edge)
     for service, application in zip(services, target.applications, strict=True):
-        yield _line(kong.right, service.left, seen[Part.EDGE].look, fork=_FORK)
-        yield _box(service, application.name, _Seen(Look.PLAIN, _described(application)))
-    yield _box(clients, "clients", _Seen(Look.PLAIN, (target.service_type,)))
-    yield _box(kong, "Kong", seen[Part.GATEWAY])
+        yield _line(kong.right, service.left, actual[Part.EDGE].look, fork=_FORK)
+        yield _box(service, application.name, _Actual(Look.PLAIN, _described(application)))
+    yield _box(clients, "clients", _Actual(Look.PLAIN, (target.service_type,)))
+    yield _box(kong, "Kong", actual[Part.GATEWAY])
 
 
 def _edge_name(target: Target) -> str:
@@ -165,7 +166,7 @@ def _described(application: RoutedApplication) -> tuple[str, ...]:
     return f"{application.service}:{application.port}", limits
 
 
-def _dashboards(seen: _Seen, shown: Sequence[str], top: float, mesh_bottom: float) -> Iterator[str]:
+def _dashboards(actual: _Actual, shown: Sequence[str], top: float, mesh_bottom: float) -> Iterator[str]:
     boxes = {name: _Box(_KONG + index * (_APPLICATIONS - _KONG) / 2, top) for index, name in enumerate(shown)}
     if "prometheus" in boxes:
         middle = boxes["prometheus"].top
@@ -174,13 +175,13 @@ def _dashboards(seen: _Seen, shown: Sequence[str], top: float, mesh_bottom: floa
         for left, right in itertools.pairwise(boxes.values()):
             yield _line(left.right, right.left, Look.PLAIN, tip=False)
     for name, box in boxes.items():
-        yield _box(box, name.title(), seen)
+        yield _box(box, name.title(), actual)
 
 
-def _label(middle: float, y: float, name: str, seen: _Seen) -> Iterator[str]:
+def _label(middle: float, y: float, name: str, actual: _Actual) -> Iterator[str]:
     """Draw what an edge is above it, and what was seen of it below."""
-    yield _text(middle, y - 10, name, f"name middle {seen.look}")
-    for row, line in enumerate(seen.lines):
+    yield _text(middle, y - 10, name, f"name middle {actual.look}")
+    for row, line in enumerate(actual.lines):
         yield _text(middle, y + 20 + 15 * row, line, "words middle")
 
 
@@ -192,24 +193,24 @@ def _line(start: _Point, end: _Point, look: Look, *, tip: bool = True, fork: flo
     return f'<path d="M{x1:g} {y1:g}{path}" class="edge {look}"{marker}/>'
 
 
-def _box(box: _Box, name: str, seen: _Seen) -> str:
-    name, told = printable(name), ", ".join(filter(None, seen.lines))
+def _box(box: _Box, name: str, actual: _Actual) -> str:
+    name, told = printable(name), ", ".join(filter(None, actual.lines))
     # There is room for two lines; counts share one where they fit.
-    shared = len(told) <= _LONGEST_LINE or len(seen.lines) > 2
-    lines = textwrap.wrap(told, _LONGEST_LINE)[:2] if shared else seen.lines
+    shared = len(told) <= _LONGEST_LINE or len(actual.lines) > 2
+    lines = textwrap.wrap(told, _LONGEST_LINE)[:2] if shared else actual.lines
     drawn = [
         f"<title>{escape(f'{name}: {printable(told)}')}</title>",
-        f'<rect x="{box.x:g}" y="{box.y:g}" width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" rx="9" class="box {seen.look}"/>',
+        f'<rect x="{box.x:g}" y="{box.y:g}" width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" rx="9" class="box {actual.look}"/>',
         _text(box.x + 14, box.y + 25, _short(name, _LONGEST_NAME), "name"),
         *(
             _text(box.x + 14, box.y + 42 + 14 * row, _short(line, _LONGEST_LINE), "words")
             for row, line in enumerate(lines)
         ),
     ]
-    if mark := _MARKS[seen.look]:
+    if mark := _MARKS[actual.look]:
         x, y = box.x + _BOX_WIDTH - 18, box.y + 18
         drawn += [
-            f'<circle cx="{x:g}" cy="{y:g}" r="9" class="badge {seen.look}"/>',
+            f'<circle cx="{x:g}" cy="{y:g}" r="9" class="badge {actual.look}"/>',
             _text(x, y + 4, mark, "mark middle"),
         ]
     return f"<g>{''.join(drawn)}</g>"
