@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -210,11 +211,17 @@ def test_what_make_is_asked_for_is_there() -> None:
 def test_modules_know_their_commands_and_options(line: list[str]) -> None:
     _, dash_m, module, command, *options = line
     assert dash_m == "-m"
+    help_text = help_of(module, command)
+    for option in options:
+        assert not option.startswith("--") or re.search(rf"(?<![\w-]){option}(?![\w-])", help_text), option
+
+
+@cache
+def help_of(module: str, command: str) -> str:
     asked = [sys.executable, "-m", module, command, "--help"]
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for option in options:
-        assert not option.startswith("--") or re.search(rf"(?<![\w-]){option}(?![\w-])", done.stdout), option
+    return done.stdout
 
 
 @pytest.mark.engine
