@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -209,11 +210,17 @@ def test_modules_know_their_commands_and_options(line: list[str]) -> None:
     _, dash_m, module, *words = line
     assert dash_m == "-m"
     command = words[:1] if not words[0].startswith("-") else []
+    help_text = help_of(module, *command)
+    for option in words:
+        assert not option.startswith("--") or re.search(rf"(?<![\w-]){option}(?![\w-])", help_text), option
+
+
+@cache
+def help_of(module: str, *command: str) -> str:
     asked = [sys.executable, "-m", module, *command, "--help"]
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for option in words:
-        assert not option.startswith("--") or re.search(rf"(?<![\w-]){option}(?![\w-])", done.stdout), option
+    return done.stdout
 
 
 @pytest.mark.engine

@@ -22,6 +22,7 @@ from components.mesh import base_values, cni_values, istiod_values
 from components.observability import grafana_values, kiali_values, prometheus_values
 from components.shared.images import KONG, OF_CHARTS
 from components.shared.merging import merged
+from plan.inventory import images_in
 from sandbox.paths import CHECKOUT
 from sandbox.programs import TOOLS
 from settings import ClientAddress, Grafana, Images, Istio, Kiali, Kong, Observability, Prometheus, Tls
@@ -495,45 +496,6 @@ def test_dashboards_of_the_network_are_downloaded_in_their_revision(
         assert f"/api/dashboards/{dashboard['gnetId']}/revisions/{dashboard['revision']}/download" in rendered
 
 
-def images(value: Any) -> set[str]:
-    """Return the images of all containers in a value."""
-    if isinstance(value, list):
-        return set().union(*map(images, value))
-    if not isinstance(value, dict):
-        return set()
-    own = {value["image"]} if isinstance(value.get("image"), str) else set()
-    return own.union(*map(images, value.values()))
-
-
-def without_host(image: str) -> str:
-    """Return an image's path, as it has it in its own registry."""
-    host, slash, path = image.partition("/")
-    if not slash:
-        return f"library/{image}"
-    return path if "." in host else image
-
-
-MIRRORED = {
-    "kong": "kong: NodePort",
-    "prometheus": "prometheus: defaults",
-    "grafana": "grafana: defaults",
-    "kiali-server": "kiali-server: defaults",
-    "istiod": "istiod: defaults",
-    "cni": "cni: defaults",
-}
-
-
-@pytest.mark.parametrize("chart", MIRRORED)
-def test_a_mirror_holds_every_image_under_its_own_path(
-    chart: str, given: dict[str, tuple[str, Values]], render: Render
-) -> None:
-    name = MIRRORED[chart]
-    direct, mirrored = (images(documents(render(*given[case]))) for case in (name, f"{name}, mirror"))
-    assert direct
-    assert {without_host(image) for image in direct} == {image.removeprefix(f"{MIRROR}/") for image in mirrored}
-    assert all(image.startswith(f"{MIRROR}/") for image in mirrored)
-
-
 def test_sidecars_come_from_the_mirror_too(given: dict[str, tuple[str, Values]], render: Render) -> None:
     injector = rendered_object(render(*given["istiod: defaults, mirror"]), "ConfigMap", "istio-sidecar-injector")
     assert json.loads(injector["data"]["values"])["global"]["hub"] == f"{MIRROR}/release"
@@ -557,7 +519,7 @@ def test_kong_runs_with_the_versions_of_the_table_and_as_many_replicas_as_wanted
     given: dict[str, tuple[str, Values]], render: Render
 ) -> None:
     rendered = render(*given["kong: ClusterIP"])
-    assert images(documents(rendered)) == {
+    assert set(images_in(documents(rendered))) == {
         f"kong:{KONG_GATEWAY}",
         f"kong/kubernetes-ingress-controller:{KONG_CONTROLLER}",
     }
