@@ -45,7 +45,7 @@ RELEASES: Final[Mapping[str, str]] = {
 # --- what the charts make -----------------------------------------------------------------------------------------
 
 INJECTOR_WEBHOOK: Final = "istio-sidecar-injector"
-VALIDATOR_WEBHOOKS: Final = ("istio-validator-istio-system", "istiod-default-validator")
+VALIDATOR_WEBHOOKS: Final = (f"istio-validator-{ISTIO_NAMESPACE}", "istiod-default-validator")
 # The chart gives it this name whatever its release is called.
 ISTIO_CNI_DAEMON_SET: Final = "istio-cni-node"
 KONG_DEPLOYMENT: Final = "kong-istio-kong"

@@ -14,7 +14,7 @@ from pulumi.runtime import config as stack_config
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from settings.cross_checks import check
+from settings.cross_checks import cross_check
 from settings.kinds import FreeForm, Secret, Section
 from settings.sections import (
     WINDOWS,
@@ -98,7 +98,7 @@ def parse(config: Mapping[str, Any], secrets: Collection[str], root: Path) -> Se
     `secrets` names the keys that the stack keeps encrypted. Raises `SettingsError`.
     """
     settings = restore(config)
-    check(settings, root)
+    cross_check(settings, root)
     _check_secrets(settings, secrets)
     return settings
 

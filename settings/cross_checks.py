@@ -10,25 +10,16 @@ from typing import Any
 
 import yaml
 
+from names import RELEASES
 from settings.kinds import Network, network, scheme
 from settings.sections import WINDOWS, Application, Kong, RateLimit, Settings
 from settings.sentences import SettingsError, show
 from versions import CHARTS
 
-_RESERVED_NAMESPACES = (
-    "istio-system",
-    "istio-cni",
-    "istio-ingress",
-    "istio-egress",
-    "kong-istio",
-    "default",
-    "kube-system",
-    "kube-public",
-    "kube-node-lease",
-)
+_RESERVED_NAMESPACES = {*RELEASES.values(), "default", "kube-system", "kube-public", "kube-node-lease"}
 
 
-def check(settings: Settings, root: Path) -> None:
+def cross_check(settings: Settings, root: Path) -> None:
     """Raise `SettingsError` for the first combination that cannot work. Paths are relative to `root`."""
     _check_mesh(settings)
     _check_sidecars(settings)
