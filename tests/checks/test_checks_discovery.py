@@ -616,7 +616,8 @@ class TestOnTheSandbox:
             )
         finally:
             live.kubectl("delete", *where[:2], f"--namespace={where[2]}", "--ignore-not-found")
-            bare = {key: found["metadata"][key] for key in ("name", "namespace")}
+            kept = ("name", "namespace", "labels", "annotations")
+            bare = {key: found["metadata"][key] for key in kept if key in found["metadata"]}
             file = live.paths.state / "client-host.json"
             file.write_text(json.dumps({**found, "metadata": bare}))
             live.kubectl("create", f"--filename={file}")
@@ -667,11 +668,13 @@ class TestOnTheSandbox:
         assert "PERMISSIVE" in failed(MODE, strict).actual
         set_mode("STRICT")
         try:
+            # istiod passes a rule on some time after the API server has it.
+            wait_for(lambda: perform(MODE, strict).outcome is Outcome.PASSED, "mutual TLS only")
             assert "STRICT" in passed(MODE, strict).actual
             assert "STRICT" in failed(MODE, target).actual
         finally:
             set_mode("PERMISSIVE")
-        passed(MODE, target)
+        wait_for(lambda: perform(MODE, target).outcome is Outcome.PASSED, "plain text as well")
 
     def test_an_istiod_that_does_not_answer_fails(self, target: Target) -> None:
         result = failed(ROUTE, replace(target, istiod_address="127.0.0.1:1"))
