@@ -434,15 +434,20 @@ def test_ctrl_c_lets_pulumi_end_by_itself(tmp_path: Path) -> None:
     (programs / "pulumi").write_text(pretended)
     (programs / "pulumi").chmod(0o755)
     environment = {**project.environment, "PATH": f"{programs}{os.pathsep}{project.environment['PATH']}"}
-    process = subprocess.Popen(
-        ["venv/bin/python", "-c", "from sandbox import whole_stack; whole_stack._pulumi('up')"],
-        cwd=project.paths.root,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    # Tests that run in the background of a script ignore Ctrl-C, and so would all that they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            ["venv/bin/python", "-c", "from sandbox import whole_stack; whole_stack._pulumi('up')"],
+            cwd=project.paths.root,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     begun = process.stdout.readline()
     os.killpg(process.pid, signal.SIGINT)
