@@ -60,6 +60,8 @@ def end_recorded(path: Path, grace: float = 10) -> None:
 def end(pid: int, grace: float = 10) -> None:
     """Ask a process to end, and kill it after the grace period."""
     started = start_time(pid)
+    if not started:
+        return
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
         try:
             os.kill(pid, number)
