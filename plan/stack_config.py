@@ -89,6 +89,12 @@ class Project:
     def _own(self, key: str) -> bool:
         return key.startswith(f"{self.name}:")
 
+    def stacks(self) -> list[str]:
+        """Return the names of the stacks that have a file."""
+        return sorted(
+            path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in self.root.glob("Pulumi.*.yaml")
+        )
+
     def stack_file(self, stack: str) -> Path:
         """Return the file of a stack, or say which stacks there are.
 
@@ -99,8 +105,7 @@ class Project:
             return of_the_sandbox
         file = self.root / f"Pulumi.{stack}.yaml"
         if not file.is_file():
-            names = sorted(path.name.split(".", 2)[1] for path in self.root.glob("Pulumi.*.yaml"))
-            raise RunError(f"There is no stack {stack!r}; there are: {', '.join(names) or 'none'}.")
+            raise RunError(f"There is no stack {stack!r}; there are: {', '.join(self.stacks()) or 'none'}.")
         return file
 
     def selected(self, options: argparse.Namespace) -> StackConfig:

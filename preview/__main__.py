@@ -52,10 +52,10 @@ def _comment() -> int:
 def _preview(options: argparse.Namespace) -> int:
     # `comment` has the standard library alone.
     from display.console import console
-    from plan.stack_config import ROOT
+    from plan.stack_config import ROOT, Project
     from preview import collect, project_copies, pulumi_preview, terminal
 
-    known = sorted(path.name.split(".", 1)[1].removesuffix(".yaml") for path in ROOT.glob("Pulumi.*.yaml"))
+    known = Project(ROOT).stacks()
     if unknown := [name for name in options.stack or () if name not in known]:
         raise UsageError(f"There is no stack {unknown[0]}; there are: {', '.join(known)}.")
     if missing := pulumi_preview.missing():

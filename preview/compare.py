@@ -86,7 +86,8 @@ def _manifests(
     if before[1] and after[1] and before[1].inputs == after[1].inputs and _files(*before) == _files(*after):
         return
     try:
-        old, new = _rendered(*before), _rendered(*after)
+        program = helm.find()
+        old, new = _rendered(program, *before), _rendered(program, *after)
     except helm.HelmError as problem:
         yield Difference(part=Part.MANIFESTS, name=name, note=str(problem))
         return
@@ -104,11 +105,11 @@ def _files(root: Path, release: Resource | None) -> dict[Path, bytes]:
     return {file.relative_to(root): file.read_bytes() for file in (chart, *chart.rglob("*")) if file.is_file()}
 
 
-def _rendered(root: Path, release: Resource | None) -> dict[str, str]:
+def _rendered(program: Path, root: Path, release: Resource | None) -> dict[str, str]:
     """Return a release's objects by kind and name."""
     if release is None:
         return {}
-    objects = rendering.rendered(release, helm.find(), root, include_crds=True)
+    objects = rendering.rendered(release, program, root, include_crds=True)
     return {_name(body): of_object(body) for body in objects}
 
 

@@ -47,7 +47,6 @@ def _copy(root: Path, target: Path) -> None:
         if name and (source.is_file() or source.is_symlink()):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name, follow_symlinks=False)
-    _link(root, target)
 
 
 def _resolved(root: Path, name: str) -> str:

@@ -59,7 +59,7 @@ def bring_up() -> int:
         with steps.step("pulumi up"):
             select_stack()
             _pulumi("up", "--yes", "--skip-preview", "--suppress-permalink=true")
-        outputs = json.loads(_pulumi_output("stack", "output", "--json", "--stack", STACK))
+        outputs = json.loads(pulumi_output("stack", "output", "--json", "--stack", STACK))
     _summarize(facts, steps, outputs, rehearsed=bool(missing))
     return 0
 
@@ -113,11 +113,11 @@ def create(name: str, project: Path) -> None:
     """
     with tempfile.TemporaryDirectory(dir=CHECKOUT.sandbox) as folder:
         shutil.copy(project, folder)
-        _pulumi_output("stack", "init", name, folder=Path(folder))
+        pulumi_output("stack", "init", name, folder=Path(folder))
 
 
 def _has_stack() -> bool:
-    listed = json.loads(_pulumi_output("stack", "ls", "--json"))
+    listed = json.loads(pulumi_output("stack", "ls", "--json"))
     return any(stack["name"].split("/")[-1] == STACK for stack in listed)
 
 
@@ -146,7 +146,7 @@ def _pulumi(*arguments: str, **environment: str) -> None:
         )
 
 
-def _pulumi_output(*arguments: str, folder: Path = CHECKOUT.root) -> str:
+def pulumi_output(*arguments: str, folder: Path = CHECKOUT.root) -> str:
     """Return what a command prints that needs no settings."""
     command = ["pulumi", *arguments, "--non-interactive"]
     done = subprocess.run(command, cwd=folder, env=tools.environment(), capture_output=True, text=True, check=False)

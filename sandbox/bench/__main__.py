@@ -135,14 +135,8 @@ def _run_stack(by_engine: bool) -> Run:
 def _critical_path(by_engine: bool) -> str:
     if not by_engine:
         return "see the rehearsal's timeline"
-    state = subprocess.run(
-        _pulumi("stack", whole_stack.STACK, sub="export"),
-        cwd=CHECKOUT.root,
-        env=tools.environment(),
-        capture_output=True,
-        check=True,
-    )
-    steps = exported.steps(json.loads(state.stdout)["deployment"]["resources"])
+    state = json.loads(whole_stack.pulumi_output("stack", "export", "--stack", whole_stack.STACK))
+    steps = exported.steps(state["deployment"]["resources"])
     return " > ".join(f"{name} {seconds:.1f} s" for name, seconds in steps)
 
 
@@ -150,8 +144,8 @@ def _create_stack(name: str, folder: Path) -> None:
     whole_stack.create(name, folder / "Pulumi.yaml")
 
 
-def _pulumi(command: str, name: str, *arguments: str, sub: str = "") -> list[str]:
-    return ["pulumi", command, *([sub] if sub else []), "--stack", name, *arguments, "--non-interactive"]
+def _pulumi(command: str, name: str, *arguments: str) -> list[str]:
+    return ["pulumi", command, "--stack", name, *arguments, "--non-interactive"]
 
 
 def _timed(command: Sequence[str], *, cwd: Path = CHECKOUT.root, variables: Mapping[str, str] | None = None) -> Run:
