@@ -21,8 +21,6 @@ _TAKEN = "another Ingress of the class kong takes every path"
 # A first answer may have to wait for load balancers and images; after it, only for Kong's next configuration.
 _FIRST_ANSWER_SECONDS = 120
 _SETTLED_SECONDS = 30
-# What `gateway.fetch` may wait for a used up limit on top.
-_A_MINUTE = 65
 
 
 def _page_comes(target: Target) -> str:
@@ -204,7 +202,7 @@ CHECKS = (
         statement="Each application answers through Kong.",
         how="GET by Kong's address; for BookInfo /productpage, its title, and no error about details or reviews",
         look=_page_comes,
-        seconds=_FIRST_ANSWER_SECONDS + _A_MINUTE,
+        seconds=_FIRST_ANSWER_SECONDS + through_kong.PATIENCE,
         data_path=True,
     ),
     Check(
@@ -213,7 +211,7 @@ CHECKS = (
         statement="The answer came through Kong and a sidecar.",
         how="headers via (kong/), x-kong-upstream-latency (a number) and server (envoy or istio-envoy)",
         look=_path_is_seen,
-        seconds=_SETTLED_SECONDS + _A_MINUTE,
+        seconds=_SETTLED_SECONDS + through_kong.PATIENCE,
         data_path=True,
     ),
     Check(
@@ -240,7 +238,7 @@ CHECKS = (
         statement="The limit that Kong announces is the one of the settings.",
         how="headers RateLimit-Limit and X-RateLimit-Limit-<Window>, for every window and no other",
         look=_limit_is_said,
-        seconds=_SETTLED_SECONDS + _A_MINUTE,
+        seconds=_SETTLED_SECONDS + through_kong.PATIENCE,
         data_path=True,
     ),
 )

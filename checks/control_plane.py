@@ -8,7 +8,7 @@ from checks import endpoints
 from checks.framework import Check, Failed, eventually
 from checks.target import Target
 from commands import deployments
-from commands.istiod_ready import is_trusted
+from commands.istiod_ready import is_trusted, untrusted
 from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE, ISTIOD, VALIDATOR_WEBHOOKS
 
 _SECONDS = 30
@@ -54,13 +54,13 @@ def judge_injector(configuration: dict[str, Any] | None, target: Target) -> str:
         return f"{INJECTOR_WEBHOOK} has its CA in {_counted(len(configuration['webhooks']))}"
     raise Failed(
         f"a CA in every webhook of {INJECTOR_WEBHOOK}",
-        f"none in {', '.join(_untrusted(configuration)) or 'it: it has no webhooks'}"
+        f"none in {', '.join(untrusted(configuration)) or 'it: it has no webhooks'}"
         if configuration
         else "no such webhook",
         cause="istiod writes it there once it is ready: it is not, or may not, or something took the CA out"
         if configuration
         else _REMOVED,
-        look=target.command("--namespace", ISTIO_NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
+        look=target.logs(ISTIO_NAMESPACE, ISTIOD),
         certain=not configuration,
     )
 
@@ -71,7 +71,8 @@ def judge_validator(name: str, configuration: dict[str, Any] | None, target: Tar
     lenient = [webhook["name"] for webhook in webhooks if webhook.get("failurePolicy") != "Fail"]
     if configuration and is_trusted(configuration) and not lenient:
         return f"{name} has its CA and the failure policy Fail"
-    flaws = [f"no CA in {', '.join(_untrusted(configuration))}"] if configuration and _untrusted(configuration) else []
+    bare = untrusted(configuration or {})
+    flaws = [f"no CA in {', '.join(bare)}"] if bare else []
     flaws += [f"another failure policy in {', '.join(lenient)}"] if lenient else []
     raise Failed(
         f"a CA and the failure policy Fail in every webhook of {name}",
@@ -82,11 +83,6 @@ def judge_validator(name: str, configuration: dict[str, Any] | None, target: Tar
         look=target.command("get", "validatingwebhookconfiguration", name, "--output=yaml"),
         certain=not configuration,
     )
-
-
-def _untrusted(configuration: dict[str, Any]) -> list[str]:
-    webhooks = configuration.get("webhooks") or []
-    return [webhook["name"] for webhook in webhooks if not webhook["clientConfig"].get("caBundle")]
 
 
 def _counted(webhooks: int) -> str:

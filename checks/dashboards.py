@@ -20,7 +20,7 @@ _ABOVE_VIEWER = ("dashboards:create", "datasources:write", "datasources:read", "
 
 
 def _are_healthy(target: Target) -> str:
-    return _each(target, _enabled(target), _is_healthy)
+    return _each(target, target.dashboards, _is_healthy)
 
 
 def _is_healthy(target: Target, name: str, url: str) -> str:
@@ -43,7 +43,7 @@ def _is_healthy(target: Target, name: str, url: str) -> str:
 
 def _are_closed(target: Target) -> str:
     looks = {"grafana": _grafana_lets_in, "kiali": _kiali_lets_in}
-    return _each(target, [name for name in _enabled(target) if name in looks], lambda *asked: looks[asked[1]](*asked))
+    return _each(target, [name for name in target.dashboards if name in looks], lambda *asked: looks[asked[1]](*asked))
 
 
 def _kiali_lets_in(target: Target, name: str, url: str) -> str:
@@ -86,7 +86,7 @@ def _lets_in_others(target: Target, name: str, expected: str, answer: Answer) ->
 
 
 def _stay_inside(target: Target) -> str:
-    names = _enabled(target)
+    names = target.dashboards
     if not names:
         raise NotChecked("Prometheus, Grafana and Kiali are switched off")
     return eventually(lambda: _is_inside(target, names), 10)
@@ -134,11 +134,6 @@ def _backends(ingress: dict[str, Any]) -> Iterator[str]:
     for backend in backends:
         if name := (backend.get("service") or {}).get("name"):
             yield str(name)
-
-
-def _enabled(target: Target) -> list[str]:
-    switches = {"prometheus": target.prometheus, "grafana": target.grafana, "kiali": target.kiali}
-    return [name for name, on in switches.items() if on]
 
 
 def _each(target: Target, names: list[str], look: Callable[[Target, str, str], str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from checks.target import RoutedApplication, Target
-from settings import WINDOWS, Application, Settings
+from settings import Application, Settings
 
 _TOO_MANY_REQUESTS = 429
 
@@ -41,7 +41,7 @@ def _routed(settings: Settings, application: Application) -> RoutedApplication:
         port=route.port,
         path=route.path,
         host=route.host,
-        limits={window: requests for window in WINDOWS if (requests := getattr(limit, window)) is not None},
+        limits=limit.windows,
         limit_headers_hidden=bool(limit.hide_client_headers),
         error_code=limit.error_code or _TOO_MANY_REQUESTS,
         policy=limit.policy,

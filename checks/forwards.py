@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def forward(target: Target) -> None:
     """Forward to the dashboards that the stack has, and print where they are; never returns by itself."""
-    names = [name for name in DASHBOARD_PORTS if getattr(target, name)]
+    names = target.dashboards
     if target.simulated:
         raise StackError("Nodes are simulated: no dashboard runs that a port-forward could lead to.")
     if not names:

@@ -59,7 +59,7 @@ def has_sidecar(pod: Object) -> bool:
 def judge_inside(pods: list[Object], target: Target, labelled: Collection[str]) -> str:
     """Return how many pods of the mesh's namespaces there are, if all of them have a sidecar."""
     counts = []
-    for namespace in dict.fromkeys(target.namespaces):
+    for namespace in target.namespaces:
         own = [pod for pod in pods if _namespace(pod) == namespace and _stays(pod)]
         bare = [pod["metadata"]["name"] for pod in own if not has_sidecar(pod)]
         if bare or not own:
@@ -93,7 +93,7 @@ def judge_outside(pods: list[Object], target: Target, labelled: Collection[str])
 
 def _asked(target: Target, namespaces: list[Object], labelled: Collection[str], image: str) -> list[str]:
     """Return what the API server answers to pods that are only asked for: in each namespace of the mesh, and outside."""
-    actual = [_asked_inside(target, namespace, image) for namespace in dict.fromkeys(target.namespaces)]
+    actual = [_asked_inside(target, namespace, image) for namespace in target.namespaces]
     if outside := _outside(namespaces, labelled, target):
         actual.append(_asked_outside(target, outside, image))
     return actual

@@ -60,4 +60,4 @@ def unanswered(target: Target, reason: NoAnswer) -> Failed:
 
 def logs(target: Target) -> str:
     """Return the command that shows what Kiali logged."""
-    return target.command("--namespace", ISTIO_NAMESPACE, "logs", f"deployment/{KIALI}", "--tail=50")
+    return target.logs(ISTIO_NAMESPACE, KIALI)

@@ -9,7 +9,7 @@ nothing, and it is for an answer through Kong to show the limit.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,8 +17,9 @@ from typing import Any
 from checks import answers, endpoints, through_kong
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
-from commands.kong_events import FAILURES, NEVER, SUCCESS, last_change, moment, when
+from commands.kong_events import APPLY_FAILED, FAILURES, NEVER, SUCCESS, last_change, moment, taken_over, when
 from commands.kong_ready import balancer_address
+from commands.route_ready import said
 from names import KONG_NAMESPACE
 from settings import WINDOWS
 
@@ -26,13 +27,10 @@ Object = dict[str, Any]
 Identity = tuple[str, str, str]
 
 _PLUGINS = "konghq.com/plugins"
-_APPLY_FAILED = "KongConfigurationApplyFailed"
 _CONTROLLER = "ingress-controller"
 _SECONDS = 60
 # The controller takes over what changed every 3 s.
 _PAUSE = 1
-# What `gateway.fetch` may wait for a used up limit on top.
-_A_MINUTE = 65
 
 # A refusal that lasts is told again at every sync until so many were told, and from then on every five minutes.
 _BURST = 25
@@ -138,7 +136,7 @@ def refusals(events: Iterable[Object], own: frozenset[Identity], changed: dateti
 
 def _is_over(event: Object, success: datetime, now: datetime) -> bool:
     # Where one object cannot be translated, the rest is taken over right behind it: that is no success of this one.
-    if event.get("reason") == _APPLY_FAILED and success > when(event):
+    if event.get("reason") == APPLY_FAILED and success > when(event):
         return True
     told_often = (event.get("count") or 1) >= _BURST
     return now - when(event) > (_SILENT_LATER if told_often else _SILENT_AT_FIRST)
@@ -167,17 +165,6 @@ def controllers(pods: Iterable[Object]) -> list[str]:
         if "deletionTimestamp" not in pod["metadata"]
         and any(container["name"] == _CONTROLLER for container in pod["spec"]["containers"])
     ]
-
-
-def taken_over(events: Iterable[Object], pods: Iterable[str], changed: datetime) -> datetime | None:
-    """Return by when the controllers of all pods had told of a success since a change; None where one has not."""
-    told = dict.fromkeys(pods, NEVER)
-    for event in events:
-        kind, _, name = _identity(event)
-        if event.get("reason") == SUCCESS and kind == "Pod" and name in told:
-            told[name] = max(told[name], when(event))
-    # Whole seconds: one of the same second may have been before.
-    return max(told.values()) if told and min(told.values()) > changed else None
 
 
 def _identity(event: Object) -> Identity:
@@ -241,11 +228,6 @@ def attached(ingress: Object | None, plugins: list[Object]) -> Object | None:
     return found[0] if found and not found[0].get("disabled") else None
 
 
-def said(limits: Mapping[str, int]) -> str:
-    """Return a limit for people."""
-    return ", ".join(f"{requests} per {window}" for window, requests in limits.items()) or "no limit"
-
-
 def _named(ingress: Object | None) -> list[str]:
     annotations = ((ingress or {}).get("metadata") or {}).get("annotations") or {}
     return [name.strip() for name in annotations.get(_PLUGINS, "").split(",") if name.strip()]
@@ -258,6 +240,6 @@ CHECKS = (
         statement="Each application's route is there with its limit attached, and Kong has taken both over.",
         how="the Ingress and its address, the KongPlugin, the controller's events, and the limit in an answer through Kong",
         look=look,
-        seconds=_SECONDS + _A_MINUTE,
+        seconds=_SECONDS + through_kong.PATIENCE,
     ),
 )

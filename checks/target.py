@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from kube import Cluster
-from names import KONG_NAMESPACE
+from names import DASHBOARD_PORTS, KONG_NAMESPACE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +75,19 @@ class Target:
         kubeconfig = ["--kubeconfig", self.kubeconfig] if self.kubeconfig else []
         return shlex.join(["kubectl", *kubeconfig, "--context", self.context, *arguments])
 
+    def logs(self, namespace: str, deployment: str, *options: str) -> str:
+        """Return the command that shows what a Deployment logged last."""
+        return self.command("--namespace", namespace, "logs", f"deployment/{deployment}", *options, "--tail=50")
+
     @property
     def namespaces(self) -> list[str]:
-        """The namespaces whose pods are in the mesh."""
-        return [KONG_NAMESPACE, *(application.namespace for application in self.applications)]
+        """The namespaces whose pods are in the mesh, each once."""
+        return list(dict.fromkeys([KONG_NAMESPACE, *(application.namespace for application in self.applications)]))
+
+    @property
+    def dashboards(self) -> list[str]:
+        """The dashboards that the stack has."""
+        return [name for name in DASHBOARD_PORTS if getattr(self, name)]
 
 
 def to_json(target: Target) -> str:

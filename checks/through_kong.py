@@ -16,7 +16,7 @@ from commands.http_client import Answer, NoAnswer
 from names import KONG_DEPLOYMENT, KONG_NAMESPACE
 
 # The longest that a request waits for a limit to lift: one calendar minute, and the counter's lag.
-_PATIENCE = 65
+PATIENCE = 65
 _WAKING_SECONDS = 30
 _BOOKINFO_PAGE = "/productpage"
 # What a sidecar writes where a policy refuses a request.
@@ -60,7 +60,7 @@ def fetch(target: Target, endpoint: Endpoint, application: RoutedApplication) ->
     if not is_limited(answer, application):
         return answer
     wait = seconds_left(answer) or to_next_minute()
-    if wait > _PATIENCE:
+    if wait > PATIENCE:
         raise NotChecked(f"the limit of {application.name} is used up for another {wait} s")
     pause(wait)
     return ask(target, endpoint, lambda: send(endpoint, application))
@@ -215,9 +215,7 @@ def of_each(applications: Iterable[RoutedApplication], look: Callable[[RoutedApp
 
 def logs(target: Target) -> str:
     """Return the command that shows what Kong's controller and proxy logged."""
-    return target.command(
-        "--namespace", KONG_NAMESPACE, "logs", f"deployment/{KONG_DEPLOYMENT}", "--all-containers", "--tail=50"
-    )
+    return target.logs(KONG_NAMESPACE, KONG_DEPLOYMENT, "--all-containers")
 
 
 def routes(target: Target, application: RoutedApplication) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from commands.command_line import CommandError
-from kube import Cluster
+from kube import Cluster, label_selector
 from workloads import Image
 
 
@@ -37,8 +37,7 @@ def is_available(deployment: dict[str, Any]) -> bool:
 def pods(cluster: Cluster, deployment: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the pods that a Deployment selects."""
     labels = deployment["spec"]["selector"]["matchLabels"]
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    return cluster.list("pods", deployment["metadata"]["namespace"], labels=selector)
+    return cluster.list("pods", deployment["metadata"]["namespace"], labels=label_selector(labels))
 
 
 def trouble(cluster: Cluster, namespace: str, name: str) -> str:

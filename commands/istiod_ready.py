@@ -49,8 +49,13 @@ def _wait_for_webhook(cluster: Cluster, seconds: int) -> None:
 
 def is_trusted(configuration: dict[str, Any]) -> bool:
     """Return whether every webhook of a configuration has a CA to trust."""
+    return bool(configuration.get("webhooks")) and not untrusted(configuration)
+
+
+def untrusted(configuration: dict[str, Any]) -> list[str]:
+    """Return the webhooks of a configuration that have no CA."""
     webhooks = configuration.get("webhooks") or []
-    return bool(webhooks) and all(webhook["clientConfig"].get("caBundle") for webhook in webhooks)
+    return [webhook["name"] for webhook in webhooks if not webhook["clientConfig"].get("caBundle")]
 
 
 if __name__ == "__main__":

@@ -7,11 +7,13 @@ goes beyond 25 events of one program about one object and lets through one more 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 SUCCESS = "KongConfigurationSucceeded"
-FAILURES = ("KongConfigurationApplyFailed", "KongConfigurationTranslationFailed")
+APPLY_FAILED = "KongConfigurationApplyFailed"
+FAILURES = (APPLY_FAILED, "KongConfigurationTranslationFailed")
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -25,6 +27,17 @@ def when(event: dict[str, Any]) -> datetime:
 def moment(stamp: str | None) -> datetime:
     """Return the second that a timestamp of the API names."""
     return datetime.fromisoformat(stamp).replace(microsecond=0) if stamp else NEVER
+
+
+def taken_over(events: Iterable[dict[str, Any]], pods: Iterable[str], changed: datetime) -> datetime | None:
+    """Return by when the controllers of all pods had told of a success since a change; None where one has not."""
+    told = dict.fromkeys(pods, NEVER)
+    for event in events:
+        about = event.get("involvedObject") or {}
+        if event.get("reason") == SUCCESS and about.get("kind") == "Pod" and about.get("name") in told:
+            told[about["name"]] = max(told[about["name"]], when(event))
+    # Whole seconds: one of the same second may have been before.
+    return max(told.values()) if told and min(told.values()) > changed else None
 
 
 def last_change(item: dict[str, Any]) -> datetime:

@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -231,27 +231,21 @@ class Wait:
             raise _NotYet("unseen", f"the request was refused with {answer.status} before it was counted")
         if self.route.hidden or actual != self.route.limits:
             shown = ", which is to be hidden" if self.route.hidden else ""
-            raise _NotYet("limit" if actual else "open", f"its answer, {answer.status}, tells {_said(actual)}{shown}")
+            raise _NotYet("limit" if actual else "open", f"its answer, {answer.status}, tells {said(actual)}{shown}")
 
     def _taken_over(self, names: list[str]) -> bool:
         """Return whether each pod's controller has pushed since the Ingress and the KongPlugin changed last."""
-        changed = max(self._changed("ingresses", self.route.ingress), self._changed("kongplugins", self.route.plugin))
-        newest: dict[str, datetime] = {}
-        for event in self._events(KONG_NAMESPACE):
-            if event.get("reason") == kong_events.SUCCESS:
-                name = (event.get("involvedObject") or {}).get("name", "")
-                newest[name] = max(newest.get(name, kong_events.NEVER), kong_events.when(event))
-        # Both have whole seconds only: of one second, the push may have come first.
-        return all(newest.get(name, kong_events.NEVER) > changed for name in names)
+        return kong_events.taken_over(self._events(KONG_NAMESPACE), names, self._changed()) is not None
 
-    def _changed(self, kind: str, name: str) -> datetime:
-        """Return when an object was last changed by anybody but who reports its status."""
-        found = self.cluster.get(kind, name, self.route.namespace)
-        return kong_events.last_change(found) if found else kong_events.NEVER
+    def _changed(self) -> datetime:
+        """Return when the Ingress or the KongPlugin was last changed by anybody but who reports a status."""
+        named = (("ingresses", self.route.ingress), ("kongplugins", self.route.plugin))
+        found = [self.cluster.get(kind, name, self.route.namespace) for kind, name in named]
+        return max((kong_events.last_change(item) for item in found if item), default=kong_events.NEVER)
 
     def _refusal(self) -> str:
         """Return what Kong or its controller refuses of the route's objects; empty for nothing."""
-        changed = max(self._changed("ingresses", self.route.ingress), self._changed("kongplugins", self.route.plugin))
+        changed = self._changed()
         for event in self._events(self.route.namespace):
             about = event.get("involvedObject") or {}
             ours = about.get("name") in (self.route.ingress, self.route.plugin)
@@ -283,7 +277,7 @@ class Wait:
                 )
         return (
             f"Kong serves {self.route.where} after {seconds:.0f} s, but not with its limit of "
-            f"{_said(self.route.limits)} ({last}): {', or '.join(causes)}; {look}."
+            f"{said(self.route.limits)} ({last}): {', or '.join(causes)}; {look}."
         )
 
 
@@ -297,7 +291,8 @@ def _is_limit(name: str) -> bool:
     return name.lower().startswith(_LIMIT_HEADER)
 
 
-def _said(limits: dict[str, int]) -> str:
+def said(limits: Mapping[str, int]) -> str:
+    """Return a limit for people."""
     return ", ".join(f"{requests} per {window}" for window, requests in limits.items()) or "no limit"
 
 

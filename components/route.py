@@ -18,7 +18,7 @@ from components.shared import client_host, project_command
 from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject
 from components.shared.standards import Standards
 from names import INGRESS_CLASS, RATE_LIMIT_PLUGIN, REDIS_SECRET
-from settings import WINDOWS, Kong, RateLimit, Redis, Route
+from settings import Kong, RateLimit, Redis, Route
 
 _PASSWORD_KEY = "password"  # noqa: S105 -- a key in the Secret
 
@@ -116,14 +116,13 @@ class RateLimitedRoute(pulumi.ComponentResource):
 def wait_arguments(args: RateLimitedRouteArgs) -> list[str]:
     """Return the arguments of the command that waits for the route."""
     redis = _redis_in_use(args.limit)
-    limits = [(window, getattr(args.limit, window)) for window in WINDOWS]
     namespace = args.application.namespace
     objects = [rate_limit_plugin(namespace, args.limit), ingress(namespace, args.route, args.kong)]
     return [
         *args.standards.access.arguments(),
         *("--namespace", namespace, "--ingress", args.route.service, "--plugin", RATE_LIMIT_PLUGIN),
         *("--host", args.route.host, "--path", args.route.path),
-        *(f"--limit={window}={requests}" for window, requests in limits if requests is not None),
+        *(f"--limit={window}={requests}" for window, requests in args.limit.windows.items()),
         *(["--hidden"] if args.limit.hide_client_headers else []),
         *(["--redis", f"{redis.host}:{redis.port}"] if redis else []),
         *("--type", args.kong.service_type, "--timeout", str(args.kong.ready_timeout_seconds)),
@@ -160,7 +159,7 @@ def plugin_config(limit: RateLimit) -> dict[str, Any]:
     """Return the plugin's `config`, in Kong's spelling, with the fields that were said and no others."""
     redis = _redis_in_use(limit)
     fields = {
-        **{window: getattr(limit, window) for window in ("second", "minute", "hour", "day", "month", "year")},
+        **limit.windows,
         "limit_by": limit.limit_by,
         "header_name": limit.header_name,
         "path": limit.path,

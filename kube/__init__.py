@@ -2,6 +2,6 @@
 
 from kube.cluster import Cluster
 from kube.errors import ClusterError, Patience
-from kube.resource_kinds import Object
+from kube.resource_kinds import Object, label_selector
 
-__all__ = ["Cluster", "ClusterError", "Object", "Patience"]
+__all__ = ["Cluster", "ClusterError", "Object", "Patience", "label_selector"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kube.connection import Connection
 from kube.errors import ClusterError
+from kube.resource_kinds import label_selector
 
 if TYPE_CHECKING:
     from websocket import WebSocket
@@ -138,7 +139,7 @@ def _pod_port(cluster: Cluster, namespace: str, resource: str, port: int) -> tup
         return name, port
     selector = found["spec"].get("selector") or {}
     labels = selector.get("matchLabels", {}) if found["kind"] != "Service" else selector
-    pods = cluster.list("pods", namespace, labels=",".join(f"{key}={value}" for key, value in labels.items()))
+    pods = cluster.list("pods", namespace, labels=label_selector(labels))
     running = [pod for pod in pods if labels and (pod.get("status") or {}).get("phase") == "Running"]
     if not running:
         raise ClusterError(f"No pod of {resource} in {namespace} runs.")

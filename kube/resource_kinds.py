@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kube.connection import Connection
 
 Object = dict[str, Any]
+
+
+def label_selector(labels: Mapping[str, str]) -> str:
+    """Return the selector of what has all of these labels."""
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
 
 # All groups with all their kinds in one answer, since Kubernetes 1.30; else it is a request for each group's version.
 _AGGREGATED = {"Accept": "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"}

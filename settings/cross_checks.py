@@ -84,12 +84,11 @@ def _check_sync_rate(limit: RateLimit, where: str) -> None:
 
 # Kong refuses a longer window with a smaller limit than a shorter one's.
 def _check_windows(limit: RateLimit, where: str) -> None:
-    windows = [(name, getattr(limit, name)) for name in WINDOWS if getattr(limit, name) is not None]
-    if not windows:
+    if not limit.windows:
         raise SettingsError(
             f"The rate limit of {where} names no window: set one of rateLimit.{', rateLimit.'.join(WINDOWS)}."
         )
-    for (short, few), (long, many) in itertools.pairwise(windows):
+    for (short, few), (long, many) in itertools.pairwise(limit.windows.items()):
         if many < few:
             raise SettingsError(
                 f"The rate limit of {where} allows {few} per {short} and {many} per {long}: "

@@ -232,6 +232,11 @@ class RateLimit(Section):
     error_code: int | None = Field(default=None, ge=100, le=599, description="What a refused call gets.")
     error_message: str | None = Field(default=None, description="And what it reads.")
 
+    @property
+    def windows(self) -> dict[str, int]:
+        """The windows that have a limit, the shortest first."""
+        return {window: requests for window in WINDOWS if (requests := getattr(self, window)) is not None}
+
 
 class Route(Section):
     """What Kong sends a path to."""

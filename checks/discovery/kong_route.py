@@ -14,9 +14,11 @@ from checks.discovery.kong_request import PRESERVE_HOST, SERVICE_UPSTREAM, Route
 from checks.discovery.routing import MUTUAL_TLS, PLAIN_TEXT, Configuration, Upstream
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
+from kube import label_selector
 from names import ISTIO_NAMESPACE, ISTIOD, KONG_DEPLOYMENT, KONG_NAMESPACE
 
 Object = dict[str, Any]
+_Fetch = Callable[[Object], Configuration]
 
 PASSTHROUGH = "PassthroughCluster"
 _CLIENTS_HOST = "the client's Host"
@@ -30,11 +32,11 @@ _PAUSE = 2
 def look_at_upstream(target: Target) -> str:
     """Return which upstream requests of Kong to each application take."""
 
-    def look(address: str, application: RoutedApplication) -> str:
+    def look(fetch: _Fetch, application: RoutedApplication) -> str:
         kong = _pod(target, KONG_NAMESPACE, _selector_of_kong(target), f"the Deployment {KONG_DEPLOYMENT}")
         found = _host_object(target, application)
         route = replace(_route(target, application), kong=kong, host_object=found)
-        return judge_upstream(routing.upstream_of(_fetch(target, address, kong), route.request), route, target)
+        return judge_upstream(routing.upstream_of(fetch(kong), route.request), route, target)
 
     return _asked(target, look)
 
@@ -42,9 +44,9 @@ def look_at_upstream(target: Target) -> str:
 def look_at_mode(target: Target) -> str:
     """Return which connections the pods of each application take."""
 
-    def look(address: str, application: RoutedApplication) -> str:
+    def look(fetch: _Fetch, application: RoutedApplication) -> str:
         route = _route(target, application)
-        configuration = _fetch(target, address, route.pod)
+        configuration = fetch(route.pod)
         mode = routing.accepted(configuration, route.pod["status"]["podIP"], route.pod_port)
         return judge_mode(mode, target, application)
 
@@ -158,7 +160,7 @@ def judge_mode(mode: str, target: Target, application: RoutedApplication) -> str
     )
 
 
-def _asked(target: Target, look: Callable[[str, RoutedApplication], str]) -> str:
+def _asked(target: Target, look: Callable[[_Fetch, RoutedApplication], str]) -> str:
     if not target.injection:
         raise NotChecked("not shown: sidecar injection is switched off for this stack (istio.injection)")
     if target.simulated and not target.istiod_address:
@@ -166,7 +168,16 @@ def _asked(target: Target, look: Callable[[str, RoutedApplication], str]) -> str
 
     def look_once() -> str:
         with _istiod(target) as address:
-            return through_kong.for_each(target, lambda application: look(address, application))
+            # Kong's sidecar is the same for all applications, and istiod sends all that it has.
+            known: dict[tuple[str, str], Configuration] = {}
+
+            def fetch(pod: Object) -> Configuration:
+                key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
+                if key not in known:
+                    known[key] = _fetch(target, address, pod)
+                return known[key]
+
+            return through_kong.for_each(target, lambda application: look(fetch, application))
 
     return eventually(look_once, _SECONDS, _PAUSE)
 
@@ -189,7 +200,7 @@ def _fetch(target: Target, address: str, pod: Object) -> Configuration:
             f"istiod's configuration for {pod['metadata']['name']}",
             str(reason),
             cause="istiod does not run, or its plain-text port is closed",
-            look=target.command("--namespace", ISTIO_NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
+            look=target.logs(ISTIO_NAMESPACE, ISTIOD),
         ) from None
 
 
@@ -233,7 +244,7 @@ def _selector_of_kong(target: Target) -> dict[str, str]:
 
 def _pod(target: Target, namespace: str, labels: dict[str, str], owner: str) -> Object:
     """Return a pod that runs and has an address."""
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    selector = label_selector(labels)
     found = endpoints.ask(target, lambda cluster: cluster.list("pods", namespace, labels=selector)) if selector else []
     for pod in found:
         status = pod.get("status") or {}

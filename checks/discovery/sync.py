@@ -9,7 +9,7 @@ from checks import endpoints, portforward
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import Target
 from commands import http_client
-from names import ISTIO_NAMESPACE
+from names import ISTIO_NAMESPACE, ISTIOD
 
 Object = dict[str, Any]
 
@@ -38,7 +38,7 @@ def _istiods(target: Target) -> list[str]:
 
 def _proxies(target: Target) -> list[str]:
     """Return the running pods of the mesh, as istiod names their proxies."""
-    namespaces = dict.fromkeys(target.namespaces)
+    namespaces = target.namespaces
     return [f"{pod['metadata']['name']}.{home}" for home in namespaces for pod in _running(target, home)]
 
 
@@ -78,7 +78,7 @@ def judge(statuses: Iterable[Object], proxies: Iterable[str], target: Target) ->
             "every proxy of the mesh connected to istiod, with what was sent accepted",
             "; ".join(lagging) or "no pod that runs",
             cause="a sidecar that does not run, cannot reach istiod, or refuses what it is sent",
-            look=target.command("--namespace", ISTIO_NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
+            look=target.logs(ISTIO_NAMESPACE, ISTIOD),
         )
     return f"{len(expected)} proxies are in sync with istiod"
 
@@ -101,7 +101,7 @@ def _unanswered(target: Target, actual: str) -> Failed:
         "istiod's list of its proxies (/debug/syncz) as JSON",
         actual,
         cause="istiod does not run, or its debug API is switched off (ENABLE_DEBUG_ON_HTTP)",
-        look=target.command("--namespace", ISTIO_NAMESPACE, "logs", "deployment/istiod", "--tail=50"),
+        look=target.logs(ISTIO_NAMESPACE, ISTIOD),
     )
 
 

@@ -82,7 +82,7 @@ def draw(run: Run, target: Target) -> str:
     # Room for the words below the lowest edge.
     mesh_height = rows * _ROW + 2 * _MARGIN
     dashboards_top = _MESH_TOP + mesh_height + 56
-    shown = [name for name in ("prometheus", "grafana", "kiali") if getattr(target, name)]
+    shown = target.dashboards
     height = dashboards_top + _BOX_HEIGHT + 20 if shown else _MESH_TOP + mesh_height + 20
     kong = _Box(_KONG, _MESH_TOP + (mesh_height - _BOX_HEIGHT) / 2)
     highest = _MESH_TOP + (mesh_height - (rows - 1) * _ROW - _BOX_HEIGHT) / 2

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.shared.manifests import Manifest, ManifestError
+from components.shared.traffic_policies import target_port
 from names import KONG_NAMESPACE, KONG_POD_LABELS
 from settings import Kong, Route
 
@@ -67,7 +68,7 @@ def service_entry(namespace: str, service: Manifest, route: Route) -> dict[str, 
                     "number": route.port,
                     "name": "http",
                     "protocol": "HTTP",
-                    "targetPort": _target_port(service, route),
+                    "targetPort": target_port(service, route),
                 }
             ],
             "workloadSelector": {"labels": dict(service["spec"]["selector"])},
@@ -83,17 +84,12 @@ def check_service(service: Manifest, route: Route, where: str) -> None:
             f"{where}.route.service is {name}: that Service has no selector, and kong.clientHost: serviceEntry finds its pods "
             "by it; give it one, or set kong.clientHost to envoyFilter."
         )
-    target = _target_port(service, route)
+    target = target_port(service, route)
     if not isinstance(target, int):
         raise ManifestError(
             f"{where}.route.port is {route.port}: the Service {name} leads it to the port named {target}, and "
             "kong.clientHost: serviceEntry takes a number; write the number there, or set kong.clientHost to envoyFilter."
         )
-
-
-def _target_port(service: Manifest, route: Route) -> Any:
-    port: Mapping[str, Any] = next(port for port in service["spec"]["ports"] if port["port"] == route.port)
-    return port.get("targetPort", route.port)
 
 
 def _patch(routes: Mapping[str, Any], virtual_host: Mapping[str, Any]) -> dict[str, Any]:

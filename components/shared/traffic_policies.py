@@ -53,9 +53,14 @@ def only_kong_calls(namespace: str, service: Manifest) -> Manifest:
     }
 
 
+def target_port(service: Manifest, route: Route) -> Any:
+    """Return the pods' port that a routed Service leads to: its number or its name."""
+    port: Mapping[str, Any] = next(port for port in service["spec"]["ports"] if port["port"] == route.port)
+    return port.get("targetPort", route.port)
+
+
 def application_policies(namespace: str, service: Manifest, route: Route) -> list[Manifest]:
     """Return the policies of an application's namespace: it calls itself, Kong the routed Service."""
-    port = next(port for port in service["spec"]["ports"] if port["port"] == route.port)
     return [
         _policy(
             namespace, "default", {}, _rule((), _SAME_NAMESPACE), _rule(_SIDECAR_METRICS, _namespace(ISTIO_NAMESPACE))
@@ -64,7 +69,7 @@ def application_policies(namespace: str, service: Manifest, route: Route) -> lis
             namespace,
             f"{route.service}-from-kong",
             service["spec"].get("selector") or {},
-            _rule((port.get("targetPort", port["port"]),), _namespace(KONG_NAMESPACE)),
+            _rule((target_port(service, route),), _namespace(KONG_NAMESPACE)),
         ),
     ]
 

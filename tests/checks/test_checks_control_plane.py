@@ -17,6 +17,7 @@ from checks import control_plane, injection, kong_programmed, portforward
 from checks.framework import Check, Failed, Outcome, Result, perform
 from checks.target import RoutedApplication, Target
 from commands import kong_events
+from commands.kong_events import taken_over
 from kube import Cluster, ClusterError
 from names import VALIDATOR_WEBHOOKS
 from sandbox.paths import CONTEXT
@@ -278,7 +279,7 @@ def test_a_refusal_told_at_five_syncs_since_the_change_is_not_waited_for(first: 
 )
 def test_every_replica_has_to_tell_of_a_success_since_the_change(stamps: dict[str, str], told: bool) -> None:
     kong_events = [succeeded(stamp, pod) for pod, stamp in stamps.items()]
-    assert bool(kong_programmed.taken_over(kong_events, stamps, CHANGED)) is told
+    assert bool(taken_over(kong_events, stamps, CHANGED)) is told
 
 
 def test_a_status_is_no_change_of_an_object() -> None:

@@ -25,7 +25,7 @@ from checks.framework import Check, Failed, Outcome, Result, perform
 from checks.target import RoutedApplication, Target
 from commands import http_client
 from commands.http_client import Answer
-from commands.kong_events import last_change, when
+from commands.kong_events import last_change, taken_over, when
 
 Object = dict[str, Any]
 SETS = ("mesh", "guide")
@@ -306,7 +306,7 @@ def test_the_recorded_objects_and_events_are_those_of_a_kong_that_is_programmed(
     changed = max(map(last_change, own))
     refused = kong_programmed.refusals(events, kong_programmed.identities(BOOKINFO, own), changed, when(events[0]))
     assert kong_programmed.judge_refusals(refused, changed, TARGET, BOOKINFO)
-    assert kong_programmed.taken_over(events, kong_programmed.controllers(pods), changed) == when(events[0])
+    assert taken_over(events, kong_programmed.controllers(pods), changed) == when(events[0])
 
 
 @pytest.mark.parametrize("name", SETS)
