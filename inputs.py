@@ -15,6 +15,7 @@ import pulumi_kubernetes
 import settings as configuration
 from commands import cluster_access
 from commands.cluster_access import Access
+from components import collisions
 from components.shared import images
 from components.shared.application_manifests import read_applications
 from components.shared.manifests import Manifest
@@ -52,8 +53,9 @@ class StackInputs:
         settings = configuration.load(root)
         charts = {name: chart_source(name, settings.charts) for name in CHARTS}
         standards = Standards.of(settings)
-        manifests = read_applications(settings, root, harden=standards.harden)
+        manifests = read_applications(settings, root, standards)
         images.check_references(settings.images, itertools.chain(*manifests.values()))
+        collisions.check(settings, manifests, namespaces_of(settings))
         check_reachable(charts[name] for name in configuration.charts_in_use(settings))
         return cls(
             root=root,
@@ -67,18 +69,22 @@ class StackInputs:
     @property
     def namespaces(self) -> list[str]:
         """The namespaces that the stack creates."""
-        istio = self.settings.istio
-        switches = {
-            ISTIO_CNI_NAMESPACE: istio.cni,
-            INGRESS_GATEWAY_NAMESPACE: istio.ingress_gateway,
-            EGRESS_GATEWAY_NAMESPACE: istio.egress_gateway,
-        }
-        own = [name for name, on in switches.items() if on]
-        return [ISTIO_NAMESPACE, *own, KONG_NAMESPACE, *(app.namespace for app in self.settings.applications)]
+        return namespaces_of(self.settings)
 
     def options(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
         """Return options for a component: the explicit providers, and what it waits for as a whole."""
         return pulumi.ResourceOptions(providers=list(self.providers), depends_on=list(depends_on))
+
+
+def namespaces_of(settings: Settings) -> list[str]:
+    """Return the namespaces that a stack creates."""
+    switches = {
+        ISTIO_CNI_NAMESPACE: settings.istio.cni,
+        INGRESS_GATEWAY_NAMESPACE: settings.istio.ingress_gateway,
+        EGRESS_GATEWAY_NAMESPACE: settings.istio.egress_gateway,
+    }
+    own = [name for name, on in switches.items() if on]
+    return [ISTIO_NAMESPACE, *own, KONG_NAMESPACE, *(app.namespace for app in settings.applications)]
 
 
 def _end_quietly_when_interrupted() -> None:

@@ -17,6 +17,7 @@ from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject
 from components.shared.manifests import Manifest
 from components.shared.standards import Standards
 from settings import Application as ApplicationSettings
+from settings import Security
 
 # Kong then calls the Service by its name, which the mesh knows, instead of its pods, which it does not.
 # Only this spelling counts (https://developer.konghq.com/kubernetes-ingress-controller/reference/annotations/).
@@ -53,9 +54,9 @@ class ApplicationOutputs:
 class Application(pulumi.ComponentResource):
     """An application's objects in a namespace of their own. Type `kong-istio:index:Application`.
 
-    Creates: the Namespace, labelled for injection, and every object of the manifests as a resource of its own; with
-    `only_kong_calls` an AuthorizationPolicy. Pods wait for the mesh, for what they mount and for the policies that guard
-    them; the rest waits for the namespace alone.
+    Creates: the Namespace, labelled for injection and as the manifests label it, and every other object of the manifests
+    as a resource of its own; with `only_kong_calls` an AuthorizationPolicy. Pods wait for the mesh, for what they mount
+    and for the policies that guard them; the rest waits for the namespace alone.
     Outputs: `ApplicationOutputs`.
     """
 
@@ -63,16 +64,20 @@ class Application(pulumi.ComponentResource):
         route, namespace = args.application.route, args.application.namespace
         super().__init__("kong-istio:index:Application", name, {"namespace": namespace}, opts)
         routed = traffic_policies.routed(args.objects, route.service)
-        policies = traffic_policies.application_policies(namespace, routed, route)
-        given = GuardedNamespaceArgs(standards=args.standards, policies=policies)
+        given = GuardedNamespaceArgs(
+            standards=args.standards,
+            policies=traffic_policies.application_policies(namespace, routed, route),
+            labels=manifests.home_metadata(args.objects, namespace, "labels"),
+            annotations=manifests.home_metadata(args.objects, namespace, "annotations"),
+        )
         home = GuardedNamespace(namespace, given, pulumi.ResourceOptions(parent=self)).outputs
-        guards = [*home.ready, args.mesh.ready, *self._only_kong_calls(name, routed, home, args)]
+        guarded = [*home.ready, args.mesh.ready, *self._only_kong_calls(name, routed, home, args)]
         created: dict[int, pulumi.Resource] = {}
-        for item in _supports_first(args.objects):
+        for item in _supports_first([item for item in args.objects if not manifests.is_home(item, namespace)]):
             needed = [
                 created[id(other)] for other in manifests.needed_by(item, list(args.objects)) if id(other) in created
             ]
-            needed += guards if manifests.makes_pods(item) else [home.namespace, *_crds(item, args)]
+            needed += guarded if manifests.makes_pods(item) else [home.namespace, *_crds(item, args)]
             created[id(item)] = KubernetesObject(
                 _resource_name(name, item),
                 prepared(item, args),
@@ -90,6 +95,17 @@ class Application(pulumi.ComponentResource):
         opts = pulumi.ResourceOptions(parent=self, depends_on=[home.namespace, args.mesh.ready])
         policy = traffic_policies.only_kong_calls(home.name, routed)
         return [KubernetesObject(f"{name}-only-kong-calls", policy, opts)]
+
+
+def guards(application: ApplicationSettings, objects: Sequence[Manifest], security: Security) -> list[Manifest]:
+    """Return what the stack makes in an application's namespace to say who may call whom."""
+    routed = traffic_policies.routed(objects, application.route.service)
+    made: list[Manifest] = []
+    if security.network_policies:
+        made += traffic_policies.application_policies(application.namespace, routed, application.route)
+    if security.only_kong_calls:
+        made.append(traffic_policies.only_kong_calls(application.namespace, routed))
+    return made
 
 
 def prepared(item: Manifest, args: ApplicationArgs) -> dict[str, Any]:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import pulumi
 from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
-from components.shared import pod_security
 from components.shared.manifests import Manifest
 from components.shared.pod_security import Level
 from components.shared.standards import Standards
 
-_SIDECAR = {"istio-injection": "enabled"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class GuardedNamespaceArgs:
-    """`level`: of Pod Security; None for a namespace whose pods get a sidecar. `policies`: its NetworkPolicies."""
+    """`level`: of Pod Security; None for a namespace whose pods get a sidecar. `policies`: its NetworkPolicies.
+
+    `labels`, `annotations`: further ones.
+    """
 
     standards: Standards
     level: Level | None = None
     policies: Sequence[Manifest] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +50,13 @@ class GuardedNamespace(pulumi.ComponentResource):
         super().__init__("kong-istio:index:GuardedNamespace", name, {}, opts)
         # Before there was this component, its children were those of the component that it belongs to.
         moved = [pulumi.Alias(parent=opts.parent)]
-        labels = pod_security.labels(args.level or args.standards.injected) if args.standards.pod_security else {}
+        labels = {**args.labels, **args.standards.namespace_labels(args.level)}
+        metadata: Any = {"name": name, "labels": labels}
+        if args.annotations:
+            metadata["annotations"] = dict(args.annotations)
         namespace = Namespace(
             name,
-            metadata={"name": name, "labels": {**({} if args.level else _SIDECAR), **labels}},
+            metadata=metadata,
             opts=pulumi.ResourceOptions(parent=self, protect=args.standards.protect, aliases=moved),
         )
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace], aliases=moved)

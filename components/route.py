@@ -14,11 +14,12 @@ from pulumi_kubernetes.networking.v1 import Ingress
 from components.application import ApplicationOutputs
 from components.kong_gateway import GatewayOutputs
 from components.mesh import MeshOutputs
-from components.shared import client_host, project_command
+from components.shared import client_host, project_command, traffic_policies
 from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject
+from components.shared.manifests import Manifest
 from components.shared.standards import Standards
 from names import INGRESS_CLASS, RATE_LIMIT_PLUGIN, REDIS_SECRET
-from settings import Kong, RateLimit, Redis, Route
+from settings import Application, Kong, RateLimit, Redis, Route, Settings
 
 _PASSWORD_KEY = "password"  # noqa: S105 -- a key in the Secret
 
@@ -101,10 +102,10 @@ class RateLimitedRoute(pulumi.ComponentResource):
             return [
                 args.standards.named_secrets.wait(f"{name}-redis-secret-ready", "json", namespace, given, opts, key=key)
             ]
-        if redis and redis.password:
+        if redis and (made := redis_secret(namespace, args.limit)):
             secret = Secret(
                 f"{name}-{REDIS_SECRET}",
-                metadata={"name": REDIS_SECRET, "namespace": namespace},
+                metadata=made["metadata"],
                 # The controller reads patched values as JSON, hence the quotes.
                 string_data=pulumi.Output.secret({_PASSWORD_KEY: json.dumps(redis.password)}),
                 opts=opts,
@@ -193,6 +194,27 @@ def ingress(namespace: str, route: Route, kong: Kong) -> dict[str, Any]:
         "metadata": {"name": route.service, "namespace": namespace, "annotations": annotations},
         "spec": {"ingressClassName": INGRESS_CLASS, "rules": [rule]},
     }
+
+
+def route_objects(settings: Settings, application: Application, objects: Sequence[Manifest]) -> list[Manifest]:
+    """Return what the stack makes in an application's namespace to route to it; of a Secret the name alone."""
+    namespace, limit, route = application.namespace, settings.limit_of(application), application.route
+    service = traffic_policies.routed(objects, route.service)
+    made = [
+        rate_limit_plugin(namespace, limit),
+        ingress(namespace, route, settings.kong),
+        client_host.created_for(settings.kong, service, route),
+        redis_secret(namespace, limit),
+    ]
+    return [item for item in made if item]
+
+
+def redis_secret(namespace: str, limit: RateLimit) -> dict[str, Any] | None:
+    """Return the Secret that the plugin has redis' password from, without what is in it; None where others make it."""
+    redis = _redis_in_use(limit)
+    if not redis or not redis.password:
+        return None
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": REDIS_SECRET, "namespace": namespace}}
 
 
 def _redis_in_use(limit: RateLimit) -> Redis | None:

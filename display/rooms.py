@@ -15,7 +15,7 @@ PAGE = ROOT / "README.md"
 USERS = {
     "the stack": (
         *("__main__", "inputs", "outputs", "settings", "components", "commands", "kube"),
-        *("names", "versions", "workloads"),
+        *("limits", "names", "versions", "workloads"),
     ),
     "the laptop": ("checks", "plan", "sandbox", "display"),
     "the pull request": ("policy", "preview"),

@@ -10,13 +10,17 @@ from typing import Any
 
 import yaml
 
-from names import RELEASES
+from names import PROBE_NAMESPACE, RELEASES
 from settings.kinds import Network, network, scheme
 from settings.sections import WINDOWS, Application, Kong, RateLimit, Settings
 from settings.sentences import SettingsError, show
 from versions import CHARTS
 
-_RESERVED_NAMESPACES = {*RELEASES.values(), "default", "kube-system", "kube-public", "kube-node-lease"}
+_RESERVED_NAMESPACES = {
+    *RELEASES.values(),
+    PROBE_NAMESPACE,
+    *("default", "kube-system", "kube-public", "kube-node-lease"),
+}
 
 
 def cross_check(settings: Settings, root: Path) -> None:

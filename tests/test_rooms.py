@@ -15,13 +15,14 @@ PROGRAM = set(USERS["the stack"])
 LOOKING = set(ROOMS) - PROGRAM
 # What a room of the program may import besides itself; nothing of it ever looks.
 ALLOWED: dict[str, set[str]] = {
+    "limits": set(),
     "names": set(),
     "versions": set(),
     "workloads": set(),
     "kube": {"names"},
     "settings": {"names", "versions"},
     "commands": {"names", "versions", "workloads", "kube"},
-    "components": {"names", "versions", "workloads", "settings", "commands"},
+    "components": {"limits", "names", "versions", "workloads", "settings", "commands"},
     "inputs": {"names", "versions", "settings", "commands", "components"},
     "outputs": {"names", "versions", "settings", "commands", "components"},
     "__main__": PROGRAM,

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.shared import client_host, manifests, pod_security, traffic_policies
+import pulumi
+
+from components.shared import client_host, manifests, own_routes, pod_security, traffic_policies
 from components.shared.manifests import Manifest
+from components.shared.standards import Standards
 from settings import Settings
 
 
-def read_applications(settings: Settings, root: Path, *, harden: bool) -> dict[str, list[Manifest]]:
+def read_applications(settings: Settings, root: Path, standards: Standards) -> dict[str, list[Manifest]]:
     """Return each application's objects by its name, once they are known to fit the settings. Raises `ManifestError`.
 
-    `root` is the folder that paths start from. `harden`: the namespaces enforce Pod Security's level restricted.
+    `root` is the folder that paths start from.
     """
     found = {}
     for index, application in enumerate(settings.applications):
@@ -23,10 +26,24 @@ def read_applications(settings: Settings, root: Path, *, harden: bool) -> dict[s
         traffic_policies.check_selector(traffic_policies.routed(objects, route.service), where, settings.security)
         if (settings.kong.routing, settings.kong.client_host) == ("mesh", "serviceEntry"):
             client_host.check_service(traffic_policies.routed(objects, route.service), route, where)
-        if harden:
+        _check_home(objects, application.namespace, standards, where)
+        if standards.harden:
             pod_security.check_pods(objects, where)
+        for sentence in own_routes.without_limit(objects, settings.kong, application.namespace, where):
+            pulumi.log.warn(sentence)
         found[application.name] = objects
     return found
+
+
+def _check_home(objects: Sequence[Manifest], namespace: str, standards: Standards, where: str) -> None:
+    """Raise `ManifestError` for a label of the application's Namespace that the stack sets otherwise."""
+    own = standards.namespace_labels()
+    for key, value in manifests.home_metadata(objects, namespace, "labels").items():
+        if own.get(key, value) != value:
+            raise manifests.ManifestError(
+                f"{where}.manifests label the Namespace {namespace} {key}: {value}, and the stack labels it {key}: "
+                f"{own[key]}: take that label out."
+            )
 
 
 def check_route(objects: Sequence[Manifest], service: str, port: int, where: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def read(path: Path, namespace: str) -> list[Manifest]:
     """Return the objects in a file of YAML or JSON, or in a folder's such files, placed in `namespace`.
 
     Read as `kubectl apply` reads them; a folder with a kustomization is built with `kubectl kustomize`, or `kustomize`.
-    A Namespace of that name is left out: the stack makes it. Raises `ManifestError`.
+    A Namespace of that name may be among them, for the stack to make. Raises `ManifestError`.
     """
     folder = path.parent if path.name in _KUSTOMIZATIONS else path
     if any((folder / name).is_file() for name in _KUSTOMIZATIONS) and (path.is_dir() or folder != path):
@@ -53,18 +53,28 @@ def read(path: Path, namespace: str) -> list[Manifest]:
     else:
         files = sorted(file for file in path.glob("*") if file.suffix in _SUFFIXES) if path.is_dir() else [path]
         sources = [(file, _content(file)) for file in files if file.is_file() or file == path]
-    found = [_placed(item, namespace, file) for file, content in sources for item in _objects(content, file)]
-    objects = [item for item in found if (item["kind"], item["metadata"]["name"]) != ("Namespace", namespace)]
-    if not objects:
+    objects = [_placed(item, namespace, file) for file, content in sources for item in _objects(content, file)]
+    if all(is_home(item, namespace) for item in objects):
         raise ManifestError(f"{path} holds no Kubernetes object: give a YAML file, or a folder with some.")
     known: set[tuple[str, str, str]] = set()
-    for item in objects:
+    for item in (item for item in objects if not is_home(item, namespace)):
         # Istio and the Gateway API both have a Gateway: a kind alone names nothing.
         identity = (group_of(item), item["kind"], item["metadata"]["name"])
         if identity in known:
             raise ManifestError(f"{path} has {identity[1]} {identity[2]} twice: take one of them out.")
         known.add(identity)
     return objects
+
+
+def is_home(manifest: Manifest, namespace: str) -> bool:
+    """Return whether an object is the application's own Namespace."""
+    return (manifest["kind"], manifest["metadata"]["name"]) == ("Namespace", namespace)
+
+
+def home_metadata(objects: Iterable[Manifest], namespace: str, field: str) -> dict[str, str]:
+    """Return the `labels` or the `annotations` that an application's Namespace has in its manifests."""
+    homes = [item["metadata"].get(field) or {} for item in objects if is_home(item, namespace)]
+    return {key: value for found in homes for key, value in found.items()}
 
 
 def makes_pods(manifest: Manifest) -> bool:

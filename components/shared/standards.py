@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from commands.cluster_access import Access
+from components.shared import pod_security
 from components.shared.named_secrets import NamedSecrets
 from components.shared.pod_security import Level, injected_level
 from settings import Images, Settings
+
+_SIDECAR = {"istio-injection": "enabled"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,11 @@ class Standards:
             network_policies=settings.security.network_policies,
             protect=settings.security.protect_namespaces,
         )
+
+    def namespace_labels(self, level: Level | None = None) -> dict[str, str]:
+        """Return the labels by which a namespace has a level of Pod Security; without one also a sidecar in each pod."""
+        guarded = pod_security.labels(level or self.injected) if self.pod_security else {}
+        return {**({} if level else _SIDECAR), **guarded}
 
     @property
     def harden(self) -> bool:

@@ -5,30 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import limits
 from policy.objects import Object, containers, pick
 from policy.rule import Options, Rule, Violation
 from workloads import Image
 
-_ROUTES = {"Ingress", "HTTPRoute", "GRPCRoute", "TCPIngress", "UDPIngress"}
-_PLUGINS = {"rate-limiting", "rate-limiting-advanced"}
-_WINDOWS = ("second", "minute", "hour", "day", "month", "year")
-
 
 def missing_rate_limits(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  # noqa: ARG001 -- nothing is excused
     """Look at the plug-ins that routes name, and at how many pods Kong has."""
-    limits = {(item.namespace, item.name): item for item in objects if _is_limit(item)}
-    everywhere = any(
-        item.kind == "KongClusterPlugin" and item.labels.get("global") == "true" for item in limits.values()
-    )
+    plugins = {(item.namespace, item.name): item for item in objects if limits.is_limit(item.body)}
+    everywhere = any(limits.is_global(item.body) for item in plugins.values())
     for item in objects:
-        if item.kind in _ROUTES and not everywhere and not any(key in limits for key in _named(item)):
+        named = limits.named_plugins(item.body, item.namespace)
+        if item.kind in limits.ROUTES and not everywhere and not any(key in plugins for key in named):
             yield Violation(
                 item,
                 "this route has no rate limit",
                 "name a KongPlugin rate-limiting with a window in the annotation konghq.com/plugins",
             )
     replicas = max((_replicas(item) for item in objects), default=1)
-    for item in limits.values():
+    for item in plugins.values():
         # Without one, the plug-in counts in Kong's own memory.
         if replicas > 1 and pick(item.body, "config", "policy") in (None, "local"):
             yield Violation(
@@ -36,28 +32,6 @@ def missing_rate_limits(objects: Sequence[Object], options: Options) -> Iterator
                 f"its policy is local and Kong has {replicas} replicas: each counts for itself",
                 "set rateLimit.policy to redis, or kong.replicas to 1",
             )
-
-
-def _is_limit(item: Object) -> bool:
-    if item.kind not in ("KongPlugin", "KongClusterPlugin") or item.body.get("plugin") not in _PLUGINS:
-        return False
-    config = item.body.get("config")
-    # The advanced plug-in has a list of limits in place of windows.
-    return not item.body.get("disabled") and bool(
-        pick(config, "limit") or any(_positive(pick(config, window)) for window in _WINDOWS)
-    )
-
-
-def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-
-
-def _named(route: Object) -> Iterator[tuple[str, str]]:
-    """Yield what the route's annotation may mean: plug-ins of its namespace, of the cluster, of other namespaces."""
-    for name in str(route.annotations.get("konghq.com/plugins") or "").split(","):
-        other, colon, rest = name.strip().partition(":")
-        yield (other, rest) if colon else (route.namespace, other)
-        yield "", name.strip()
 
 
 def _replicas(item: Object) -> int:
@@ -79,7 +53,7 @@ def _runs_kong(item: Object) -> bool:
 
 
 def _count(value: Any) -> int:
-    return int(value) if _positive(value) else 1
+    return int(value) if limits.is_positive(value) else 1
 
 
 RULE = Rule(

@@ -121,9 +121,13 @@ def test_kinds_of_the_cluster_are_placed_nowhere(version: str, kind: str, file: 
     assert item["metadata"] == {"name": "a"}
 
 
-def test_the_applications_own_namespace_is_left_out_and_another_one_is_not(file: Path) -> None:
-    spaces = "---\n".join(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n" for name in ("shop", "b"))
-    assert names(read(file, f"{spaces}---\n{SHOP}")) == ["Namespace/b", "Service/shop"]
+def test_the_applications_own_namespace_may_stand_in_several_files(tmp_path: Path) -> None:
+    for label in ("team", "tier"):
+        text = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop, labels: {{{label}: a}}}}\n"
+        (tmp_path / f"{label}.yaml").write_text(text)
+    (tmp_path / "shop.yaml").write_text(SHOP)
+    found = manifests.read(tmp_path, "shop")
+    assert manifests.home_metadata(found, "shop", "labels") == {"team": "a", "tier": "a"}
 
 
 @pytest.mark.parametrize(
