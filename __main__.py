@@ -17,6 +17,7 @@ from components.precheck import Precheck, PrecheckArgs
 from components.route import RateLimitedRoute, RateLimitedRouteArgs
 from components.verification import Verification, VerificationArgs
 from inputs import StackInputs
+from settings import redis_outside
 
 stack = StackInputs.read(Path(__file__).resolve().parent)
 settings, charts, standards = stack.settings, stack.charts, stack.standards
@@ -29,7 +30,13 @@ first = (precheck, Leftovers("leftovers", remains, stack.options(precheck)))
 mesh = IstioMesh("mesh", IstioMeshArgs(istio=settings.istio, charts=charts, standards=standards), stack.options(*first))
 gateway = KongGateway(
     "gateway",
-    KongGatewayArgs(kong=settings.kong, chart=charts["kong"], mesh=mesh.outputs, standards=standards),
+    KongGatewayArgs(
+        kong=settings.kong,
+        chart=charts["kong"],
+        mesh=mesh.outputs,
+        standards=standards,
+        redis=redis_outside(settings),
+    ),
     stack.options(*first),
 )
 created: list[pulumi.Resource] = [*first, mesh, gateway]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +13,15 @@ from pulumi_kubernetes.core.v1 import Secret
 
 from components.mesh import MeshOutputs
 from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs
-from components.shared import project_command, traffic_policies
+from components.shared import project_command, service_entries, traffic_policies
 from components.shared.images import kong_images
+from components.shared.kubernetes_object import KubernetesObject
 from components.shared.merging import merged
 from components.shared.releases import ChartSource, release
 from components.shared.scheduling import spread
 from components.shared.standards import Standards
 from names import KONG, KONG_CERTIFICATE, KONG_NAMESPACE, KONG_POD_LABELS
-from settings import ClientAddress, Images, Kong
+from settings import ClientAddress, Images, Kong, Redis
 from versions import KONG_CONTROLLER, KONG_GATEWAY
 
 # Readiness is asked from the start and every second: with the chart's 5 s and 10 s Kong stays out of its Service for up
@@ -36,12 +38,16 @@ _READINESS = {"initialDelaySeconds": 0, "periodSeconds": 1, "failureThreshold": 
 
 @dataclass(frozen=True, kw_only=True)
 class KongGatewayArgs:
-    """`kong`: the settings. `chart`: the chart. `mesh`: what Kong's pods are part of."""
+    """`kong`: the settings. `chart`: the chart. `mesh`: what Kong's pods are part of.
+
+    `redis`: each that Kong counts in and whose host the mesh has to be told of, to let Kong reach it.
+    """
 
     kong: Kong
     chart: ChartSource
     mesh: MeshOutputs
     standards: Standards
+    redis: Sequence[Redis] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +70,7 @@ class KongGateway(pulumi.ComponentResource):
 
     Creates: Namespace `kong-istio`, labelled for injection; Release `kong-istio` (chart kong); Command `kong-ready`
     (`python -m commands.kong_ready`), which waits for Kong and for its address. With `kong.tls` also Secret
-    `kong-certificate`; with `kong.tlsSecret` Command `kong-tls-secret-ready`, which waits for that Secret.
+    `kong-certificate`; with `redis` a ServiceEntry for each; with `kong.tlsSecret` Command `kong-tls-secret-ready`, which waits for that Secret.
     Outputs: `GatewayOutputs`.
     Raises in `up`: the sentence of `kong-ready`, after `kong.readyTimeoutSeconds` or `kong.addressTimeoutSeconds`.
     """
@@ -78,7 +84,12 @@ class KongGateway(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         ).outputs
         values = kong_values(args.kong, args.standards.images)
-        needed = [*namespace.ready, *self._certificate(args, namespace), args.mesh.ready]
+        needed = [
+            *namespace.ready,
+            *self._certificate(args, namespace),
+            args.mesh.ready,
+            *self._let_out(args, namespace),
+        ]
         installed = release(
             KONG, args.chart, KONG_NAMESPACE, values, pulumi.ResourceOptions(parent=self, depends_on=needed)
         )
@@ -98,6 +109,12 @@ class KongGateway(pulumi.ComponentResource):
             chart_version=installed.status.version,
         )
         self.register_outputs({"address": self.outputs.address, "url": self.outputs.url})
+
+    def _let_out(self, args: KongGatewayArgs, namespace: NamespaceOutputs) -> list[pulumi.Resource]:
+        """Return what tells the mesh of each redis outside it."""
+        opts = pulumi.ResourceOptions(parent=self, depends_on=[namespace.namespace, args.mesh.ready])
+        entries = [service_entries.outside(redis) for redis in args.redis]
+        return [KubernetesObject(entry["metadata"]["name"], entry, opts) for entry in entries]
 
     def _certificate(self, args: KongGatewayArgs, namespace: NamespaceOutputs) -> list[pulumi.Resource]:
         """Return what Kong's pods mount a given certificate from, if there is one: a Secret, or the wait for it."""
@@ -136,9 +153,13 @@ def kong_values(kong: Kong, images: Images) -> dict[str, Any]:
         "podAnnotations": {"proxy.istio.io/config": '{"holdApplicationUntilProxyStarts": true}'},
     }
     parts = (_size(kong), _exposure(kong), _certificate(kong), _client_address(kong.client_address))
-    for further in (*parts, kong_images(images), kong.values):
+    for further in (*parts, kong_images(images)):
         values = merged(values, further)
-    return values
+    result = merged(values, kong.values)
+    if further_secrets := kong.values.get("secretVolumes"):
+        # A list would be replaced, and the certificate's volume be gone.
+        result["secretVolumes"] = list(dict.fromkeys([*values.get("secretVolumes", []), *further_secrets]))
+    return result
 
 
 def _size(kong: Kong) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pulumi.runtime import config as stack_config
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from settings.chart_values import redis_outside
 from settings.cross_checks import cross_check
 from settings.kinds import FreeForm, Secret, Section
 from settings.sections import (
@@ -63,6 +64,7 @@ __all__ = [
     "parse",
     "public",
     "read",
+    "redis_outside",
     "restore",
 ]
 

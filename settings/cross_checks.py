@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from names import PROBE_NAMESPACE, RELEASES
-from settings.kinds import Network, network, scheme
+from settings.chart_values import check_values
+from settings.kinds import is_everywhere, network, scheme
 from settings.sections import WINDOWS, Application, Kong, RateLimit, Settings
 from settings.sentences import SettingsError, show
 from versions import CHARTS
@@ -39,15 +39,10 @@ def cross_check(settings: Settings, root: Path) -> None:
     _check_charts(settings, root)
     _check_applications(settings, root)
     _check_client_host(settings)
+    check_values(settings)
     for application in settings.applications:
         limit = settings.limit_of(application)
-        _check_rate_limit(limit, f"application {application.name}", _replicas(settings))
-
-
-def _replicas(settings: Settings) -> int:
-    """Return how many of Kong run: further chart values have the last word."""
-    given = settings.kong.values.get("replicaCount")
-    return given if isinstance(given, int) else settings.kong.replicas
+        _check_rate_limit(limit, f"application {application.name}", settings.kong.replicas)
 
 
 def _check_rate_limit(limit: RateLimit, where: str, replicas: int) -> None:
@@ -188,18 +183,11 @@ def _check_client_address(kong: Kong) -> None:
             f"{key}.trustedRanges is set while {key}.source is {source}: nobody has to be believed there; leave the "
             "ranges out, or set the source to proxyProtocol or forwardedFor."
         )
-    if _is_everywhere([found for text in ranges if (found := network(text))]):
+    if is_everywhere([found for text in ranges if (found := network(text))]):
         raise SettingsError(
             f"{key}.trustedRanges holds every address there is: anyone could then pass for anyone; list only the "
             "addresses that your load balancer calls from."
         )
-
-
-def _is_everywhere(networks: Sequence[Network]) -> bool:
-    """Return whether ranges leave out no address of IPv4, or none of IPv6; two halves do not either."""
-    four = collapse_addresses(network for network in networks if isinstance(network, IPv4Network))
-    six = collapse_addresses(network for network in networks if isinstance(network, IPv6Network))
-    return any(network.prefixlen == 0 for network in four) or any(network.prefixlen == 0 for network in six)
 
 
 def _check_client_host(settings: Settings) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -76,6 +76,13 @@ def network(text: str) -> Network | None:
         return ip_network(text) if re.search(r"/\d+$", text) else None
     except ValueError:
         return None
+
+
+def is_everywhere(networks: Sequence[Network]) -> bool:
+    """Return whether ranges leave out no address of IPv4, or none of IPv6; two halves do not either."""
+    four = collapse_addresses(network for network in networks if isinstance(network, IPv4Network))
+    six = collapse_addresses(network for network in networks if isinstance(network, IPv6Network))
+    return any(network.prefixlen == 0 for network in four) or any(network.prefixlen == 0 for network in six)
 
 
 def scheme(source: Any) -> str | None:

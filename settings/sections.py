@@ -67,7 +67,9 @@ def _ready(what: str) -> str:
 class Istio(Section):
     """The mesh."""
 
-    profile: str = Field(default="demo", description="One of the istiod chart's profiles, or empty.")
+    profile: str = Field(
+        default="demo", description="`ambient`, `demo`, `preview`, `stable` as Istio's charts have them, or empty."
+    )
     mtls: Literal["PERMISSIVE", "STRICT"] = Field(
         default="PERMISSIVE",
         description="For the whole mesh: whether plain text is taken (`PERMISSIVE`) or refused (`STRICT`).",

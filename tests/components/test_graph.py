@@ -1135,6 +1135,37 @@ def test_kong_serves_a_certificate_of_the_stack() -> None:
     assert "nobodys" not in text([others, recording.outputs])
 
 
+def test_further_secrets_are_mounted_beside_the_certificate() -> None:
+    certificate = {"tls": {"certificate": CERTIFICATE, "key": TLS_KEY}}
+    kong = {**certificate, "values": {"secretVolumes": ["plugins", "kong-certificate"]}}
+    assert values(recorded(kong=kong, secrets=("kong",)), "kong-istio")["secretVolumes"] == [
+        "kong-certificate",
+        "plugins",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "where"),
+    {
+        "redis.example.com": {"hosts": ["redis.example.com"], "resolution": "DNS"},
+        "192.0.2.7": {"addresses": ["192.0.2.7/32"], "endpoints": [{"address": "192.0.2.7"}], "resolution": "STATIC"},
+    }.items(),
+)
+def test_a_mesh_that_lets_out_only_what_it_knows_knows_the_redis(host: str, where: dict[str, Any]) -> None:
+    limit = {"minute": 5, "policy": "redis", "redis": {"host": host, "port": 6380}}
+    only = {"istiodValues": {"meshConfig": {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}}}
+    found = recorded(rateLimit=limit, istio=only)
+    (entry,) = of_kind(found, "ServiceEntry")
+    assert entry.inputs["metadata"]["namespace"] == "kong-istio"
+    assert entry.inputs["spec"].items() >= {**where, "location": "MESH_EXTERNAL", "exportTo": ["."]}.items()
+    assert [(port["number"], port["protocol"]) for port in entry.inputs["spec"]["ports"]] == [(6380, "TCP")]
+    assert entry.label in before(found, "Release/kong-istio")
+    assert "Command/istiod-ready" in before(found, entry.label)
+    assert entry.label not in labels(recorded(rateLimit=limit)), "such a mesh lets everything out"
+    inside = recorded(rateLimit={**limit, "redis": {"host": "redis.cache.svc"}}, istio=only)
+    assert not {label for label in labels(inside) if label.startswith("ServiceEntry/")}, "it knows Services"
+
+
 def test_a_preview_that_may_not_decrypt_takes_an_encrypted_key() -> None:
     hidden = {"secure": "v1:abc:def"}
     config = Project(ROOT).configure({"kong": {"tls": {"certificate": hidden, "key": hidden}}})

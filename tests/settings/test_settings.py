@@ -196,9 +196,9 @@ def sentence(error: Exception) -> str:
     assert isinstance(error, pulumi.RunError)
     text = str(error)
     assert text.endswith((".", "?")), text
-    assert not re.search(r"[.?!;:]\.|\n|None|True|False|<class|[.?!] [A-Z]", re.sub(r'"(\\.|[^"\\])*["…]', "", text)), (
-        text
-    )
+    assert not re.search(
+        r"[.?!;:]\.|\n|None|True|False|<class|[.?!] [A-Z]", re.sub(r'"(\\.|[^"\\])*["…]', "x", text)
+    ), text
     assert PASSWORD not in text
     return text
 
@@ -1162,11 +1162,6 @@ def hand_over(config: Mapping[str, Any], secrets: Collection[str] = ()) -> None:
     pulumi.runtime.set_all_config(
         {f"kong-istio:{key}": text for key, text in texts.items()}, [f"kong-istio:{key}" for key in secrets]
     )
-
-
-def test_replicas_among_the_charts_values_count(root: Path) -> None:
-    said = refused({"kong": {"values": {"replicaCount": 3}}, "rateLimit": {"minute": 5}}, root)
-    assert "is local while kong.replicas is 3" in said
 
 
 def test_a_path_with_and_without_its_last_slash_is_one(root: Path) -> None:
