@@ -55,9 +55,9 @@ def checks(*, keep_crds: bool) -> tuple[Check, ...]:
         _check(
             "17e",
             "config maps gone",
-            "What istiod wrote into every namespace is gone.",
-            "its ConfigMaps",
-            lambda cluster, _: ownership.config_maps(cluster),
+            "What istiod made by itself is gone: a ConfigMap in every namespace, and GatewayClasses.",
+            "these, save what another istiod in the cluster accounts for",
+            lambda cluster, _: ownership.made_by_istiod(cluster),
         ),
         _check(
             "17f",
@@ -68,8 +68,9 @@ def checks(*, keep_crds: bool) -> tuple[Check, ...]:
         ),
     ]
     if not keep_crds:
-        statement = "The CRDs of Istio and Kong are gone."
-        found.append(_check("17g", "CRDs gone", statement, "every CRD", lambda cluster, _: ownership.crds(cluster)))
+        statement = "The CRDs that the stack installed are gone, save those that somebody else needs."
+        how = "every CRD with the stack's marks; objects of it, and other controllers, that need it"
+        found.append(_check("17g", "CRDs gone", statement, how, lambda cluster, _: ownership.crds_left(cluster)))
     return tuple(found)
 
 
@@ -124,8 +125,6 @@ def _shown(item: Item) -> str:
 
 
 def _cause(items: list[Item]) -> str:
-    if items[0]["kind"] == _CRD:
-        return "somebody still has objects of these kinds, which would be deleted with them"
     if any(_is_going(item) for item in items):
         return "it is being deleted, and something holds it: a finalizer, or what is still in it"
     return "the destroy was interrupted or did without it, or somebody created it again"

@@ -1,4 +1,7 @@
-"""Waits until Kong runs and has the address that its Service's type promises; prints them as JSON."""
+"""Waits until Kong runs and has the address that its Service's type promises; prints them as JSON.
+
+With `--mark-crds` it first labels the CRDs that the stack installed, so that a destroy can tell them from others.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import argparse
 import json
 from typing import Any
 
-from commands import command_line, deployments
+from commands import command_line, deployments, ownership
 from commands.command_line import CommandError
 from kube import Cluster
 from names import KONG_DEPLOYMENT, KONG_NAMESPACE, KONG_PROXY_PORT, KONG_PROXY_SERVICE
@@ -16,6 +19,8 @@ def main() -> None:
     """Wait from the command line."""
     options = _options()
     cluster = command_line.connect(options)
+    if options.mark_crds:
+        ownership.mark_crds(cluster)
     images = deployments.wait(cluster, KONG_NAMESPACE, KONG_DEPLOYMENT, options.timeout)
     address, port = _address(cluster, options.type, options.address_timeout)
     url = f"http://{bracketed(address)}{'' if port == 80 else f':{port}'}" if address else ""
@@ -31,6 +36,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--type", required=True, choices=("LoadBalancer", "NodePort", "ClusterIP"))
     parser.add_argument("--timeout", type=int, default=300, help="seconds to wait for Kong")
     parser.add_argument("--address-timeout", type=int, default=120, help="seconds to wait for a load balancer")
+    parser.add_argument("--mark-crds", action="store_true", help="label the CRDs that the stack installed")
     return parser.parse_args()
 
 

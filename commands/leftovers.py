@@ -1,67 +1,350 @@
-"""Clears away what Helm leaves when Istio and Kong are uninstalled: CRDs, and istiod's ConfigMaps.
+"""Clears away what Helm leaves of Istio and Kong, and nothing that the stack did not make.
 
-A CRD that somebody still has objects of is kept, and named: deleting it would delete the objects.
+The stack's state carries the text of this file, so that a destroy needs nothing of a checkout: it imports the standard
+library alone, and asks the API server by the package kubernetes or, without it, by kubectl.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import shutil
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlencode
 
-from commands import command_line, ownership
-from commands.command_line import CommandError
-from kube import Cluster
+Object = dict[str, Any]
+Objects = list[Object]
 
-_GONE_SECONDS = 30
+#: The label that `kong-ready` gives the CRDs that the stack installed: the release of each. Kong's carry no mark else.
+MARK = "kong-istio/release"
+KONG_GROUP = "configuration.konghq.com"
+_KONG_CONTROLLERS = ("kubernetes-ingress-controller", "kong-operator", "gateway-operator")
+
+# istiod writes them into every namespace that it serves, over what is there
+# (istio: pilot/pkg/serviceregistry/kube/controller/namespacecontroller.go).
+_CONFIG_MAPS = ("istio-ca-root-cert", "istio-ca-crl")
+# It creates its GatewayClasses where the kind is there (istio: pilot/pkg/config/kube/gatewaycommon/gatewayclass.go).
+_GATEWAY_CONTROLLERS = "istio.io/"
+_ISTIODS_MANAGER = "pilot-discovery"  # the name of its program, with which it begins
+
+_GONE_SECONDS = 60
+# The longest grace period of the stack's pods, which is Prometheus'.
+_PODS_SECONDS = 300
+# So soon after a Deployment the garbage collector has begun with its pods.
+_COLLECTED_SECONDS = 3
+_PATIENCE_SECONDS = 60
+_ANSWER_SECONDS = 30
+_PAUSE_SECONDS = 0.5
+_AT_ONCE = 16
+_PASSING = (429, 500, 502, 503, 504)
+
+
+class LeftoversError(Exception):
+    """Why something is left, in one sentence."""
+
+
+class Cluster(Protocol):
+    """What is asked here; `kube.Cluster` answers it too."""
+
+    def list(self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Objects:
+        """Return the objects of a kind; none where there is no such kind."""
 
 
 def main() -> None:
     """Clear up from the command line."""
     options = _options()
-    cluster = command_line.connect(options)
-    _delete(cluster, ownership.config_maps(cluster))
+    api = Api(options.kubeconfig, options.context)
+    if options.pods_of:
+        wait_for_pods(api, options.pods_of)
+        return
+    # First, as what is Istio's is told by the age of its CRDs.
+    classes, maps = gateway_classes(api, options.istio), config_maps(api, options.istio)
+    api.delete("gatewayclasses", [item for item in classes if not _has_gateways(api, item)])
+    api.delete("configmaps", maps)
     if not options.keep_crds:
-        delete_crds(cluster)
+        delete_crds(api, options.istio)
 
 
 def _options() -> argparse.Namespace:
-    parser = command_line.parser(__doc__)
-    # States of former versions have the first name.
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--kubeconfig", default="", help="path of the kubeconfig file")
+    parser.add_argument("--context", required=True, help="name of the context")
+    # States of former versions have no --istio, and the second name of --keep-crds.
     parser.add_argument(
-        "--keep-crds", "--keep-definitions", dest="keep_crds", action="store_true", help="leave the CRDs"
+        "--istio", default="istio-system/istio-base", help="namespace/name of Istio's release with CRDs"
     )
+    parser.add_argument("--keep-crds", "--keep-definitions", action="store_true", help="leave the CRDs")
+    parser.add_argument("--pods-of", metavar="NAMESPACE", help="only wait until its pods that end have ended")
     return parser.parse_args()
 
 
-def delete_crds(cluster: Cluster) -> None:
-    """Delete the CRDs that the stack's charts installed, save those in use."""
-    own = ownership.crds(cluster)
-    with ThreadPoolExecutor() as pool:
+# --- whose is it --------------------------------------------------------------------------------------------------
+
+
+def crds(cluster: Cluster, istio: str) -> Objects:
+    """Return the CRDs that the stack's charts installed; `istio` is the release that Helm marks Istio's with.
+
+    `kong-ready` labels Kong's, and Istio's with them. Where none has the label, an `up` was killed before that or was one
+    of a former version: then Kong's are those that are no older than Istio's, which come first.
+    """
+    found = cluster.list("customresourcedefinitions")
+    istios = [item for item in found if release(item) == istio]
+    kongs = [item for item in found if item["spec"]["group"] == KONG_GROUP]
+    if any(MARK in _labels(item) for item in found):
+        return [*istios, *(item for item in kongs if MARK in _labels(item))]
+    return [*istios, *(item for item in kongs if istios and age(item) >= min(map(age, istios)))]
+
+
+def config_maps(cluster: Cluster, istio: str) -> Objects:
+    """Return what istiod wrote into every namespace, save what another istiod in the cluster writes as well."""
+    roots, more = (cluster.list("configmaps", fields=f"metadata.name={name}") for name in _CONFIG_MAPS)
+    written = {_namespace(item): item.get("data") for item in roots}
+    strangers = {_namespace(item) for item in _istiods(cluster, istio)}
+    if strangers - written.keys():
+        # One that has written nothing yet: nobody knows which are its own.
+        return []
+    theirs = [written[namespace] for namespace in strangers]
+    return [item for item in (*roots, *more) if written.get(_namespace(item)) not in theirs]
+
+
+def gateway_classes(cluster: Cluster, istio: str) -> Objects:
+    """Return the GatewayClasses that istiod made, unless another istiod is there, which would make them again."""
+    if _istiods(cluster, istio):
+        return []
+    base = [age(item) for item in cluster.list("customresourcedefinitions") if release(item) == istio]
+    return [
+        item
+        for item in cluster.list("gatewayclasses")
+        if str(item["spec"]["controllerName"]).startswith(_GATEWAY_CONTROLLERS)
+        and all(manager.startswith(_ISTIODS_MANAGER) for manager in _managers(item))
+        and (not base or age(item) >= min(base))
+    ]
+
+
+def needed(cluster: Cluster, own: Objects, istio: str) -> list[tuple[Object, str]]:
+    """Return those of the stack's CRDs that somebody still needs, each with who that is."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
         used = list(pool.map(lambda item: bool(cluster.list(item["metadata"]["name"])), own))
-    _delete(cluster, [item for item, is_used in zip(own, used, strict=True) if not is_used])
-    kept = {
-        (item["spec"]["group"], item["spec"]["names"]["kind"])
-        for item, is_used in zip(own, used, strict=True)
-        if is_used
-    }
-    for group, kind in sorted(kept):
-        print(f"Kept the CRD of {kind} ({group}): there are still objects of it.", file=sys.stderr)
+    strangers = {True: _kongs(cluster), False: _istiods(cluster, istio)}
+    found: list[tuple[Object, str]] = []
+    for item, is_used in zip(own, used, strict=True):
+        others = strangers[item["spec"]["group"] == KONG_GROUP]
+        if is_used:
+            found.append((item, "there are still objects of it"))
+        elif others:
+            found.append((item, f"{_namespace(others[0])}/{others[0]['metadata']['name']} needs it"))
+    return found
 
 
-def _delete(cluster: Cluster, items: list[dict[str, Any]]) -> None:
-    def delete(item: dict[str, Any]) -> None:
-        metadata = item["metadata"]
-        if not cluster.delete(item["kind"], metadata["name"], metadata.get("namespace", ""), seconds=_GONE_SECONDS):
-            raise CommandError(
-                f"The {item['kind']} {metadata['name']} is not gone {_GONE_SECONDS} s after its deletion: look at what waits "
-                "in its metadata.finalizers."
-            )
+def _istiods(cluster: Cluster, istio: str) -> Objects:
+    own = istio.partition("/")[0]
+    return [item for item in cluster.list("deployments", labels="app=istiod") if _namespace(item) != own]
 
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(delete, items))
+
+def _kongs(cluster: Cluster) -> Objects:
+    """Return the controllers of Kong; the stack's own are gone when this is asked."""
+
+    def is_one(item: Object) -> bool:
+        images = [str(container["image"]) for container in item["spec"]["template"]["spec"]["containers"]]
+        return any(name in image for name in _KONG_CONTROLLERS for image in images)
+
+    return [item for item in cluster.list("deployments") if is_one(item)]
+
+
+def _has_gateways(cluster: Cluster, gateway_class: Object) -> bool:
+    name = gateway_class["metadata"]["name"]
+    return any(item["spec"]["gatewayClassName"] == name for item in cluster.list("gateways"))
+
+
+def release(item: Object) -> str:
+    """Return the namespace and name of the Helm release that an object is marked with, as `namespace/name`."""
+    annotations = item["metadata"].get("annotations") or {}
+    return f"{annotations.get('meta.helm.sh/release-namespace')}/{annotations.get('meta.helm.sh/release-name')}"
+
+
+def age(item: Object) -> str:
+    """Return when an object was created, such as 2026-01-31T12:00:00Z, which compares as text."""
+    return str(item["metadata"].get("creationTimestamp", ""))
+
+
+def _managers(item: Object) -> list[str]:
+    return [str(entry.get("manager")) for entry in item["metadata"].get("managedFields") or []]
+
+
+def _labels(item: Object) -> dict[str, str]:
+    return item["metadata"].get("labels") or {}
+
+
+def _namespace(item: Object) -> str:
+    return str(item["metadata"].get("namespace", ""))
+
+
+# --- what is done about it ----------------------------------------------------------------------------------------
+
+
+def delete_crds(api: Api, istio: str) -> None:
+    """Delete the CRDs that the stack's charts installed, save those that somebody needs; these are named."""
+    own = crds(api, istio)
+    kept = {item["metadata"]["name"]: (item, why) for item, why in needed(api, own, istio)}
+    for _, (item, why) in sorted(kept.items()):
+        print(f"Kept the CRD of {item['spec']['names']['kind']} ({item['spec']['group']}): {why}.", file=sys.stderr)
+    api.delete("customresourcedefinitions", [item for item in own if item["metadata"]["name"] not in kept])
+
+
+def wait_for_pods(api: Cluster, namespace: str) -> None:
+    """Wait until the pods of a namespace that end have ended, before the namespace is deleted.
+
+    Kubernetes looks at a namespace that goes, and whose pods still end, only after half of their grace period again
+    (kubernetes: pkg/controller/namespace/namespace_controller.go), and Prometheus' is five minutes.
+    """
+    started = seen = time.monotonic()
+    while (now := time.monotonic()) < started + _PODS_SECONDS:
+        pods = api.list("pods", namespace)
+        if any("deletionTimestamp" in pod["metadata"] for pod in pods):
+            seen = now
+        elif not pods or now > seen + _COLLECTED_SECONDS:
+            return
+        time.sleep(_PAUSE_SECONDS)
+
+
+# --- how the cluster is asked -------------------------------------------------------------------------------------
+
+
+class Api:
+    """The API server of one context of a kubeconfig, by the package kubernetes or, without it, by kubectl."""
+
+    def __init__(self, kubeconfig: str, context: str) -> None:
+        self._context = context
+        path = str(Path(kubeconfig).expanduser()) if kubeconfig else ""
+        self._request = _by_package(path, context) or _by_kubectl(path, context)
+        self._roots = {
+            "configmaps": "/api/v1",
+            "pods": "/api/v1",
+            "deployments": "/apis/apps/v1",
+            "customresourcedefinitions": "/apis/apiextensions.k8s.io/v1",
+            "gatewayclasses": "/apis/gateway.networking.k8s.io/v1",
+            "gateways": "/apis/gateway.networking.k8s.io/v1",
+        }
+
+    def list(self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Objects:
+        """Return the objects of a kind; none where there is no such kind. A CRD that was listed is one by its name."""
+        query = urlencode({"labelSelector": labels, "fieldSelector": fields})
+        found = self._ask("GET", f"{self._path(kind, namespace or '')}?{query}")
+        items = list((found or {}).get("items") or [])
+        if kind == "customresourcedefinitions":
+            for item in items:
+                served = next(each["name"] for each in item["spec"]["versions"] if each["served"])
+                self._roots[item["metadata"]["name"]] = f"/apis/{item['spec']['group']}/{served}"
+        return items
+
+    def delete(self, kind: str, items: Objects) -> None:
+        """Delete objects of a kind, and wait until they are gone."""
+        paths = [f"{self._path(kind, _namespace(item))}/{item['metadata']['name']}" for item in items]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(lambda path: self._ask("DELETE", path), paths))
+        left, end = {item["metadata"]["uid"] for item in items}, time.monotonic() + _GONE_SECONDS
+        while left:
+            there = [item for item in self.list(kind) if item["metadata"]["uid"] in left]
+            left &= {item["metadata"]["uid"] for item in there}
+            if left and time.monotonic() >= end:
+                raise LeftoversError(
+                    f"{kind}/{there[0]['metadata']['name']} is not gone {_GONE_SECONDS} s after its deletion: look at "
+                    "what waits in its metadata.finalizers."
+                )
+            time.sleep(_PAUSE_SECONDS if left else 0)
+
+    def _path(self, kind: str, namespace: str) -> str:
+        inside = f"/namespaces/{namespace}" if namespace else ""
+        return f"{self._roots[kind]}{inside}/{kind.partition('.')[0]}"
+
+    def _ask(self, method: str, path: str) -> Object | None:
+        """Return what is answered, None where there is no such thing. An API server may be away for a minute."""
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            status, answer = self._request(method, path)
+            if status == HTTPStatus.NOT_FOUND:
+                return None
+            if status < HTTPStatus.BAD_REQUEST and status:
+                return dict(json.loads(answer or "{}"))
+            if (status and status not in _PASSING) or time.monotonic() >= end:
+                raise LeftoversError(
+                    f"The API server of context {self._context} does not do {method} {path}: {_one_line(answer)}. "
+                    "Where the cluster is gone for good, `pulumi state delete --all` has the stack forget it."
+                )
+            time.sleep(_PAUSE_SECONDS)
+
+
+# Method and path -> HTTP status, 0 for no answer, and what was answered.
+Request = Callable[[str, str], tuple[int, str]]
+
+
+def _by_package(kubeconfig: str, context: str) -> Request | None:
+    try:
+        from kubernetes import client, config
+        from urllib3.exceptions import HTTPError
+    except ImportError:
+        return None
+    found = client.Configuration()
+    # As kubectl does, whatever the environment's proxy is.
+    found.no_proxy = ",".join(filter(None, (found.no_proxy, "localhost,127.0.0.0/8,::1")))
+    try:
+        config.load_kube_config(kubeconfig or None, context, found)
+    except Exception as error:  # whatever is wrong with it: its text may quote a secret
+        raise LeftoversError(f"The kubeconfig does not lead to context {context} ({type(error).__name__}).") from None
+    pool = client.ApiClient(found).rest_client.pool_manager
+
+    def request(method: str, path: str) -> tuple[int, str]:
+        given = {each["key"]: each["value"] for each in found.auth_settings().values() if each["value"]}
+        try:
+            answer = pool.request(method, found.host + path, headers=given, timeout=_ANSWER_SECONDS, retries=False)
+        except HTTPError as error:
+            return 0, str(error)
+        return answer.status, answer.data.decode(errors="replace")
+
+    return request
+
+
+def _by_kubectl(kubeconfig: str, context: str) -> Request:
+    if not shutil.which("kubectl"):
+        raise LeftoversError(
+            "There is neither the Python package kubernetes nor kubectl here: `pulumi install` installs the first, then "
+            "run the same again."
+        )
+    own = ["kubectl", *(["--kubeconfig", kubeconfig] if kubeconfig else []), "--context", context]
+    limit = [f"--request-timeout={_ANSWER_SECONDS}s"]
+
+    def request(method: str, path: str) -> tuple[int, str]:
+        verb = "get" if method == "GET" else "delete"
+        done = subprocess.run(
+            [*own, *limit, verb, "--raw", path], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode == 0:
+            return HTTPStatus.OK, done.stdout
+        if "(NotFound)" in done.stderr:
+            return HTTPStatus.NOT_FOUND, ""
+        refused = "Error from server (Forbidden)" in done.stderr or "logged in" in done.stderr
+        return HTTPStatus.FORBIDDEN if refused else 0, done.stderr
+
+    return request
+
+
+def _one_line(answer: str) -> str:
+    try:
+        text = str(json.loads(answer)["message"])
+    except (ValueError, LookupError, TypeError):
+        text = answer
+    return " ".join(text.split()).rstrip(".") or "it does not answer"
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    try:
+        main()
+    except LeftoversError as error:
+        sys.exit(str(error))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from commands import leftovers
 from kube import Cluster
-from names import ISTIO_BASE, RELEASES
+from names import ISTIO_BASE, KONG, KONG_DEPLOYMENT, KONG_NAMESPACE, RELEASES
 
 Object = dict[str, Any]
 
-# istiod writes them into every namespace (istio: pilot/pkg/serviceregistry/kube/controller/namespacecontroller.go).
-_CONFIG_MAPS = ("istio-ca-root-cert", "istio-ca-crl")
-_KONG_GROUP = "configuration.konghq.com"
+#: The release that Helm marks Istio's CRDs with.
+ISTIO = f"{RELEASES[ISTIO_BASE]}/{ISTIO_BASE}"
 
 
 def release_of(item: Object) -> str:
@@ -27,15 +28,34 @@ def release_secrets(cluster: Cluster) -> list[Object]:
     return [item for item in found if RELEASES[item["metadata"]["labels"]["name"]] == item["metadata"]["namespace"]]
 
 
-def crds(cluster: Cluster) -> list[Object]:
-    """Return the CRDs that the stack's charts install. Kong's carry no mark but their group."""
-    return [
-        item
-        for item in cluster.list("customresourcedefinitions")
-        if release_of(item) == ISTIO_BASE or item["spec"]["group"] == _KONG_GROUP
-    ]
+def mark_crds(cluster: Cluster) -> None:
+    """Label the CRDs that the stack's charts installed: without it Kong's could not be told from another Kong's.
+
+    Helm makes a chart's CRDs before the rest of it, so Kong's are those from between its namespace and its Deployment.
+    """
+    namespace = cluster.get("namespaces", KONG_NAMESPACE)
+    deployment = cluster.get("deployments", KONG_DEPLOYMENT, KONG_NAMESPACE)
+    if not namespace or not deployment:
+        return
+    first, last = leftovers.age(namespace), leftovers.age(deployment)
+
+    def mark(item: Object) -> None:
+        is_kongs = item["spec"]["group"] == leftovers.KONG_GROUP and first <= leftovers.age(item) <= last
+        if name := KONG if is_kongs else ISTIO_BASE if release_of(item) == ISTIO_BASE else "":
+            labels = {"metadata": {"labels": {leftovers.MARK: name}}}
+            cluster.patch("customresourcedefinitions", item["metadata"]["name"], "", labels)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(mark, cluster.list("customresourcedefinitions")))
 
 
-def config_maps(cluster: Cluster) -> list[Object]:
-    """Return what istiod wrote into every namespace."""
-    return [item for name in _CONFIG_MAPS for item in cluster.list("configmaps", fields=f"metadata.name={name}")]
+def crds_left(cluster: Cluster) -> list[Object]:
+    """Return the stack's CRDs that nobody needs any more."""
+    own = leftovers.crds(cluster, ISTIO)
+    kept = [item["metadata"]["name"] for item, _ in leftovers.needed(cluster, own, ISTIO)]
+    return [item for item in own if item["metadata"]["name"] not in kept]
+
+
+def made_by_istiod(cluster: Cluster) -> list[Object]:
+    """Return what the stack's istiod made by itself in the whole cluster."""
+    return [*leftovers.config_maps(cluster, ISTIO), *leftovers.gateway_classes(cluster, ISTIO)]

@@ -72,7 +72,7 @@ class IstioGateways(pulumi.ComponentResource):
         policies = traffic_policies.gateway_policies(_NAMESPACES[direction], ports, mesh_only=direction == "egress")
         namespace = GuardedNamespace(
             _NAMESPACES[direction],
-            GuardedNamespaceArgs(standards=args.standards, level="restricted", policies=policies),
+            GuardedNamespaceArgs(standards=args.standards, level="restricted", policies=policies, releases=True),
             pulumi.ResourceOptions(parent=self),
         ).outputs
         release(

@@ -69,8 +69,8 @@ class KongGateway(pulumi.ComponentResource):
     """Kong with its Ingress Controller, inside the mesh. Type `kong-istio:index:KongGateway`.
 
     Creates: Namespace `kong-istio`, labelled for injection; Release `kong-istio` (chart kong); Command `kong-ready`
-    (`python -m commands.kong_ready`), which waits for Kong and for its address. With `kong.tls` also Secret
-    `kong-certificate`; with `redis` a ServiceEntry for each; with `kong.tlsSecret` Command `kong-tls-secret-ready`, which waits for that Secret.
+    (`python -m commands.kong_ready`), which labels the stack's CRDs, and waits for Kong and for its address. With
+    `kong.tls` also Secret `kong-certificate`; with `redis` a ServiceEntry for each; with `kong.tlsSecret` Command `kong-tls-secret-ready`, which waits for that Secret.
     Outputs: `GatewayOutputs`.
     Raises in `up`: the sentence of `kong-ready`, after `kong.readyTimeoutSeconds` or `kong.addressTimeoutSeconds`.
     """
@@ -80,7 +80,7 @@ class KongGateway(pulumi.ComponentResource):
         policies = traffic_policies.kong_policies(webhook=args.kong.admission_webhook)
         namespace = GuardedNamespace(
             KONG_NAMESPACE,
-            GuardedNamespaceArgs(standards=args.standards, policies=policies),
+            GuardedNamespaceArgs(standards=args.standards, policies=policies, releases=True),
             pulumi.ResourceOptions(parent=self),
         ).outputs
         values = kong_values(args.kong, args.standards.images)
@@ -230,4 +230,5 @@ def _wait_arguments(args: KongGatewayArgs) -> list[str]:
         *("--type", args.kong.service_type),
         *("--timeout", str(args.kong.ready_timeout_seconds)),
         *("--address-timeout", str(args.kong.address_timeout_seconds)),
+        "--mark-crds",
     ]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pulumi
-from pulumi_command import local
 
+from commands import ownership
 from commands.cluster_access import Access
 from components.shared import project_command
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeftoversArgs:
-    """`keep_crds`: leave Istio's and Kong's CRDs, and delete only what istiod wrote into every namespace."""
+    """`keep_crds`: leave Istio's and Kong's CRDs, and delete only what istiod made by itself."""
 
     access: Access
     keep_crds: bool
@@ -22,17 +22,14 @@ class LeftoversArgs:
 class Leftovers(pulumi.ComponentResource):
     """Deletes, when the stack is destroyed, what Helm leaves. Type `kong-istio:index:Leftovers`.
 
-    Creates: Command `leftovers`, which does nothing until it is deleted, and then runs `python -m commands.leftovers`:
-    Helm keeps Istio's CRDs (`helm.sh/resource-policy: keep`) and Kong's (`crds/` of its chart), and istiod writes a
-    ConfigMap into every namespace. What waits for this component is gone before it runs.
+    Creates: Command `leftovers`, which does nothing until it is deleted, and then runs `commands/leftovers.py`, whose text
+    is in the state: Helm keeps Istio's CRDs (`helm.sh/resource-policy: keep`) and Kong's (`crds/` of its chart), and
+    istiod writes a ConfigMap into every namespace, and GatewayClasses where the Gateway API is. What waits for this
+    component is gone before it runs.
     """
 
     def __init__(self, name: str, args: LeftoversArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:Leftovers", name, {"keepCrds": args.keep_crds}, opts)
-        arguments = [*args.access.arguments(), *(["--keep-crds"] if args.keep_crds else [])]
-        local.Command(
-            name,
-            delete=project_command.command_line("commands.leftovers", arguments),
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+        arguments = [*args.access.arguments(), "--istio", ownership.ISTIO, *(["--keep-crds"] if args.keep_crds else [])]
+        project_command.run_when_deleted(name, "commands/leftovers.py", arguments, pulumi.ResourceOptions(parent=self))
         self.register_outputs({})

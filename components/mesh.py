@@ -92,7 +92,7 @@ class IstioMesh(pulumi.ComponentResource):
     def _namespace(
         self, name: str, level: Level, policies: Sequence[Manifest], args: IstioMeshArgs
     ) -> NamespaceOutputs:
-        given = GuardedNamespaceArgs(standards=args.standards, level=level, policies=policies)
+        given = GuardedNamespaceArgs(standards=args.standards, level=level, policies=policies, releases=True)
         return GuardedNamespace(name, given, pulumi.ResourceOptions(parent=self)).outputs
 
     def _istio_cni(self, args: IstioMeshArgs) -> list[pulumi.Resource]:

@@ -10,6 +10,7 @@ import pulumi
 from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
+from components.shared import project_command
 from components.shared.manifests import Manifest
 from components.shared.pod_security import Level
 from components.shared.standards import Standards
@@ -19,7 +20,7 @@ from components.shared.standards import Standards
 class GuardedNamespaceArgs:
     """`level`: of Pod Security; None for a namespace whose pods get a sidecar. `policies`: its NetworkPolicies.
 
-    `labels`, `annotations`: further ones.
+    `labels`, `annotations`: further ones. `releases`: Helm installs into it.
     """
 
     standards: Standards
@@ -27,6 +28,7 @@ class GuardedNamespaceArgs:
     policies: Sequence[Manifest] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    releases: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,9 @@ class GuardedNamespace(pulumi.ComponentResource):
 
     Creates: the Namespace, called like the component; with `security.networkPolicies` its NetworkPolicies; for each of
     `images.pullSecrets` a Command that waits for that Secret. Pods that wait for `outputs.ready` are guarded from their
-    start, and can pull.
+    start, and can pull. With `releases` also Command `<name>-pods-gone`, which does nothing until it is deleted: then it
+    waits until the pods have ended, which Helm does not. A namespace that is deleted before takes half of their grace
+    period to end, of Prometheus' 150 s.
     """
 
     def __init__(self, name: str, args: GuardedNamespaceArgs, opts: pulumi.ResourceOptions) -> None:
@@ -69,9 +73,20 @@ class GuardedNamespace(pulumi.ComponentResource):
             )
             for policy in (args.policies if args.standards.network_policies else ())
         ]
+        pods_gone = [
+            project_command.run_when_deleted(
+                f"{name}-pods-gone",
+                "commands/leftovers.py",
+                [*args.standards.access.arguments(), "--pods-of", name],
+                inside,
+            )
+            for _ in range(args.releases)
+        ]
         pull_secrets = [
             args.standards.named_secrets.wait(f"{name}-pull-{secret}", "registry", name, secret, inside)
             for secret in args.standards.images.pull_secrets
         ]
-        self.outputs = NamespaceOutputs(name=name, namespace=namespace, ready=[namespace, *guards, *pull_secrets])
+        self.outputs = NamespaceOutputs(
+            name=name, namespace=namespace, ready=[namespace, *pods_gone, *guards, *pull_secrets]
+        )
         self.register_outputs({"name": name})

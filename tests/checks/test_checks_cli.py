@@ -613,6 +613,15 @@ LEFT: dict[str, tuple[str, dict[str, Any], str]] = {
         {"kind": "ConfigMap", "metadata": {"name": "istio-ca-root-cert", "namespace": "default"}},
         "delete configmap istio-ca-root-cert --namespace=default",
     ),
+    "config maps gone: GatewayClass": (
+        "gatewayclasses",
+        {
+            "kind": "GatewayClass",
+            "metadata": {"name": "istio", "managedFields": [{"manager": "pilot-discovery"}]},
+            "spec": {"controllerName": "istio.io/gateway-controller"},
+        },
+        "delete gatewayclass istio",
+    ),
     "releases gone": (
         "secrets",
         {
@@ -629,7 +638,10 @@ LEFT: dict[str, tuple[str, dict[str, Any], str]] = {
         "customresourcedefinitions",
         {
             "kind": "CustomResourceDefinition",
-            "metadata": {"name": "kongplugins.configuration.konghq.com"},
+            "metadata": {
+                "name": "kongplugins.configuration.konghq.com",
+                "labels": {"kong-istio/release": "kong-istio"},
+            },
             "spec": {"group": "configuration.konghq.com"},
         },
         # Never to delete: the objects that hold it would go with it.
@@ -652,7 +664,16 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
         }
     ],
     "customresourcedefinitions": [
-        {"kind": "X", "metadata": {"name": "things.example.com"}, "spec": {"group": "example.com"}}
+        {"kind": "X", "metadata": {"name": "things.example.com"}, "spec": {"group": "example.com"}},
+        # Of a Kong that somebody else installed.
+        {
+            "kind": "X",
+            "metadata": {"name": "tcpingresses.configuration.konghq.com"},
+            "spec": {"group": "configuration.konghq.com"},
+        },
+    ],
+    "gatewayclasses": [
+        {"kind": "X", "metadata": {"name": "kong"}, "spec": {"controllerName": "konghq.com/kic-gateway-controller"}}
     ],
 }
 
@@ -683,9 +704,22 @@ def test_what_is_left_is_named_with_the_command_that_removes_it(name: str, clust
     assert run("gone", "--json", str(tmp_path / "report.json")) == 1
     checks = json.loads((tmp_path / "report.json").read_text())["checks"]
     (failed,) = (one for one in checks if one["outcome"] == "failed")
-    assert failed["name"] == name
+    assert failed["name"] == name.partition(":")[0]
     assert failed["seen"].endswith(item["metadata"]["name"])
     assert failed["look"] == f"kubectl --context kind {command}"
+
+
+@pytest.mark.usefixtures("ours")
+def test_what_another_istio_and_another_kong_need_does_not_count(cluster: Cluster) -> None:
+    images = {"template": {"spec": {"containers": [{"image": "kong/kubernetes-ingress-controller:3.5"}]}}}
+    istiod = {"metadata": {"name": "istiod", "namespace": "mesh-two", "labels": {"app": "istiod"}}, "spec": images}
+    cluster.put("deployments", "mesh-two", istiod)
+    for home in ("mesh-two", "served"):
+        root = {"name": "istio-ca-root-cert", "namespace": home}
+        cluster.put("configmaps", home, {"kind": "ConfigMap", "metadata": root, "data": {"root-cert.pem": "theirs"}})
+    kind, item, _ = LEFT["CRDs gone"]
+    cluster.put(kind, "", item)
+    assert run("gone") == 0
 
 
 @pytest.mark.usefixtures("ours")

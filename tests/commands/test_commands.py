@@ -24,7 +24,6 @@ from commands import (
     istio_cni_ready,
     istiod_ready,
     kong_ready,
-    leftovers,
     precheck,
     secret_ready,
 )
@@ -822,7 +821,7 @@ def test_a_command_does_not_guess_the_context(capsys: pytest.CaptureFixture[str]
     assert "the following arguments are required: --context" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", [precheck, istiod_ready, kong_ready, istio_cni_ready, leftovers])
+@pytest.mark.parametrize("module", [precheck, istiod_ready, kong_ready, istio_cni_ready])
 def test_what_the_api_server_says_is_the_sentence_of_a_command(module: ModuleType, tmp_path: Path, run: Run) -> None:
     arguments = ["--type", "LoadBalancer"] if module is kong_ready else []
     server = ApiServer()

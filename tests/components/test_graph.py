@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -28,6 +29,7 @@ from components.mesh import base_values, cni_values, istiod_values
 from components.observability import grafana_values, kiali_values, prometheus_values
 from components.shared import releases
 from kube import Cluster
+from names import RELEASES
 from plan import Recording, Resource, record
 from plan.program import run
 from plan.stack_config import ROOT, Project
@@ -49,8 +51,8 @@ TREE = {
         *("GuardedNamespace/istio-system", "Release/istio-base", "Release/istiod", "Command/istiod-ready"),
         "PeerAuthentication/peer-authentication",
     },
-    "GuardedNamespace/istio-system": {"Namespace/istio-system"},
-    "GuardedNamespace/kong-istio": {"Namespace/kong-istio"},
+    "GuardedNamespace/istio-system": {"Namespace/istio-system", "Command/istio-system-pods-gone"},
+    "GuardedNamespace/kong-istio": {"Namespace/kong-istio", "Command/kong-istio-pods-gone"},
     "GuardedNamespace/bookinfo": {"Namespace/bookinfo"},
     "KongGateway/gateway": {"GuardedNamespace/kong-istio", "Release/kong-istio", "Command/kong-ready"},
     "Application/bookinfo": {
@@ -616,7 +618,7 @@ def test_the_service_type_reaches_the_chart_and_the_waiting_command(kind: str) -
     recording = recorded(kong=kong)
     assert values(recording, "kong-istio")["proxy"] == {"type": kind}
     arguments = shlex.split(inputs(recording, "Command/kong-ready")["create"])
-    options = dict(zip(arguments[3::2], arguments[4::2], strict=True))
+    options = dict(itertools.pairwise(arguments))
     wanted = {"--context": CONTEXT, "--type": kind, "--timeout": "77", "--address-timeout": "33"}
     assert wanted.items() <= options.items()
     assert ("proxy" in recording.outputs["commands"]) == (kind == "ClusterIP")
@@ -767,6 +769,23 @@ def test_crds_stay_where_the_settings_say_so(keep: bool) -> None:
     assert ("--keep-crds" in shlex.split(command["delete"])) is keep
 
 
+def test_what_runs_at_a_destroy_needs_nothing_of_the_checkout(policies: Recording) -> None:
+    commands = [resource for resource in of_kind(policies, "Command") if "delete" in resource.inputs]
+    assert {resource.name for resource in commands} == {"leftovers"} | {
+        f"{namespace}-pods-gone" for namespace in RELEASES.values()
+    }
+    for resource in commands:
+        assert "-m" not in shlex.split(resource.inputs["delete"]), "it names a module of the checkout"
+        assert resource.inputs["stdin"] == (ROOT / "commands" / "leftovers.py").read_text()
+
+
+def test_a_namespace_is_deleted_once_the_pods_of_its_releases_have_ended(plain: Recording) -> None:
+    for release in of_kind(plain, "Release"):
+        wait = f"Command/{RELEASES[release.name]}-pods-gone"
+        assert wait in before(plain, release.label)
+        assert f"Namespace/{RELEASES[release.name]}" in before(plain, wait)
+
+
 # --- Charts and images -----------------------------------------------------------------------------------------------
 
 
@@ -883,10 +902,8 @@ def test_a_kubeconfig_in_the_environment_is_not_kept_in_the_state(
 
 def test_commands_run_in_the_virtual_environment_that_the_project_names(plain: Recording) -> None:
     options = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["runtime"]["options"]
-    lines = [
-        r.inputs[key] for r in of_kind(plain, "Command") for key in ("create", "update", "delete") if key in r.inputs
-    ]
-    assert len(lines) >= len(of_kind(plain, "Command"))
+    lines = [r.inputs[key] for r in of_kind(plain, "Command") for key in ("create", "update") if key in r.inputs]
+    assert lines
     for line in lines:
         assert shlex.split(line)[0] == f"{options['virtualenv']}/bin/python"
 
@@ -895,10 +912,9 @@ def test_commands_of_the_project_name_modules_of_it(plain: Recording) -> None:
     modules = {
         arguments[2]
         for command in of_kind(plain, "Command")
-        for line in (command.inputs.get("create"), command.inputs.get("delete"))
-        if line and (arguments := shlex.split(line))[1] == "-m"
+        if (arguments := shlex.split(command.inputs.get("create", "")))[1:2] == ["-m"]
     }
-    assert len(modules) == 6
+    assert len(modules) == 5
     for module in modules:
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()

@@ -250,7 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif not found:
             self._answer(404, _status(404, f'{plural} "{name}" not found'))
         elif self.command == "DELETE":
-            if body["preconditions"]["uid"] != found["metadata"]["uid"]:
+            if body and body["preconditions"]["uid"] != found["metadata"]["uid"]:
                 self._answer(409, _status(409, "the UID in the precondition is another"))
             elif found["metadata"].get("finalizers"):
                 leaving = {**found["metadata"], "deletionTimestamp": "2026-01-02T03:04:05Z"}
