@@ -22,7 +22,10 @@ from settings import redis_outside
 stack = StackInputs.read(Path(__file__).resolve().parent)
 settings, charts, standards = stack.settings, stack.charts, stack.standards
 
-precheck = Precheck("precheck", PrecheckArgs(access=standards.access, namespaces=stack.namespaces), stack.options())
+looked_at = PrecheckArgs(
+    access=standards.access, namespaces=stack.namespaces, ingress_class=settings.kong.ingress_class
+)
+precheck = Precheck("precheck", looked_at, stack.options())
 # Created first, so that it is destroyed last and deletes what the others leave.
 remains = LeftoversArgs(access=standards.access, keep_crds=settings.keep_crds)
 first = (precheck, Leftovers("leftovers", remains, stack.options(precheck)))
@@ -66,16 +69,18 @@ for app in settings.applications:
         ),
         stack.options(*first),
     )
-    route = RateLimitedRouteArgs(
-        route=app.route,
-        limit=settings.limit_of(app),
-        kong=settings.kong,
-        application=application.outputs,
-        gateway=gateway.outputs,
-        mesh=mesh.outputs,
-        standards=standards,
-    )
-    created += [application, RateLimitedRoute(f"{app.name}-route", route, stack.options(*first))]
+    created.append(application)
+    if app.routes:
+        routes = RateLimitedRouteArgs(
+            application=app,
+            limits={route.ingress: settings.limit_on(app, route) for route in app.routes},
+            kong=settings.kong,
+            deployed=application.outputs,
+            gateway=gateway.outputs,
+            mesh=mesh.outputs,
+            standards=standards,
+        )
+        created.append(RateLimitedRoute(f"{app.name}-route", routes, stack.options(*first)))
 
 dashboards = ObservabilityArgs(
     observability=settings.observability, charts=charts, mesh=mesh.outputs, root=stack.root, standards=standards

@@ -52,6 +52,8 @@ KONG_DEPLOYMENT: Final = "kong-istio-kong"
 KONG_SERVICE_ACCOUNT: Final = "kong-istio-kong"
 KONG_PROXY_SERVICE: Final = "kong-istio-kong-proxy"
 KONG_PROXY_PORT: Final = "kong-proxy"
+KONG_PROXY_TLS_PORT: Final = "kong-proxy-tls"
+#: Unless `kong.ingressClass` says another.
 INGRESS_CLASS: Final = "kong"
 #: What the chart labels the release's pods with.
 KONG_POD_LABELS: Final[Mapping[str, str]] = {"app.kubernetes.io/name": "kong", "app.kubernetes.io/instance": KONG}

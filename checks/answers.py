@@ -16,7 +16,6 @@ _TITLE = "<title>Simple Bookstore App</title>"
 _BROKEN = "Error fetching product"
 _STRANGER = {"Host": "no-such-host.invalid"}
 _NO_ROUTE = "/kong-istio-checks/no-such-route"
-_TAKEN = "another Ingress of the class kong takes every path"
 
 # A first answer may have to wait for load balancers and images; after it, only for Kong's next configuration.
 _FIRST_ANSWER_SECONDS = 120
@@ -26,7 +25,7 @@ _SETTLED_SECONDS = 30
 def _page_comes(target: Target) -> str:
     def look(application: RoutedApplication) -> str:
         return through_kong.eventually_through(
-            target, lambda endpoint: _page(target, endpoint, application), _FIRST_ANSWER_SECONDS
+            target, lambda endpoint: _page(target, endpoint, application), _FIRST_ANSWER_SECONDS, tls=application.tls
         )
 
     return through_kong.for_each(target, look)
@@ -58,7 +57,7 @@ def _page(target: Target, endpoint: Endpoint, application: RoutedApplication) ->
 def _path_is_seen(target: Target) -> str:
     def look(application: RoutedApplication) -> str:
         return through_kong.eventually_through(
-            target, lambda endpoint: _path(target, endpoint, application), _SETTLED_SECONDS
+            target, lambda endpoint: _path(target, endpoint, application), _SETTLED_SECONDS, tls=application.tls
         )
 
     return through_kong.for_each(target, look)
@@ -100,7 +99,7 @@ def _own_answers_differ(target: Target) -> str:
             raise Failed(
                 "an answer of Kong's own: server: kong/<version>, and no x-kong-upstream-latency",
                 through_kong.describe(answer),
-                cause=_TAKEN if through_kong.made_by_upstream(answer) else through_kong.NOT_KONG,
+                cause=_taken(target) if through_kong.made_by_upstream(answer) else through_kong.NOT_KONG,
                 look=through_kong.logs(target),
             )
         return f"{answer.status} with server: {answer.header('server')}, and no x-kong-upstream-latency"
@@ -130,12 +129,16 @@ def _unknown_is_refused(target: Target) -> str:
             raise Failed(
                 f"404 made by Kong for {_NO_ROUTE}, which has no route",
                 through_kong.describe(answer),
-                cause=_TAKEN if through_kong.made_by_upstream(answer) else through_kong.NOT_KONG,
+                cause=_taken(target) if through_kong.made_by_upstream(answer) else through_kong.NOT_KONG,
                 look=target.command("get", "ingress", "--all-namespaces"),
             )
         return f"{_NO_ROUTE}: {through_kong.describe(answer)}"
 
     return _once(target, look)
+
+
+def _taken(target: Target) -> str:
+    return f"another Ingress of the class {target.ingress_class} takes every path"
 
 
 def _catch_all(target: Target) -> RoutedApplication | None:
@@ -153,7 +156,7 @@ def _limit_is_said(target: Target) -> str:
         if not application.limits:
             raise NotChecked("its route has no limit")
         return through_kong.eventually_through(
-            target, lambda endpoint: limit_said(target, endpoint, application), _SETTLED_SECONDS
+            target, lambda endpoint: limit_said(target, endpoint, application), _SETTLED_SECONDS, tls=application.tls
         )
 
     return through_kong.for_each(target, look)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from checks.target import RoutedApplication, Target
-from settings import Application, Settings
+from settings import Application, Route, Settings
 
 _TOO_MANY_REQUESTS = 429
 
@@ -19,8 +19,16 @@ def describe(settings: Settings) -> Target:
         routing=settings.kong.routing,
         client_host=settings.kong.client_host,
         mtls=settings.istio.mtls,
+        ingress_class=settings.kong.ingress_class,
         service_type=settings.kong.service_type,
-        applications=tuple(_routed(settings, application) for application in settings.applications),
+        applications=tuple(
+            _routed(settings, application, route)
+            for application in settings.applications
+            for route in application.routes
+        ),
+        further_namespaces=tuple(
+            application.namespace for application in settings.applications if not application.routes
+        ),
         prometheus=shown.prometheus.enabled,
         grafana=shown.grafana.enabled,
         grafana_anonymous=shown.grafana.anonymous,
@@ -32,17 +40,21 @@ def describe(settings: Settings) -> Target:
     )
 
 
-def _routed(settings: Settings, application: Application) -> RoutedApplication:
-    limit, route = settings.limit_of(application), application.route
+def _routed(settings: Settings, application: Application, route: Route) -> RoutedApplication:
+    limit, first = settings.limit_on(application, route), route is application.routes[0]
     return RoutedApplication(
-        name=application.name,
+        name=application.name if first else f"{application.name}/{route.ingress}",
         namespace=application.namespace,
+        ingress=route.name,
         service=route.service,
         port=route.port,
         path=route.path,
         host=route.host,
-        limits=limit.windows,
-        limit_headers_hidden=bool(limit.hide_client_headers),
-        error_code=limit.error_code or _TOO_MANY_REQUESTS,
-        policy=limit.policy,
+        protocol=route.protocol,
+        tls=route.https != "optional",
+        guarded=bool(route.plugins),
+        limits=limit.windows if limit else {},
+        limit_headers_hidden=bool(limit and limit.hide_client_headers),
+        error_code=(limit and limit.error_code) or _TOO_MANY_REQUESTS,
+        policy=limit.policy if limit else "local",
     )

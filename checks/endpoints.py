@@ -20,10 +20,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An address (without a slash at its end), and how it is reached, for people."""
+    """An address (without a slash at its end), and how it is reached, for people.
+
+    `verify`: whether its certificate has to be for its name.
+    """
 
     url: str
     how: str
+    verify: bool = True
 
 
 def ask(target: Target, question: Callable[[Cluster], T]) -> T:
@@ -41,19 +45,24 @@ def ask(target: Target, question: Callable[[Cluster], T]) -> T:
 
 
 @contextmanager
-def proxy(target: Target) -> Iterator[Endpoint]:
-    """Give the endpoint of Kong's proxy: as named, else by load balancer or node port, else by a port-forward."""
-    if target.proxy_url:
+def proxy(target: Target, *, tls: bool = False) -> Iterator[Endpoint]:
+    """Give the endpoint of Kong's proxy: as named, else by load balancer or node port, else by a port-forward.
+
+    `tls`: where it speaks TLS, with whatever certificate.
+    """
+    if target.proxy_url and tls <= target.proxy_url.startswith("https:"):
         yield Endpoint(target.proxy_url.rstrip("/"), target.proxy_url)
         return
-    direct = ask(target, lambda _: outside(target.cluster, target.service_type))
+    scheme = "https" if tls else "http"
+    direct = ask(target, lambda _: outside(target.cluster, target.service_type, tls=tls))
     if direct and http_client.reachable(*direct):
-        url = f"http://{bracketed(direct[0])}:{direct[1]}"
-        yield Endpoint(url, f"{url} ({target.service_type})")
+        url = f"{scheme}://{bracketed(direct[0])}:{direct[1]}"
+        yield Endpoint(url, f"{url} ({target.service_type})", verify=False)
         return
     missed = f", as {direct[0]}:{direct[1]} accepts no connection from here" if direct else ""
-    with portforward.open_port(target, KONG_NAMESPACE, f"service/{KONG_PROXY_SERVICE}", 80) as url:
-        yield Endpoint(url.rstrip("/"), f"a port-forward to {KONG_NAMESPACE}/{KONG_PROXY_SERVICE}{missed}")
+    with portforward.open_port(target, KONG_NAMESPACE, f"service/{KONG_PROXY_SERVICE}", 443 if tls else 80) as url:
+        how = f"a port-forward to {KONG_NAMESPACE}/{KONG_PROXY_SERVICE}{missed}"
+        yield Endpoint(f"{scheme}:{url.partition(':')[2]}".rstrip("/"), how, verify=False)
 
 
 @contextmanager

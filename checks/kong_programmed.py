@@ -71,7 +71,7 @@ def look(target: Target) -> str:
 
 def _look_once(target: Target, application: RoutedApplication) -> str:
     home = application.namespace
-    ingress = endpoints.ask(target, lambda cluster: cluster.get("ingresses", application.service, home))
+    ingress = endpoints.ask(target, lambda cluster: cluster.get("ingresses", application.ingress_name, home))
     plugins = endpoints.ask(target, lambda cluster: cluster.list("kongplugins.configuration.konghq.com", home))
     actual = [judge_address(ingress, target, application), judge_limit(ingress, plugins, target, application)]
     events = _events(target)
@@ -83,7 +83,11 @@ def _look_once(target: Target, application: RoutedApplication) -> str:
         return "; ".join([*actual, "whether Kong has both is not shown, as no controller runs"])
     pods = endpoints.ask(target, lambda cluster: cluster.list("pods", KONG_NAMESPACE))
     told = taken_over(events, controllers(pods), changed)
-    return "; ".join([*actual, _at_the_door(target, application, refused), _said_of(told, target, application)])
+    try:
+        seen, shown = _at_the_door(target, application, refused), True
+    except NotChecked as reason:
+        seen, shown = f"no answer shows it, as {reason}", False
+    return "; ".join([*actual, seen, _said_of(told, target, application, shown=shown)])
 
 
 def _events(target: Target) -> list[Object]:
@@ -93,7 +97,7 @@ def _events(target: Target) -> list[Object]:
 def _at_the_door(target: Target, application: RoutedApplication, refused: Refusals) -> str:
     """Return what an answer through Kong says of the limit, if that is the one of the settings."""
     try:
-        with endpoints.proxy(target) as endpoint:
+        with endpoints.proxy(target, tls=application.tls) as endpoint:
             if application.limits:
                 return answers.limit_said(target, endpoint, application)
             through_kong.passed_on(target, endpoint, application)
@@ -105,22 +109,22 @@ def _at_the_door(target: Target, application: RoutedApplication, refused: Refusa
         raise
 
 
-def _said_of(told: datetime | None, target: Target, application: RoutedApplication) -> str:
+def _said_of(told: datetime | None, target: Target, application: RoutedApplication, *, shown: bool) -> str:
     if told:
         return f"taken over by {told:%H:%M:%S} UTC"
-    if application.limits and not application.limit_headers_hidden:
+    if shown and not application.limit_headers_hidden:
         return "the controller has not told so yet, which it does every five minutes"
     raise _Untold(
         f"an event {SUCCESS} since the last change",
         "none",
-        cause="the controller tells of a success every five minutes only, and no header shows the limit (hideClientHeaders)",
+        cause="the controller tells of a success every five minutes only, and no answer shows the limit (hideClientHeaders, a login, gRPC)",
         look=target.command("--namespace", KONG_NAMESPACE, "get", "events", f"--field-selector=reason={SUCCESS}"),
     )
 
 
 def identities(application: RoutedApplication, own: Iterable[Object]) -> frozenset[Identity]:
     """Return what the controller may name when it refuses a route: its Ingress, its KongPlugin, its Service."""
-    kinds = {("Ingress", application.service), ("Service", application.service)}
+    kinds = {("Ingress", application.ingress_name), ("Service", application.service)}
     kinds |= {("KongPlugin", item["metadata"]["name"]) for item in own if "plugin" in item}
     return frozenset((kind, application.namespace, name) for kind, name in kinds)
 
@@ -184,7 +188,7 @@ def judge_address(ingress: Object | None, target: Target, application: RoutedApp
         given_by = " from the sandbox" if target.simulated else ""
         return f"its Ingress has the address {address}{given_by}" if address else "its Ingress is there"
     raise Failed(
-        f"an Ingress {application.namespace}/{application.service} with an address",
+        f"an Ingress {application.namespace}/{application.ingress_name} with an address",
         "one without" if ingress else "no such Ingress",
         cause="Kong's controller does not run, does not serve its class, or Kong's Service has no address itself"
         if ingress
@@ -203,11 +207,13 @@ def judge_limit(ingress: Object | None, plugins: list[Object], target: Target, a
     limits = (
         {window: found["config"][window] for window in WINDOWS if window in found.get("config", {})} if found else {}
     )
+    if not found and not application.limits:
+        return "it has no limit (rateLimit: none)"
     if found and limits == application.limits:
         return f"the KongPlugin {found['metadata']['name']} is attached ({expected})"
     changed = "the KongPlugin was changed since the last `pulumi up`"
     raise Failed(
-        f"a rate limit of {expected} attached to the Ingress {application.namespace}/{application.service}",
+        f"a rate limit of {expected} attached to the Ingress {application.namespace}/{application.ingress_name}",
         f"{said(limits)} in KongPlugin {found['metadata']['name']}" if found else "none",
         cause=changed if found else _open(ingress),
         look=target.command("--namespace", application.namespace, "get", "ingress,kongplugin", "--output=yaml"),

@@ -63,10 +63,10 @@ def _limit_bites(target: Target) -> str:
     def look(application: RoutedApplication) -> str:
         window = _window_of(application)
         through_kong.wake(target, application)
-        with endpoints.proxy(target) as endpoint:
+        with endpoints.proxy(target, tls=application.tls) as endpoint:
             return _bites_and_lifts(target, endpoint, application, window)
 
-    return through_kong.for_each(target, look)
+    return through_kong.of_each(target.one_of_each, look)
 
 
 def _window_of(application: RoutedApplication) -> _Window:

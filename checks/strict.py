@@ -22,7 +22,7 @@ def _plain_text_is_refused(target: Target) -> str:
         raise NotChecked(f"plain text is allowed: istio.mtls is {target.mtls}")
     if not target.injection:
         raise NotChecked("there are no sidecars that could refuse it (istio.injection)")
-    return _outside_and_kong(target, target.applications, _refused)
+    return _outside_and_kong(target, target.one_of_each, _refused)
 
 
 def _refused(target: Target, application: RoutedApplication, reply: Reply) -> str:
@@ -37,7 +37,7 @@ def _refused(target: Target, application: RoutedApplication, reply: Reply) -> st
 
 
 def _policies_hold(target: Target) -> str:
-    guarded = [one for one in target.applications if _policies(target, one)]
+    guarded = [one for one in target.one_of_each if _policies(target, one)]
     if not guarded:
         raise NotChecked("no AuthorizationPolicy: every workload of the mesh may call the applications")
     return _outside_and_kong(target, guarded, _forbidden)
@@ -65,7 +65,10 @@ def _outside_and_kong(target: Target, applications: Sequence[RoutedApplication],
         def look(application: RoutedApplication) -> str:
             actual = judge(target, application, ask(application))
             through_kong.eventually_through(
-                target, lambda endpoint: through_kong.page(target, endpoint, application), _KONG_SECONDS
+                target,
+                lambda endpoint: through_kong.page(target, endpoint, application),
+                _KONG_SECONDS,
+                tls=application.tls,
             )
             return f"{actual}; 200 through Kong"
 

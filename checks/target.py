@@ -11,26 +11,46 @@ from functools import cached_property
 from typing import Any
 
 from kube import Cluster
-from names import DASHBOARD_PORTS, KONG_NAMESPACE
+from names import DASHBOARD_PORTS, INGRESS_CLASS, KONG_NAMESPACE
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoutedApplication:
-    """An application behind Kong.
+    """A route of an application behind Kong; its name is the application's, but for the first one with the route's.
 
-    `limits` holds what its route allows, window (second … year) -> requests; `policy` is where Kong counts them.
+    `ingress`: empty for the Service's name. `tls`: Kong serves it over TLS alone. `guarded`: it has further plugins, which may
+    ask for a login. `limits` holds what it allows, window (second … year) -> requests; `policy` is where Kong counts them.
     """
 
     name: str
     namespace: str
     service: str
     port: int
+    ingress: str = ""
     path: str = "/"
     host: str = ""
+    protocol: str = "http"
+    tls: bool = False
+    guarded: bool = False
     limits: dict[str, int] = field(default_factory=dict)
     limit_headers_hidden: bool = False
     error_code: int = 429
     policy: str = "local"
+
+    @property
+    def application(self) -> str:
+        """The application whose route it is."""
+        return self.name.partition("/")[0]
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether it speaks gRPC, which no check does."""
+        return self.protocol in ("grpc", "grpcs")
+
+    @property
+    def ingress_name(self) -> str:
+        """The name of its Ingress."""
+        return self.ingress or self.service
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +58,7 @@ class Target:
     """A stack to check; plain data, so that it travels as JSON.
 
     `simulated`: no container runs, so nothing of the data path can be seen. `load`: checks may send load.
+    `applications`: their routes, all of them; `further_namespaces`: of applications without one.
     `requests`: how many make up the traffic. `proxy_url`, `prometheus_url`, `grafana_url`, `kiali_url`, `istiod_address`:
     where each answers, if not through the cluster (empty: by load balancer, node port or port-forward).
     """
@@ -51,7 +72,9 @@ class Target:
     client_host: str = "none"
     mtls: str = "PERMISSIVE"
     service_type: str = "LoadBalancer"
+    ingress_class: str = INGRESS_CLASS
     applications: tuple[RoutedApplication, ...] = ()
+    further_namespaces: tuple[str, ...] = ()
     prometheus: bool = True
     grafana: bool = True
     grafana_anonymous: bool = False
@@ -82,7 +105,17 @@ class Target:
     @property
     def namespaces(self) -> list[str]:
         """The namespaces whose pods are in the mesh, each once."""
-        return list(dict.fromkeys([KONG_NAMESPACE, *(application.namespace for application in self.applications)]))
+        routed = [application.namespace for application in self.applications]
+        return list(dict.fromkeys([KONG_NAMESPACE, *routed, *self.further_namespaces]))
+
+    @property
+    def one_of_each(self) -> tuple[RoutedApplication, ...]:
+        """One route of each application, for what is long or is the same for all of them: the first that speaks HTTP."""
+        found: dict[str, RoutedApplication] = {}
+        for route in self.applications:
+            if found.setdefault(route.application, route).is_grpc and not route.is_grpc:
+                found[route.application] = route
+        return tuple(found.values())
 
     @property
     def dashboards(self) -> list[str]:
@@ -99,4 +132,5 @@ def from_json(text: str) -> Target:
     """Return the target that `to_json` wrote."""
     found: Mapping[str, Any] = json.loads(text)
     applications = tuple(RoutedApplication(**one) for one in found.get("applications", ()))
-    return Target(**{**found, "applications": applications})
+    further = tuple(found.get("further_namespaces", ()))
+    return Target(**{**found, "applications": applications, "further_namespaces": further})

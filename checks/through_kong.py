@@ -19,6 +19,7 @@ from names import KONG_DEPLOYMENT, KONG_NAMESPACE
 PATIENCE = 65
 _WAKING_SECONDS = 30
 _BOOKINFO_PAGE = "/productpage"
+_WANTS_LOGIN = (401, 403)
 # What a sidecar writes where a policy refuses a request.
 _FORBIDDEN = "RBAC: access denied"
 
@@ -43,7 +44,7 @@ def page_path(application: RoutedApplication) -> str:
 
 def send(endpoint: Endpoint, application: RoutedApplication) -> Answer:
     """Return the answer for an application's page, whoever made it. Raises `NoAnswer`."""
-    return http_client.get(endpoint.url + page_path(application), host_header(application))
+    return http_client.get(endpoint.url + page_path(application), host_header(application), verify=endpoint.verify)
 
 
 def host_header(application: RoutedApplication) -> dict[str, str]:
@@ -54,9 +55,13 @@ def host_header(application: RoutedApplication) -> dict[str, str]:
 def fetch(target: Target, endpoint: Endpoint, application: RoutedApplication) -> Answer:
     """Return an answer for the page that is not the rate limit's.
 
-    Where the limit is used up it waits for it to lift, and raises `NotChecked` where that takes over a minute.
+    Where the limit is used up it waits for it to lift, and raises `NotChecked` where that takes over a minute; also for a
+    route that speaks gRPC, or asks for a login.
     """
+    check_speaks_http(application)
     answer = ask(target, endpoint, lambda: send(endpoint, application))
+    if application.guarded and answer.status in _WANTS_LOGIN and made_by_kong(answer):
+        raise NotChecked(f"a plugin on its route asks for a login ({answer.status}), and no check has one")
     if not is_limited(answer, application):
         return answer
     wait = seconds_left(answer) or to_next_minute()
@@ -64,6 +69,12 @@ def fetch(target: Target, endpoint: Endpoint, application: RoutedApplication) ->
         raise NotChecked(f"the limit of {application.name} is used up for another {wait} s")
     pause(wait)
     return ask(target, endpoint, lambda: send(endpoint, application))
+
+
+def check_speaks_http(application: RoutedApplication) -> None:
+    """Raise `NotChecked` for a route whose answers no check can read."""
+    if application.is_grpc:
+        raise NotChecked("it speaks gRPC, which no check does")
 
 
 def wake(target: Target, application: RoutedApplication) -> None:
@@ -74,7 +85,7 @@ def wake(target: Target, application: RoutedApplication) -> None:
         if answer.status >= 500:
             raise _unexpected(target, application, f"an answer of {application.name}", answer)
 
-    eventually_through(target, look, _WAKING_SECONDS)
+    eventually_through(target, look, _WAKING_SECONDS, tls=application.tls)
 
 
 def ask(target: Target, endpoint: Endpoint, request: Callable[[], Answer]) -> Answer:
@@ -195,12 +206,12 @@ def describe(answer: Answer) -> str:
 
 
 def for_each(target: Target, look: Callable[[RoutedApplication], str]) -> str:
-    """Return what was seen of each application; where nothing could be looked at, raise `NotChecked`."""
+    """Return what was seen of each application's routes; where nothing could be looked at, raise `NotChecked`."""
     return of_each(target.applications, look)
 
 
 def of_each(applications: Iterable[RoutedApplication], look: Callable[[RoutedApplication], str]) -> str:
-    """Do as `for_each` does, for some of the applications."""
+    """Do as `for_each` does, for some of the routes."""
     actual: list[str] = []
     skipped: list[str] = []
     for application in applications:
@@ -220,17 +231,19 @@ def logs(target: Target) -> str:
 
 def routes(target: Target, application: RoutedApplication) -> str:
     """Return the command that shows an application's route with its annotations and events."""
-    return target.command("--namespace", application.namespace, "describe", "ingress", application.service)
+    return target.command("--namespace", application.namespace, "describe", "ingress", application.ingress_name)
 
 
-def eventually_through(target: Target, look: Callable[[Endpoint], T], seconds: float, pause: float = 2) -> T:
+def eventually_through(
+    target: Target, look: Callable[[Endpoint], T], seconds: float, pause: float = 2, *, tls: bool = False
+) -> T:
     """Return what is seen through Kong, as `eventually` does.
 
     Each look asks for the endpoint anew: which pod answers, and where, may have changed.
     """
 
     def once() -> T:
-        with endpoints.proxy(target) as endpoint:
+        with endpoints.proxy(target, tls=tls) as endpoint:
             return look(endpoint)
 
     return framework.eventually(once, seconds, pause)

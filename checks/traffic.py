@@ -52,10 +52,13 @@ def run(target: Target, requests: int, stream: TextIO | None = None) -> str:
 
     def look(application: RoutedApplication) -> str:
         through_kong.wake(target, application)
-        with endpoints.proxy(target) as endpoint, requests_bar(stream or sys.stderr, requests) as progress:
+        with (
+            endpoints.proxy(target, tls=application.tls) as endpoint,
+            requests_bar(stream or sys.stderr, requests) as progress,
+        ):
             return _send_all(target, endpoint, application, requests, progress)
 
-    return through_kong.for_each(target, look)
+    return through_kong.of_each(target.one_of_each, look)
 
 
 class Trickle:
@@ -93,6 +96,7 @@ def shown(target: Target, dashboard: str, look: Look) -> str:
     """
 
     def look_at(application: RoutedApplication) -> str:
+        through_kong.check_speaks_http(application)
         trickle, settled = Trickle(application), time.monotonic() + _SETTLED_AFTER_SECONDS
 
         def once(endpoint: Endpoint) -> str:
@@ -103,9 +107,9 @@ def shown(target: Target, dashboard: str, look: Look) -> str:
                 except NothingShown as nothing:
                     raise _explained(nothing, target, trickle.answer, application) from None
 
-        return through_kong.eventually_through(target, once, SHOWN_SECONDS, _SHOWN_PAUSE)
+        return through_kong.eventually_through(target, once, SHOWN_SECONDS, _SHOWN_PAUSE, tls=application.tls)
 
-    return through_kong.for_each(target, look_at)
+    return through_kong.of_each(target.one_of_each, look_at)
 
 
 def _newest(application: RoutedApplication, url: str, look: Look, *, settled: bool) -> str:

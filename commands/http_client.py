@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 _CHUNK = 65536
 
@@ -59,9 +59,9 @@ class Answer:
         return f"“{line[:120]}{'…' if len(line) > 120 else ''}”"
 
 
-def get(url: str, headers: Mapping[str, str] | None = None, *, seconds: float = 10) -> Answer:
+def get(url: str, headers: Mapping[str, str] | None = None, *, seconds: float = 10, verify: bool = True) -> Answer:
     """Return the answer to a GET. Raises `NoAnswer`."""
-    return request("GET", url, headers, seconds=seconds)
+    return request("GET", url, headers, seconds=seconds, verify=verify)
 
 
 def post_form(url: str, fields: Mapping[str, str], *, seconds: float = 10) -> Answer:
@@ -71,19 +71,36 @@ def post_form(url: str, fields: Mapping[str, str], *, seconds: float = 10) -> An
 
 
 def request(
-    method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None, *, seconds: float = 10
+    method: str,
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    *,
+    seconds: float = 10,
+    verify: bool = True,
 ) -> Answer:
-    """Return the answer to a request, which must be complete within that many seconds. Raises `NoAnswer`."""
+    """Return the answer to a request, which must be complete within that many seconds. Raises `NoAnswer`.
+
+    `verify`: of HTTPS, that the certificate is for that name; through a port-forward none can be.
+    """
     parts = urlsplit(url)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=seconds)
+    connection = _connection(parts, seconds, verify=verify)
     try:
         return _exchange(connection, method, path, {"Connection": "close", **(headers or {})}, body, seconds)
     except (OSError, http.client.HTTPException) as error:
         raise NoAnswer(_sentence(parts.netloc, error, seconds)) from None
     finally:
         connection.close()
+
+
+def _connection(parts: SplitResult, seconds: float, *, verify: bool) -> http.client.HTTPConnection:
+    if parts.scheme != "https":
+        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=seconds, context=context)
 
 
 def reachable(host: str, port: int, *, seconds: float = 3) -> bool:

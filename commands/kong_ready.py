@@ -12,7 +12,7 @@ from typing import Any
 from commands import command_line, deployments, ownership
 from commands.command_line import CommandError
 from kube import Cluster
-from names import KONG_DEPLOYMENT, KONG_NAMESPACE, KONG_PROXY_PORT, KONG_PROXY_SERVICE
+from names import KONG_DEPLOYMENT, KONG_NAMESPACE, KONG_PROXY_PORT, KONG_PROXY_SERVICE, KONG_PROXY_TLS_PORT
 
 
 def main() -> None:
@@ -74,15 +74,15 @@ def _check_type(service: dict[str, Any]) -> None:
         )
 
 
-def outside(cluster: Cluster, kind: str) -> tuple[str, int] | None:
-    """Return host and port of Kong's proxy where its Service, of that type, has any outside the cluster."""
+def outside(cluster: Cluster, kind: str, *, tls: bool = False) -> tuple[str, int] | None:
+    """Return host and port of Kong's proxy, plain or for TLS, where its Service, of that type, has any outside the cluster."""
     service = cluster.get("services", KONG_PROXY_SERVICE, KONG_NAMESPACE) if kind != "ClusterIP" else None
     if not service:
         return None
     if kind == "NodePort":
-        host, port = node_address(cluster.list("nodes")), _port(service, "nodePort")
+        host, port = node_address(cluster.list("nodes")), _port(service, "nodePort", tls=tls)
     else:
-        host, port = balancer_address(service), _port(service, "port")
+        host, port = balancer_address(service), _port(service, "port", tls=tls)
     return (host, port) if host and port else None
 
 
@@ -106,10 +106,11 @@ def node_address(nodes: list[dict[str, Any]]) -> str:
     return ""
 
 
-def _port(service: dict[str, Any], field: str) -> int:
+def _port(service: dict[str, Any], field: str, *, tls: bool = False) -> int:
     ports = service["spec"].get("ports") or [{}]
-    named = [port for port in ports if port.get("name") == KONG_PROXY_PORT]
-    return int((named or ports)[0].get(field, 0))
+    named = [port for port in ports if port.get("name") == (KONG_PROXY_TLS_PORT if tls else KONG_PROXY_PORT)]
+    found = named or ([] if tls else ports)
+    return int(found[0].get(field, 0)) if found else 0
 
 
 def bracketed(address: str) -> str:

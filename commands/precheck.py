@@ -48,7 +48,7 @@ def main() -> None:
     with ThreadPoolExecutor() as pool:
         checks = [
             pool.submit(check_permissions, cluster),
-            pool.submit(check_webhooks, cluster),
+            pool.submit(check_webhooks, cluster, options.ingress_class),
             pool.submit(check_control_planes, cluster),
             pool.submit(check_crds, cluster),
         ]
@@ -63,6 +63,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = command_line.parser(__doc__)
     parser.add_argument("--namespace", action="append", default=[], help="one that the stack creates")
+    parser.add_argument("--ingress-class", default=INGRESS_CLASS, help="that Kong is to serve")
     parser.add_argument("--first", action="store_true", help="the stack has installed nothing yet")
     return parser.parse_args()
 
@@ -113,15 +114,15 @@ def check_permissions(cluster: Cluster) -> None:
         )
 
 
-def check_webhooks(cluster: Cluster) -> None:
-    """Raise for an Istio webhook or an IngressClass `kong` that no release of the stack installed."""
+def check_webhooks(cluster: Cluster, ingress_class: str = INGRESS_CLASS) -> None:
+    """Raise for an Istio webhook or an IngressClass of Kong's that no release of the stack installed."""
     kinds = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations", "ingressclasses")
     for item in (item for kind in kinds for item in cluster.list(kind)):
         name = item["metadata"]["name"]
-        if item["kind"] == "IngressClass" and name == INGRESS_CLASS and ownership.release_of(item) != KONG:
+        if item["kind"] == "IngressClass" and name == ingress_class and ownership.release_of(item) != KONG:
             raise CommandError(
-                "The IngressClass kong is there already and is not this stack's: two controllers would serve one class; "
-                "uninstall the other Kong first."
+                f"The IngressClass {ingress_class} is there already and is not this stack's: two controllers would serve one "
+                "class; uninstall the other Kong first, or set kong.ingressClass to another name."
             )
         if _is_istio_webhook(item) and ownership.release_of(item) not in (ISTIO_BASE, ISTIOD):
             raise CommandError(

@@ -30,7 +30,7 @@ LIMIT_SECONDS = 30
 # Five pushes of the controller's.
 _UNSEEN_SECONDS = 15
 _REQUEST_SECONDS = 10
-_PORT = 8000
+_PORT, _TLS_PORT = 8000, 8443
 # Another plugin, such as one for a login, has answered before the limit's.
 _REFUSED_BEFORE = (401, 403)
 # Kong takes what follows for a regular expression.
@@ -40,7 +40,10 @@ _LIMIT_HEADER = "x-ratelimit-limit-"
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """What Kong is to serve: an Ingress with its KongPlugin. `limits`: window -> requests; `redis`: host:port."""
+    """What Kong is to serve: an Ingress with its KongPlugin, if it is limited.
+
+    `limits`: window -> requests; `redis`: host:port; `tls`: Kong serves it over TLS alone; `grpc`: it speaks gRPC.
+    """
 
     namespace: str
     ingress: str
@@ -50,6 +53,8 @@ class Route:
     limits: dict[str, int]
     hidden: bool
     redis: str
+    tls: bool = False
+    grpc: bool = False
 
     @property
     def where(self) -> str:
@@ -78,6 +83,8 @@ def main() -> None:
         limits=dict(options.limit),
         hidden=options.hidden,
         redis=options.redis,
+        tls=options.tls,
+        grpc=options.grpc,
     )
     if simulated_nodes.simulated(cluster):
         _say(f"Every node is simulated, so no Kong runs: {route.where} was not asked for.")
@@ -91,12 +98,14 @@ def _options() -> argparse.Namespace:
     parser = command_line.parser(__doc__)
     parser.add_argument("--namespace", required=True)
     parser.add_argument("--ingress", required=True)
-    parser.add_argument("--plugin", required=True)
+    parser.add_argument("--plugin", default="", help="the KongPlugin that limits the route, if one does")
     parser.add_argument("--host", default="", help="of the route; empty for any")
     parser.add_argument("--path", default="/")
     parser.add_argument("--limit", type=_limit, action="append", default=[], metavar="WINDOW=REQUESTS")
     parser.add_argument("--hidden", action="store_true", help="the limit's headers are hidden from clients")
     parser.add_argument("--redis", default="", metavar="HOST:PORT", help="where the limit is counted, if there")
+    parser.add_argument("--tls", action="store_true", help="Kong serves the route over TLS alone")
+    parser.add_argument("--grpc", action="store_true", help="the route speaks gRPC")
     parser.add_argument("--type", required=True, choices=("LoadBalancer", "NodePort", "ClusterIP"))
     parser.add_argument("--proxy-protocol", action="store_true", help="Kong takes no request without its header")
     parser.add_argument("--timeout", type=int, default=300, help="seconds to wait for the route")
@@ -194,9 +203,9 @@ class Wait:
     def _direct(self) -> Answer | None:
         """Return what Kong's load balancer or node port answers, if anything does."""
         # On a node port, nobody speaks the PROXY protocol.
-        outside = (
-            None if self.proxy_protocol and self.kind == "NodePort" else kong_ready.outside(self.cluster, self.kind)
-        )
+        if self.proxy_protocol and self.kind == "NodePort":
+            return None
+        outside = kong_ready.outside(self.cluster, self.kind, tls=self.route.tls)
         if not outside or not http_client.reachable(*outside):
             return None
         try:
@@ -206,7 +215,8 @@ class Wait:
 
     def _forwarded(self, name: str) -> Answer:
         try:
-            with self.cluster.port_forward(KONG_NAMESPACE, f"pod/{name}", _PORT) as url:
+            port = _TLS_PORT if self.route.tls else _PORT
+            with self.cluster.port_forward(KONG_NAMESPACE, f"pod/{name}", port) as url:
                 return self._ask(url)
         except ClusterError as problem:
             raise _NotYet("unseen", f"no port-forward to {name} can be opened ({problem})") from None
@@ -218,16 +228,20 @@ class Wait:
         # Any name will do for a wildcard.
         host = {"Host": self.route.host.replace("*", "any", 1)} if self.route.host else {}
         path = quote(self.route.path, safe="/%:@!$&'()*+,;=~")
-        return http_client.get(url + path, host, seconds=_REQUEST_SECONDS)
+        # The certificate may be Kong's own, or for another name than this one.
+        scheme = "https" if self.route.tls else "http"
+        return http_client.get(f"{scheme}:{url.partition(':')[2]}{path}", host, seconds=_REQUEST_SECONDS, verify=False)
 
     def _judge(self, answer: Answer) -> None:
         """Raise `_NotYet` for an answer that is not the route's with its limit."""
         if answer.status == 404 and "no Route matched" in answer.text:
             raise _NotYet("route", "Kong answers 404, no Route matched")
         actual = limits_of(answer)
+        if self.route.grpc and not actual:
+            raise _NotYet("unseen", f"it speaks gRPC, and a request without that gets {answer.status}")
         if self.route.hidden and not actual:
             raise _NotYet("unseen", "its headers are hidden (hideClientHeaders)")
-        if not actual and answer.status in _REFUSED_BEFORE:
+        if self.route.limits and not actual and answer.status in _REFUSED_BEFORE:
             raise _NotYet("unseen", f"the request was refused with {answer.status} before it was counted")
         if self.route.hidden or actual != self.route.limits:
             shown = ", which is to be hidden" if self.route.hidden else ""
@@ -239,7 +253,10 @@ class Wait:
 
     def _changed(self) -> datetime:
         """Return when the Ingress or the KongPlugin was last changed by anybody but who reports a status."""
-        named = (("ingresses", self.route.ingress), ("kongplugins", self.route.plugin))
+        named = (
+            ("ingresses", self.route.ingress),
+            *([("kongplugins", self.route.plugin)] if self.route.plugin else []),
+        )
         found = [self.cluster.get(kind, name, self.route.namespace) for kind, name in named]
         return max((kong_events.last_change(item) for item in found if item), default=kong_events.NEVER)
 

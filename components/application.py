@@ -11,7 +11,7 @@ import pulumi
 
 from components.mesh import MeshOutputs
 from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs
-from components.shared import manifests, pod_security, traffic_policies
+from components.shared import manifests, pod_security, route_plugins, routed_service, traffic_policies
 from components.shared.images import in_manifest, pod_spec
 from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject
 from components.shared.manifests import Manifest
@@ -28,9 +28,9 @@ SERVICE_UPSTREAM = "ingress.kubernetes.io/service-upstream"
 class ApplicationArgs:
     """`application`: the settings. `objects`: its manifests, read by `manifests.read`.
 
-    `through_mesh`: Kong calls the routed Service, not its pods. `crds`: API group -> what creates the CRDs of its kinds,
+    `through_mesh`: Kong calls routed Services, not their pods. `crds`: API group -> what creates the CRDs of its kinds,
     for the application's own custom resources. `only_kong_calls`: nobody else may call
-    the routed Service.
+    a routed Service.
     """
 
     application: ApplicationSettings
@@ -44,29 +44,33 @@ class ApplicationArgs:
 
 @dataclass(frozen=True, kw_only=True)
 class ApplicationOutputs:
-    """`service`: the routed Service, to depend on. `routed_service`: its manifest."""
+    """`services`, `plugins`: its routed Services, and the plugins that the manifests define, to depend on, by their names.
+
+    `manifests`: of the routed Services.
+    """
 
     namespace: str
-    service: pulumi.Resource
-    routed_service: Manifest
+    services: Mapping[str, pulumi.Resource]
+    manifests: Mapping[str, Manifest]
+    plugins: Mapping[str, pulumi.Resource]
 
 
 class Application(pulumi.ComponentResource):
     """An application's objects in a namespace of their own. Type `kong-istio:index:Application`.
 
     Creates: the Namespace, labelled for injection and as the manifests label it, and every other object of the manifests
-    as a resource of its own; with `only_kong_calls` an AuthorizationPolicy. Pods wait for the mesh, for what they mount
-    and for the policies that guard them; the rest waits for the namespace alone.
+    as a resource of its own; with `only_kong_calls` an AuthorizationPolicy for each routed Service. Pods wait for the mesh,
+    for what they mount and for the policies that guard them; the rest waits for the namespace alone.
     Outputs: `ApplicationOutputs`.
     """
 
     def __init__(self, name: str, args: ApplicationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        route, namespace = args.application.route, args.application.namespace
+        routes, namespace = args.application.routes, args.application.namespace
         super().__init__("kong-istio:index:Application", name, {"namespace": namespace}, opts)
-        routed = traffic_policies.routed(args.objects, route.service)
+        routed = _routed(args.application, args.objects)
         given = GuardedNamespaceArgs(
             standards=args.standards,
-            policies=traffic_policies.application_policies(namespace, routed, route),
+            policies=traffic_policies.application_policies(namespace, args.objects, routes),
             labels=manifests.home_metadata(args.objects, namespace, "labels"),
             annotations=manifests.home_metadata(args.objects, namespace, "annotations"),
         )
@@ -83,38 +87,62 @@ class Application(pulumi.ComponentResource):
                 prepared(item, args),
                 pulumi.ResourceOptions(parent=self, depends_on=needed),
             )
-        self.outputs = ApplicationOutputs(namespace=namespace, service=created[id(routed)], routed_service=routed)
+        self.outputs = ApplicationOutputs(
+            namespace=namespace,
+            services={name: created[id(service)] for name, service in routed.items()},
+            manifests=routed,
+            plugins={name: created[id(plugin)] for name, plugin in route_plugins.defined(args.objects).items()},
+        )
         self.register_outputs({"namespace": namespace})
 
     def _only_kong_calls(
-        self, name: str, routed: Manifest, home: NamespaceOutputs, args: ApplicationArgs
+        self, name: str, routed: Mapping[str, Manifest], home: NamespaceOutputs, args: ApplicationArgs
     ) -> list[pulumi.Resource]:
         if not args.only_kong_calls:
             return []
         # The validation webhook refuses Istio's kinds until istiod answers it.
-        opts = pulumi.ResourceOptions(parent=self, depends_on=[home.namespace, args.mesh.ready])
-        policy = traffic_policies.only_kong_calls(home.name, routed)
-        return [KubernetesObject(f"{name}-only-kong-calls", policy, opts)]
+        needed = [home.namespace, args.mesh.ready]
+        created: list[pulumi.Resource] = []
+        for index, (service, manifest) in enumerate(routed.items()):
+            unique, aliases = place(f"{name}-only-kong-calls", service, args.application, first=not index)
+            opts = pulumi.ResourceOptions(parent=self, depends_on=needed, aliases=aliases)
+            policy = traffic_policies.only_kong_calls(home.name, manifest)
+            created.append(KubernetesObject(unique, policy, opts))
+        return created
+
+
+def place(name: str, which: str, application: ApplicationSettings, *, first: bool) -> tuple[str, list[pulumi.Alias]]:
+    """Return the name of a resource that an application has one of for each route, and what else it may be called so far.
+
+    The short form's has nothing to tell it apart. Who goes from one form to the other keeps the only, or first, one.
+    """
+    long = f"{name}.{which}"
+    if application.route:
+        return name, [pulumi.Alias(name=long)]
+    return long, [pulumi.Alias(name=name)] if first else []
 
 
 def guards(application: ApplicationSettings, objects: Sequence[Manifest], security: Security) -> list[Manifest]:
     """Return what the stack makes in an application's namespace to say who may call whom."""
-    routed = traffic_policies.routed(objects, application.route.service)
     made: list[Manifest] = []
     if security.network_policies:
-        made += traffic_policies.application_policies(application.namespace, routed, application.route)
+        made += traffic_policies.application_policies(application.namespace, objects, application.routes)
     if security.only_kong_calls:
-        made.append(traffic_policies.only_kong_calls(application.namespace, routed))
+        routed = _routed(application, objects).values()
+        made += [traffic_policies.only_kong_calls(application.namespace, service) for service in routed]
     return made
+
+
+def _routed(application: ApplicationSettings, objects: Sequence[Manifest]) -> dict[str, Manifest]:
+    """Return the Services that an application's routes lead to, each once, by their names."""
+    return {route.service: traffic_policies.routed(objects, route.service) for route in application.routes}
 
 
 def prepared(item: Manifest, args: ApplicationArgs) -> dict[str, Any]:
     """Return an object as it is deployed: annotated, with its images as the settings say, its secrets marked as such."""
     manifest = dict(item)
     if manifest["kind"] == "Service":
-        annotations = {SKIP_AWAIT: "true"}
-        if manifest["metadata"]["name"] == args.application.route.service and args.through_mesh:
-            annotations[SERVICE_UPSTREAM] = "true"
+        annotations = {SKIP_AWAIT: "true", **_for_kong(manifest["metadata"]["name"], args)}
         # The provider waits 10 s for a Service's endpoints, and the pods behind it are awaited anyhow.
         manifest["metadata"] = _annotated(manifest["metadata"], annotations)
     if manifest["kind"] == "Secret":
@@ -123,6 +151,15 @@ def prepared(item: Manifest, args: ApplicationArgs) -> dict[str, Any]:
                 manifest[field] = pulumi.Output.secret(manifest[field])
     manifest = sized(in_manifest(manifest, args.standards.images), args.application.resources)
     return pod_security.hardened(manifest) if args.standards.harden and manifests.makes_pods(item) else manifest
+
+
+def _for_kong(service: str, args: ApplicationArgs) -> dict[str, str]:
+    """Return the annotations by which a routed Service tells Kong how to call it."""
+    route = next((route for route in args.application.routes if route.service == service), None)
+    if not route:
+        return {}
+    upstream = {SERVICE_UPSTREAM: "true"} if args.through_mesh else {}
+    return {**upstream, **({routed_service.PROTOCOL: route.protocol} if route.protocol != "http" else {})}
 
 
 def sized(manifest: Manifest, resources: Mapping[str, Any]) -> Manifest:

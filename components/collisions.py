@@ -11,14 +11,13 @@ from typing import NamedTuple
 from components.application import guards
 from components.route import route_objects
 from components.shared.manifests import Manifest, ManifestError, group_of, is_home
-from names import INGRESS_CLASS, ISTIOD
+from names import ISTIOD
 from settings import Application, Settings
 
 # Kept up to date by others, in every namespace or once in a cluster.
 _OF_OTHERS = {
     ("ConfigMap", "kube-root-ca.crt"): "the cluster writes",
     ("ConfigMap", "istio-ca-root-cert"): f"{ISTIOD} writes",
-    ("IngressClass", INGRESS_CLASS): "Kong's chart makes",
 }
 _GROUPS_OF_CHARTS = {"istio.io": "Istio's chart makes", "konghq.com": "Kong's chart makes"}
 
@@ -47,7 +46,7 @@ def check(settings: Settings, manifests: Mapping[str, Sequence[Manifest]], names
         made |= {Identity("", "Namespace", "", name) for name in namespaces}
         for item in (item for item in objects if not is_home(item, application.namespace)):
             found = identity(item)
-            if maker := _other_maker(item):
+            if maker := _other_maker(item, settings):
                 raise ManifestError(f"{where} has {found}, which {maker}: take it out.")
             if found in made:
                 raise ManifestError(
@@ -70,9 +69,11 @@ def identity(item: Manifest) -> Identity:
     return Identity(group_of(item), item["kind"], metadata.get("namespace", ""), metadata["name"])
 
 
-def _other_maker(item: Manifest) -> str:
+def _other_maker(item: Manifest, settings: Settings) -> str:
     """Return who else makes an object; empty for nobody."""
     kind, name = item["kind"], str(item["metadata"]["name"])
+    if (kind, name) == ("IngressClass", settings.kong.ingress_class):
+        return "Kong's chart makes"
     if kind == "CustomResourceDefinition":
         return next((made for group, made in _GROUPS_OF_CHARTS.items() if f".{name}".endswith(f".{group}")), "")
     return _OF_OTHERS.get((kind, name), "")

@@ -20,7 +20,7 @@ from components.shared.merging import merged
 from components.shared.releases import ChartSource, release
 from components.shared.scheduling import spread
 from components.shared.standards import Standards
-from names import KONG, KONG_CERTIFICATE, KONG_NAMESPACE, KONG_POD_LABELS
+from names import INGRESS_CLASS, KONG, KONG_CERTIFICATE, KONG_NAMESPACE, KONG_POD_LABELS
 from settings import ClientAddress, Images, Kong, Redis
 from versions import KONG_CONTROLLER, KONG_GATEWAY
 
@@ -34,6 +34,16 @@ from versions import KONG_CONTROLLER, KONG_GATEWAY
 # restarted Kong could be Ready without some of its routes and answer 404; and below 3 s between pushes the controller
 # warns of an inconsistent proxy. Who knows that the cluster is small may set `ingressController.env` in kong.values.
 _READINESS = {"initialDelaySeconds": 0, "periodSeconds": 1, "failureThreshold": 30}
+
+
+# What makes each cloud's load balancer an internal one; each reads its own. AWS has two controllers: the one in its cloud
+# provider, and aws-load-balancer-controller, to which the scheme goes before the other.
+_INTERNAL = {
+    "service.beta.kubernetes.io/aws-load-balancer-internal": "true",
+    "service.beta.kubernetes.io/aws-load-balancer-scheme": "internal",
+    "networking.gke.io/load-balancer-type": "Internal",
+    "service.beta.kubernetes.io/azure-load-balancer-internal": "true",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +154,9 @@ def kong_values(kong: Kong, images: Images) -> dict[str, Any]:
             "readinessProbe": _READINESS,
         },
         "readinessProbe": _READINESS,
-        "env": {"database": "off"},
+        # By Kong's own order, SRV goes first. That names every port of a Service, and Kong would call them in turn
+        # (Kong/kong, kong/runloop/balancer/balancers.lua: a record's port goes before the target's).
+        "env": {"database": "off", "dns_order": "LAST,A,SRV,CNAME"},
         "proxy": {"type": kong.service_type},
         "admin": {"enabled": False},
         "manager": {"enabled": False},
@@ -152,7 +164,13 @@ def kong_values(kong: Kong, images: Images) -> dict[str, Any]:
         # (kubernetes-ingress-controller#4603).
         "podAnnotations": {"proxy.istio.io/config": '{"holdApplicationUntilProxyStarts": true}'},
     }
-    parts = (_size(kong), _exposure(kong), _certificate(kong), _client_address(kong.client_address))
+    parts = (
+        _size(kong),
+        _exposure(kong),
+        _ingress_class(kong),
+        _certificate(kong),
+        _client_address(kong.client_address),
+    )
     for further in (*parts, kong_images(images)):
         values = merged(values, further)
     result = merged(values, kong.values)
@@ -185,7 +203,13 @@ def _exposure(kong: Kong) -> dict[str, Any]:
         proxy["loadBalancerSourceRanges"] = list(kong.source_ranges)
     if kong.client_address.source == "localTraffic":
         proxy["externalTrafficPolicy"] = "Local"
+    if annotations := {**(_INTERNAL if kong.internal else {}), **kong.annotations}:
+        proxy["annotations"] = annotations
     return {"proxy": proxy} if proxy else {}
+
+
+def _ingress_class(kong: Kong) -> dict[str, Any]:
+    return {} if kong.ingress_class == INGRESS_CLASS else {"ingressController": {"ingressClass": kong.ingress_class}}
 
 
 def _certificate(kong: Kong) -> dict[str, Any]:

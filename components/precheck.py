@@ -10,15 +10,17 @@ import pulumi
 
 from commands.cluster_access import Access
 from components.shared import project_command
+from names import INGRESS_CLASS
 from versions import CHARTS
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrecheckArgs:
-    """`access`: the cluster to look at. `namespaces`: those that the stack creates."""
+    """`access`: the cluster to look at. `namespaces`: those that the stack creates. `ingress_class`: what Kong serves."""
 
     access: Access
     namespaces: Sequence[str]
+    ingress_class: str = INGRESS_CLASS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,11 @@ class Precheck(pulumi.ComponentResource):
         command = project_command.run(
             name,
             "commands.precheck",
-            [*args.access.arguments(), *project_command.digest(CHARTS)],
+            [
+                *args.access.arguments(),
+                *([] if args.ingress_class == INGRESS_CLASS else ["--ingress-class", args.ingress_class]),
+                *project_command.digest(CHARTS),
+            ],
             pulumi.ResourceOptions(parent=self),
             # Later, the releases and namespaces that it finds are the stack's own.
             only_first=["--first", *(f"--namespace={name}" for name in args.namespaces)],

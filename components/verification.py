@@ -13,7 +13,7 @@ from components.route import plugin_config
 from components.shared import project_command
 from components.shared.manifests import Manifest
 from components.shared.releases import ChartSource
-from settings import Settings, public
+from settings import Route, Settings, public
 from versions import KONG_CONTROLLER, KONG_GATEWAY
 
 # More than all checks together may take (a test adds them up), with traffic that waits for its limit.
@@ -109,10 +109,18 @@ def rests_on(args: VerificationArgs) -> list[Any]:
     left_out |= {"kong": {"tls": {"key"}}, "observability": {"grafana": {"dashboards", "admin_password"}}}
     settings = args.settings
     routes = [
-        [app.name, app.route.model_dump(), plugin_config(settings.limit_of(app))] for app in settings.applications
+        [app.name, *_without_what_may_be_secret(route), plugin_config(limit) if limit else None]
+        for app in settings.applications
+        for route in app.routes
+        for limit in [settings.limit_on(app, route)]
     ]
     manifests = {name: [_without_secrets(item) for item in items] for name, items in args.manifests.items()}
     return [settings.model_dump(exclude=left_out), routes, args.charts, manifests, KONG_GATEWAY, KONG_CONTROLLER]
+
+
+def _without_what_may_be_secret(route: Route) -> list[Any]:
+    names = [plugin.name for plugin in route.plugins]
+    return [route.model_dump(exclude={"annotations", "plugins", "rate_limit"}), names]
 
 
 def _without_secrets(item: Manifest) -> Manifest:

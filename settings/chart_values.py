@@ -60,7 +60,7 @@ def registry_only(settings: Settings) -> bool:
 
 def redis_outside(settings: Settings) -> list[Redis]:
     """Return each redis that limits count in, once, which sidecars would not let Kong reach: they know the mesh alone."""
-    limits = [settings.limit_of(application) for application in settings.applications]
+    limits = [limit for application in settings.applications for limit in settings.limits_of(application)]
     found = {
         (limit.redis.host, limit.redis.port): limit.redis for limit in limits if limit.redis and limit.policy == "redis"
     }
@@ -157,7 +157,7 @@ def _check_autoscaling(settings: Settings) -> None:
     if not _mapping(settings.kong.values.get("autoscaling")).get("enabled"):
         return
     for application in settings.applications:
-        if settings.limit_of(application).policy == "local":
+        if any(limit.policy == "local" for limit in settings.limits_of(application)):
             raise SettingsError(
                 f"kong.values.autoscaling.enabled is true while rateLimit.policy of application {application.name} is local: "
                 "each replica would count for itself and let the limit through; set the policy to redis, or leave the "

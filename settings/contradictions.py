@@ -197,13 +197,8 @@ RULES: Mapping[str, Sequence[Rule]] = {
         _fixed(_BY_PORT, "ingressController admissionWebhook port", agrees=(8080,)),
         _fixed(_BY_PORT, "env proxy_listen", "env status_listen"),
         _use("kong.admissionWebhook", "ingressController admissionWebhook enabled"),
-        _fixed("the stack's Ingresses have the class kong", "ingressController ingressClass", agrees=("kong",)),
-        _fixed(
-            "the stack's Ingresses have the class kong",
-            "ingressController env ingress_class",
-            agrees=("kong",),
-        ),
-        _fixed("the stack's Ingresses have the class kong", "ingressController createIngressClass", agrees=(True,)),
+        _use("kong.ingressClass", "ingressController ingressClass", "ingressController env ingress_class"),
+        _fixed("the stack's Ingresses are of that class", "ingressController createIngressClass", agrees=(True,)),
         _fixed("the stack's controller and proxy find each other", "ingressController env publish_service"),
         _fixed("the stack's controller and proxy find each other", "ingressController env kong_admin_url"),
         _use(

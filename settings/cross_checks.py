@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from names import PROBE_NAMESPACE, RELEASES
+from names import PROBE_NAMESPACE, RATE_LIMIT_PLUGIN, RELEASES
 from settings.chart_values import check_values
 from settings.kinds import is_everywhere, network, scheme
-from settings.sections import WINDOWS, Application, Kong, RateLimit, Settings
+from settings.sections import WINDOWS, Application, Kong, Plugin, RateLimit, Route, Settings
 from settings.sentences import SettingsError, show
 from versions import CHARTS
 
@@ -20,6 +20,21 @@ _RESERVED_NAMESPACES = {
     *RELEASES.values(),
     PROBE_NAMESPACE,
     *("default", "kube-system", "kube-public", "kube-node-lease"),
+}
+# What the stack sets on an Ingress, or says by another object -> the setting for it.
+_OWN_ANNOTATIONS = {
+    "konghq.com/plugins": "plugins or rateLimit",
+    "konghq.com/strip-path": "stripPath",
+    "konghq.com/protocol": "protocol",
+    "konghq.com/protocols": "https or protocol",
+    "konghq.com/https-redirect-status-code": "https",
+    "ingress.kubernetes.io/force-ssl-redirect": "https",
+    "konghq.com/preserve-host": "kong.clientHost",
+    "ingress.kubernetes.io/service-upstream": "kong.routing",
+    "kubernetes.io/ingress.class": "kong.ingressClass",
+    "cert-manager.io/issuer": "issuer",
+    "cert-manager.io/cluster-issuer": "clusterIssuer",
+    "pulumi.com/skipAwait": "kong.readyTimeoutSeconds",
 }
 
 
@@ -34,6 +49,7 @@ def cross_check(settings: Settings, root: Path) -> None:
     )
     _check_node_port(settings)
     _check_source_ranges(settings.kong)
+    _check_internal(settings.kong)
     _check_client_address(settings.kong)
     _check_observability(settings, root)
     _check_charts(settings, root)
@@ -43,6 +59,11 @@ def cross_check(settings: Settings, root: Path) -> None:
     for application in settings.applications:
         limit = settings.limit_of(application)
         _check_rate_limit(limit, f"application {application.name}", settings.kong.replicas)
+        for route in application.routes:
+            own = settings.limit_on(application, route) if route.has_own_limit else None
+            if own:
+                where = f"route {route.ingress} of application {application.name}"
+                _check_rate_limit(own, where, settings.kong.replicas)
 
 
 def _check_rate_limit(limit: RateLimit, where: str, replicas: int) -> None:
@@ -164,6 +185,14 @@ def _check_source_ranges(kong: Kong) -> None:
         )
 
 
+def _check_internal(kong: Kong) -> None:
+    if kong.internal and kong.service_type != "LoadBalancer":
+        raise SettingsError(
+            f"kong.internal is true while kong.serviceType is {kong.service_type}: it is about the load balancer; set the "
+            "type to LoadBalancer, or kong.internal to false."
+        )
+
+
 def _check_client_address(kong: Kong) -> None:
     source, ranges = kong.client_address.source, kong.client_address.trusted_ranges
     key = "kong.clientAddress"
@@ -194,9 +223,9 @@ def _check_client_host(settings: Settings) -> None:
     """Raise where no ServiceEntry could tell the mesh which host is whose."""
     if (settings.kong.routing, settings.kong.client_host) != ("mesh", "serviceEntry"):
         return
-    owners: dict[str, int] = {}
-    for index, application in enumerate(settings.applications):
-        host, where = application.route.host, f"applications[{index}].route.host"
+    owners: dict[str, str] = {}
+    for key, route in _routes(settings.applications):
+        host, where = route.host, f"{key}.host"
         if not host or host.startswith("*"):
             raise SettingsError(
                 f"{where} is {show(host)} while kong.clientHost is serviceEntry: the mesh has to know each host by its whole "
@@ -204,11 +233,11 @@ def _check_client_host(settings: Settings) -> None:
             )
         if host in owners:
             raise SettingsError(
-                f"applications[{owners[host]}].route.host and {where} are both {show(host)} while kong.clientHost is "
-                "serviceEntry: the mesh takes a host to one application; give each its own, or set kong.clientHost to "
+                f"{owners[host]} and {where} are both {show(host)} while kong.clientHost is "
+                "serviceEntry: the mesh takes a host to one Service; give each its own, or set kong.clientHost to "
                 "envoyFilter."
             )
-        owners[host] = index
+        owners[host] = where
 
 
 def _check_observability(settings: Settings, root: Path) -> None:
@@ -278,13 +307,105 @@ def _check_applications(settings: Settings, root: Path) -> None:
                 f"{where}.manifests is {show(application.manifests)}: there is no such file or folder; "
                 "give the path of the application's YAML, from the project's folder."
             )
+        if application.route and application.listed_routes:
+            raise SettingsError(
+                f"{where} has route and routes: keep routes with all of them in it, the one of route first, or route alone."
+            )
     for (first, one), (second, other) in itertools.combinations(enumerate(applications), 2):
-        for key, left, right in _shared(one, other):
-            if left == right:
+        for key in ("name", "namespace"):
+            if (value := getattr(one, key)) == getattr(other, key):
                 raise SettingsError(
-                    f"applications[{first}].{key} and applications[{second}].{key} are both {show(left)}: "
+                    f"applications[{first}].{key} and applications[{second}].{key} are both {show(value)}: "
                     "give each application its own."
                 )
+    for index, application in enumerate(applications):
+        _check_routes(application, f"applications[{index}]")
+    _check_paths(applications)
+
+
+def _routes(applications: Sequence[Application]) -> Iterator[tuple[str, Route]]:
+    """Yield every route with its full key."""
+    for index, application in enumerate(applications):
+        for key, route in application.route_keys:
+            yield f"applications[{index}].{key}", route
+
+
+def _check_paths(applications: Sequence[Application]) -> None:
+    """Raise where Kong could not tell two routes apart."""
+    for (first, one), (second, other) in itertools.combinations(_routes(applications), 2):
+        # For Kubernetes, /shop and /shop/ are one path.
+        path = one.path.rstrip("/") or "/"
+        alike = (one.host, path) == (other.host, other.path.rstrip("/") or "/")
+        # Annotations may tell them apart, by method or header.
+        if alike and one.annotations == other.annotations:
+            raise SettingsError(
+                f"{first}.path and {second}.path are both {show(path)}: give each route its own path or host."
+            )
+
+
+def _check_routes(application: Application, where: str) -> None:
+    """Raise for routes that cannot be, one by one and beside each other."""
+    for key, route in application.route_keys:
+        _check_route(route, f"{where}.{key}")
+    for (first, one), (second, other) in itertools.combinations(application.route_keys, 2):
+        if one.ingress == other.ingress:
+            raise SettingsError(
+                f"{where}.{first} and {where}.{second} would both have the Ingress {one.ingress}: give one of them a name "
+                f"({where}.{second}.name)."
+            )
+        if one.service == other.service and one.protocol != other.protocol:
+            raise SettingsError(
+                f"{where}.{first}.protocol is {one.protocol} and {where}.{second}.protocol {other.protocol}, both of the "
+                f"Service {one.service}: Kong speaks one protocol with a Service; give it a second Service."
+            )
+    made = [
+        (f"{where}.{key}.plugins[{index}]", plugin)
+        for key, route in application.route_keys
+        for index, plugin in enumerate(route.plugins)
+    ]
+    for (first, this), (second, that) in itertools.combinations([entry for entry in made if entry[1].plugin], 2):
+        if this.name == that.name:
+            raise SettingsError(
+                f"{first} and {second} both make the plugin {this.name}: say its plugin and config once, and elsewhere its "
+                "name alone."
+            )
+
+
+def _check_route(route: Route, where: str) -> None:
+    if route.strip_path and route.protocol in ("grpc", "grpcs"):
+        raise SettingsError(
+            f"{where}.stripPath is true while {where}.protocol is {route.protocol}: Kong strips no path of gRPC; set it to "
+            "false, or leave the path at /."
+        )
+    if route.issuer and route.cluster_issuer:
+        raise SettingsError(f"{where} has issuer and clusterIssuer: keep the one that is to sign the certificate.")
+    for key, value in (
+        ("tlsSecret", route.tls_secret),
+        ("issuer", route.issuer),
+        ("clusterIssuer", route.cluster_issuer),
+    ):
+        if value and not route.host:
+            raise SettingsError(
+                f"{where}.{key} is {value} without a host: set {where}.host to the name of the certificate."
+            )
+    for index, plugin in enumerate(route.plugins):
+        _check_plugin(plugin, f"{where}.plugins[{index}]")
+    for name in route.annotations:
+        if name in _OWN_ANNOTATIONS:
+            raise SettingsError(
+                f"{where}.annotations has {name}, which the stack sets itself: use {_OWN_ANNOTATIONS[name]} for it."
+            )
+
+
+def _check_plugin(plugin: Plugin, where: str) -> None:
+    if plugin.config and not plugin.plugin:
+        raise SettingsError(
+            f"{where} has a config without a plugin: set {where}.plugin to Kong's name of it, such as cors."
+        )
+    if plugin.name == RATE_LIMIT_PLUGIN or plugin.name.startswith(f"{RATE_LIMIT_PLUGIN}-"):
+        raise SettingsError(
+            f"{where}.name is {plugin.name}: the stack has such a KongPlugin of its own; use rateLimit, or another name."
+        )
 
 
 def _existing(root: Path, text: str) -> Path | None:
@@ -295,11 +416,3 @@ def _existing(root: Path, text: str) -> Path | None:
     # A name that is too long, or holds what none may; somebody's home folder who is not there.
     except (OSError, ValueError, RuntimeError):
         return None
-
-
-def _shared(one: Application, other: Application) -> Iterator[tuple[str, Any, Any]]:
-    yield "name", one.name, other.name
-    yield "namespace", one.namespace, other.namespace
-    if one.route.host == other.route.host:
-        # For Kubernetes, /shop and /shop/ are one path.
-        yield "route.path", one.route.path.rstrip("/") or "/", other.route.path.rstrip("/") or "/"

@@ -100,14 +100,16 @@ def _without_default(section: type[Section] | None, default: Any) -> str:
 
 
 def _below(key: str, field: FieldInfo) -> Iterator[tuple[str, FieldInfo]]:
-    """Yield every field below a key, however deep, but not once more what has a key of its own."""
+    """Yield every field below a key, however deep, but not once more what has a key of its own, or one beside it."""
     section = section_in(field.annotation)
     if section is None:
         return
     where = f"{key}[]" if get_origin(field.annotation) is tuple else key
+    elsewhere = {section_in(other.annotation) for _, other in _by_key(Settings)}
     for name, inner in _by_key(section):
         nested = section_in(inner.annotation)
-        if nested and all(section_in(other.annotation) is not nested for _, other in _by_key(Settings)):
+        if nested and nested not in elsewhere:
+            elsewhere.add(nested)
             yield from _below(f"{where}.{name}", inner)
         else:
             yield f"{where}.{name}", inner

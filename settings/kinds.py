@@ -165,6 +165,7 @@ Requests = Annotated[int | None, Field(ge=1, le=1_000_000_000)]
 ListOf = Annotated[tuple[T, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
 
 ChartValues = Annotated[dict[str, Any], FreeForm()]
+Annotations = Annotated[dict[str, str], FreeForm()]
 
 _Amounts = Annotated[
     dict[str, Annotated[Any, AfterValidator(_must_be("an amount such as 500m or 1Gi", _is_amount))]],

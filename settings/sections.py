@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, FieldSerializationInfo, field_serializer
+from pydantic import BeforeValidator, Field, FieldSerializationInfo, field_serializer, model_validator
+from pydantic_core import PydanticCustomError
 
+from names import INGRESS_CLASS, RATE_LIMIT_PLUGIN
 from settings.kinds import (
     AddressRange,
+    Annotations,
     Certificate,
     ChartLocations,
     ChartValues,
@@ -150,6 +153,17 @@ class Kong(Section):
     )
     tls: Annotated[Tls | None, Hidden()] = None
     client_address: ClientAddress = ClientAddress()
+    internal: bool = Field(
+        default=False,
+        description="A load balancer that only the cloud's own network reaches, on AWS, Google Cloud and Azure.",
+    )
+    annotations: Annotations = Field(
+        default={}, description="Of the proxy's Service: what a cloud's load balancer reads."
+    )
+    ingress_class: Label = Field(
+        default=INGRESS_CLASS,
+        description="The IngressClass that this Kong serves; another one beside a Kong that has `kong`.",
+    )
     routing: Literal["mesh", "guide"] = Field(
         default="mesh",
         description=(
@@ -240,16 +254,94 @@ class RateLimit(Section):
         return {window: requests for window in WINDOWS if (requests := getattr(self, window)) is not None}
 
 
+def _limit_or_none(given: Any) -> Any:
+    if given is None:
+        # What an empty key leaves behind: no limit at all has to be said.
+        raise PydanticCustomError("must_be", "an object, or the word none")
+    return None if given == "none" else given
+
+
+LimitOrNone = Annotated[RateLimit | None, BeforeValidator(_limit_or_none)]
+
+
+class Plugin(Section):
+    """One of Kong's plugins on a route: by its name alone where the manifests define it."""
+
+    name: Name = Field(description="Of a KongPlugin or KongClusterPlugin; an entry that is text is this name.")
+    plugin: str = Field(
+        default="",
+        description="Kong's own name of it, such as `cors`, to have the stack make the KongPlugin; empty: the manifests do.",
+    )
+    config: ChartValues = Field(
+        default={}, description="Its configuration, in Kong's spelling; kept in a Secret, as a password may be in it."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
+
 class Route(Section):
     """What Kong sends a path to."""
 
+    name: OptionalLabel = Field(
+        default="", description="Of its Ingress; empty for the Service's. Two routes to one Service need two names."
+    )
     service: Label = Field(description="The Service that Kong sends the path to.")
     port: Port = Field(description="Of that Service.")
+    host: HostName = Field(default="", description="For which host name; empty for all.")
     path: UrlPath = Field(default="/", description="What Kong sends there.")
     path_type: Literal["ImplementationSpecific", "Prefix", "Exact"] = Field(
         default="ImplementationSpecific", description="How the path is compared."
     )
-    host: HostName = Field(default="", description="For which host name; empty for all.")
+    strip_path: bool = Field(default=False, description="The application sees what follows the path, not the path.")
+    protocol: Literal["http", "https", "grpc", "grpcs"] = Field(
+        default="http",
+        description="What the Service speaks. WebSockets are `http`. Kong takes gRPC over TLS alone, at its port 443.",
+    )
+    https: Literal["optional", "redirect", "only"] = Field(
+        default="optional",
+        description="What plain HTTP gets: the application (`optional`), a 308 to HTTPS (`redirect`), a 426 (`only`).",
+    )
+    tls_secret: OptionalName = Field(
+        default="",
+        description=(
+            "A Secret in the application's namespace with `tls.crt` and `tls.key` for the host: an `up` waits for it, or "
+            "cert-manager makes it; empty for Kong's certificate, or with an issuer for `<name>-tls`."
+        ),
+    )
+    issuer: OptionalName = Field(default="", description="cert-manager's Issuer of the certificate, in that namespace.")
+    cluster_issuer: OptionalName = Field(default="", description="Or cert-manager's ClusterIssuer.")
+    plugins: ListOf[Plugin] = ()
+    annotations: Annotations = Field(
+        default={}, description="Further annotations of the Ingress, such as `konghq.com/methods`."
+    )
+    rate_limit: LimitOrNone = Field(
+        default=RateLimit(),
+        description="Fields that differ from the application's; one with any window keeps only its own; `none`: no limit.",
+    )
+
+    @field_serializer("rate_limit")
+    def _what_differs(self, limit: RateLimit | None, info: FieldSerializationInfo) -> Any:
+        return "none" if limit is None else limit.model_dump(by_alias=info.by_alias, exclude_unset=True)
+
+    @property
+    def ingress(self) -> str:
+        """The name of its Ingress, which no other route of the application has."""
+        return self.name or self.service
+
+    @property
+    def limit_plugin(self) -> str:
+        """The name of the KongPlugin that limits it: the application's or its own; empty for none."""
+        if self.rate_limit is None:
+            return ""
+        return f"{RATE_LIMIT_PLUGIN}-{self.ingress}" if self.has_own_limit else RATE_LIMIT_PLUGIN
+
+    @property
+    def has_own_limit(self) -> bool:
+        """Whether it differs from the application's limit."""
+        return self.rate_limit is not None and bool(self.rate_limit.model_fields_set)
 
 
 class Application(Section):
@@ -258,7 +350,10 @@ class Application(Section):
     name: Label = Field(description="In place of BookInfo, which is the default. Names its resources in the stack.")
     namespace: Label = Field(description="Its own, created by the stack.")
     manifests: str = Field(description="A file of YAML or JSON, a folder of them, or one with a kustomization.")
-    route: Route
+    listed_routes: ListOf[Route] = Field(
+        default=(), alias="routes", description="What Kong sends there; an application without HTTP has none."
+    )
+    route: Route | None = Field(default=None, description="In place of `routes`: the only one of them.")
     resources: Resources = Field(
         default={}, description="Requests and limits of each container that has none in the manifests."
     )
@@ -270,6 +365,18 @@ class Application(Section):
     @field_serializer("rate_limit")
     def _what_differs(self, limit: RateLimit, info: FieldSerializationInfo) -> dict[str, Any]:
         return limit.model_dump(by_alias=info.by_alias, exclude_unset=True)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Its routes, whichever way the settings say them."""
+        return (self.route,) if self.route else self.listed_routes
+
+    @property
+    def route_keys(self) -> tuple[tuple[str, Route], ...]:
+        """Its routes, each with its key in the settings: `route`, or `routes[0]` and so on."""
+        if self.route:
+            return (("route", self.route),)
+        return tuple((f"routes[{index}]", route) for index, route in enumerate(self.listed_routes))
 
 
 class Prometheus(Section):
@@ -445,14 +552,26 @@ class Settings(Section):
     images: Images = Images()
 
     def limit_of(self, application: Application) -> RateLimit:
-        """Return the limit in force for an application: the stack's, with the application's own fields over it.
+        """Return the limit in force for an application: the stack's, with the application's own fields over it."""
+        return _limited(self.rate_limit, application.rate_limit)
 
-        An application that names any window keeps only its own windows: "100 an hour" does not stay "30 a minute".
-        """
-        own = application.rate_limit
-        names_a_window = not own.model_fields_set.isdisjoint(WINDOWS)
-        base = self.rate_limit.model_copy(update=dict.fromkeys(WINDOWS)) if names_a_window else self.rate_limit
-        return _overridden(base, own)
+    def limit_on(self, application: Application, route: Route) -> RateLimit | None:
+        """Return the limit in force for one of its routes: the application's, with the route's over it; None for none."""
+        return None if route.rate_limit is None else _limited(self.limit_of(application), route.rate_limit)
+
+    def limits_of(self, application: Application) -> list[RateLimit]:
+        """Return the limits in force on an application's routes."""
+        found = [self.limit_on(application, route) for route in application.routes]
+        return [limit for limit in found if limit]
+
+
+def _limited(base: RateLimit, own: RateLimit) -> RateLimit:
+    """Return a limit with the fields that differ from it.
+
+    Who names any window keeps only its own windows: "100 an hour" does not stay "30 a minute".
+    """
+    names_a_window = not own.model_fields_set.isdisjoint(WINDOWS)
+    return _overridden(base.model_copy(update=dict.fromkeys(WINDOWS)) if names_a_window else base, own)
 
 
 def _overridden(base: S, own: S) -> S:

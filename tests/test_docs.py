@@ -57,7 +57,7 @@ def rows() -> dict[str, list[str]]:
             "`connection`, `localTraffic`, `proxyProtocol`, `forwardedFor`",
             '`"connection"`',
         ),
-        ("applications[].route.service", "a name of at most 63 small letters, digits and hyphens", "*required*"),
+        ("applications[].routes[].service", "a name of at most 63 small letters, digits and hyphens", "*required*"),
         (
             "rateLimit.redis.passwordSecret.key",
             "a name of letters, digits, dots, hyphens and underscores",

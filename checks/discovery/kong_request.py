@@ -67,9 +67,9 @@ class Route:
         else:
             address, port = self.pod["status"]["podIP"], self.pod_port
             host = f"{address}:{port}"
-        # A headless Service has no address of its own: its name leads to its pods.
+        # A headless Service has no address of its own: its name leads to its pods, at the Service's port.
         if address == "None":
-            address, port = self.pod["status"]["podIP"], self.pod_port
+            address = self.pod["status"]["podIP"]
         return Request(address, port, self._clients_host if self.keeps_host else host, named.path)
 
     @property

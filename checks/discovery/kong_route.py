@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -33,12 +33,14 @@ def look_at_upstream(target: Target) -> str:
     """Return which upstream requests of Kong to each application take."""
 
     def look(fetch: _Fetch, application: RoutedApplication) -> str:
+        if application.protocol in ("https", "grpcs"):
+            raise NotChecked("Kong speaks TLS with its Service, which its sidecar passes on unread")
         kong = _pod(target, KONG_NAMESPACE, _selector_of_kong(target), f"the Deployment {KONG_DEPLOYMENT}")
         found = _host_object(target, application)
         route = replace(_route(target, application), kong=kong, host_object=found)
         return judge_upstream(routing.upstream_of(fetch(kong), route.request), route, target)
 
-    return _asked(target, look)
+    return _asked(target, target.applications, look)
 
 
 def look_at_mode(target: Target) -> str:
@@ -50,7 +52,7 @@ def look_at_mode(target: Target) -> str:
         mode = routing.accepted(configuration, route.pod["status"]["podIP"], route.pod_port)
         return judge_mode(mode, target, application)
 
-    return _asked(target, look)
+    return _asked(target, target.one_of_each, look)
 
 
 def judge_upstream(upstream: Upstream, route: Route, target: Target) -> str:
@@ -83,7 +85,12 @@ def judge_upstream(upstream: Upstream, route: Route, target: Target) -> str:
             else _cause_in_guide(route)
         ),
         look=target.command(
-            "--namespace", application.namespace, "get", "services,ingresses", "--output=yaml", application.service
+            "--namespace",
+            application.namespace,
+            "get",
+            f"service/{application.service}",
+            f"ingress/{application.ingress_name}",
+            "--output=yaml",
         ),
         certain=target.routing == "mesh" and (not route.by_service or route.keeps_host),
     )
@@ -130,7 +137,7 @@ def _cause_of_host(route: Route, client_host: str) -> str:
 
 
 def _name_of(application: RoutedApplication) -> str:
-    return f"client-host.{application.service}.{application.namespace}"
+    return f"client-host.{application.ingress_name}.{application.namespace}"
 
 
 def _cause_in_guide(route: Route) -> str:
@@ -160,7 +167,9 @@ def judge_mode(mode: str, target: Target, application: RoutedApplication) -> str
     )
 
 
-def _asked(target: Target, look: Callable[[_Fetch, RoutedApplication], str]) -> str:
+def _asked(
+    target: Target, routes: Sequence[RoutedApplication], look: Callable[[_Fetch, RoutedApplication], str]
+) -> str:
     if not target.injection:
         raise NotChecked("not shown: sidecar injection is switched off for this stack (istio.injection)")
     if target.simulated and not target.istiod_address:
@@ -177,7 +186,7 @@ def _asked(target: Target, look: Callable[[_Fetch, RoutedApplication], str]) -> 
                     known[key] = _fetch(target, address, pod)
                 return known[key]
 
-            return through_kong.for_each(target, lambda application: look(fetch, application))
+            return through_kong.of_each(routes, lambda application: look(fetch, application))
 
     return eventually(look_once, _SECONDS, _PAUSE)
 
@@ -206,7 +215,7 @@ def _fetch(target: Target, address: str, pod: Object) -> Configuration:
 
 def _route(target: Target, application: RoutedApplication) -> Route:
     name, home = application.service, application.namespace
-    ingress = endpoints.ask(target, lambda cluster: cluster.get("ingresses", name, home))
+    ingress = endpoints.ask(target, lambda cluster: cluster.get("ingresses", application.ingress_name, home))
     service = endpoints.ask(target, lambda cluster: cluster.get("services", name, home))
     ports = [entry["port"] for entry in service["spec"].get("ports") or []] if service else []
     if not ingress or not service or application.port not in ports:
@@ -218,6 +227,8 @@ def _route(target: Target, application: RoutedApplication) -> Route:
             look=target.command("--namespace", application.namespace, "get", "ingresses,services"),
             certain=True,
         )
+    if not service["spec"].get("selector"):
+        raise NotChecked(f"the Service {name} has no selector, so no pod of the mesh is behind it")
     pod = _pod(target, application.namespace, service["spec"].get("selector") or {}, f"the Service {name}")
     return Route(application, ingress, service, pod)
 
@@ -228,7 +239,7 @@ def _host_object(target: Target, application: RoutedApplication) -> Object | Non
         "envoyFilter": ("envoyfilters.networking.istio.io", _name_of(application), KONG_NAMESPACE),
         "serviceEntry": (
             "serviceentries.networking.istio.io",
-            f"client-host.{application.service}",
+            f"client-host.{application.ingress_name}",
             application.namespace,
         ),
     }.get(target.client_host, ("", "", ""))

@@ -78,7 +78,7 @@ def draw(run: Run, target: Target) -> str:
         part: _actual_of([result for result in run.results if run.parts.get(result.check.name) is part])
         for part in Part
     }
-    rows = max(len(target.applications), 1)
+    rows = max(len(target.one_of_each), 1)
     # Room for the words below the lowest edge.
     mesh_height = rows * _ROW + 2 * _MARGIN
     dashboards_top = _MESH_TOP + mesh_height + 56
@@ -86,7 +86,7 @@ def draw(run: Run, target: Target) -> str:
     height = dashboards_top + _BOX_HEIGHT + 20 if shown else _MESH_TOP + mesh_height + 20
     kong = _Box(_KONG, _MESH_TOP + (mesh_height - _BOX_HEIGHT) / 2)
     highest = _MESH_TOP + (mesh_height - (rows - 1) * _ROW - _BOX_HEIGHT) / 2
-    services = [_Box(_APPLICATIONS, highest + row * _ROW) for row in range(len(target.applications))]
+    services = [_Box(_APPLICATIONS, highest + row * _ROW) for row in range(len(target.one_of_each))]
     parts = [
         *_markers(),
         *_mesh(mesh_height),
@@ -148,7 +148,7 @@ def _traffic(actual: dict[Part, _Actual], target: Target, kong: _Box, services: 
     note = _NOTES.get(actual[Part.EDGE].look)
     edge = replace(actual[Part.EDGE], lines=(*([note] if note else []), *actual[Part.EDGE].lines))
     yield from _label((kong.right[0] + _FORK) / 2, kong.right[1], name, edge)
-    for service, application in zip(services, target.applications, strict=True):
+    for service, application in zip(services, target.one_of_each, strict=True):
         yield _line(kong.right, service.left, actual[Part.EDGE].look, fork=_FORK)
         yield _box(service, application.name, _Actual(Look.PLAIN, _described(application)))
     yield _box(clients, "clients", _Actual(Look.PLAIN, (target.service_type,)))

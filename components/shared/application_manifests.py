@@ -7,10 +7,18 @@ from pathlib import Path
 
 import pulumi
 
-from components.shared import client_host, manifests, own_routes, pod_security, traffic_policies
+from components.shared import (
+    client_host,
+    manifests,
+    own_routes,
+    pod_security,
+    route_plugins,
+    routed_service,
+    traffic_policies,
+)
 from components.shared.manifests import Manifest
 from components.shared.standards import Standards
-from settings import Settings
+from settings import Route, Settings
 
 
 def read_applications(settings: Settings, root: Path, standards: Standards) -> dict[str, list[Manifest]]:
@@ -20,16 +28,15 @@ def read_applications(settings: Settings, root: Path, standards: Standards) -> d
     """
     found = {}
     for index, application in enumerate(settings.applications):
-        where, route = f"applications[{index}]", application.route
+        where = f"applications[{index}]"
         objects = manifests.read(root / Path(application.manifests).expanduser(), application.namespace)
-        check_route(objects, route.service, route.port, where)
-        traffic_policies.check_selector(traffic_policies.routed(objects, route.service), where, settings.security)
-        if (settings.kong.routing, settings.kong.client_host) == ("mesh", "serviceEntry"):
-            client_host.check_service(traffic_policies.routed(objects, route.service), route, where)
+        for key, route in application.route_keys:
+            _check_route(objects, route, f"{where}.{key}", settings)
+        route_plugins.check(objects, application, where)
         _check_home(objects, application.namespace, standards, where)
         if standards.harden:
             pod_security.check_pods(objects, where)
-        for sentence in own_routes.without_limit(objects, settings.kong, application.namespace, where):
+        for sentence in own_routes.without_limit(objects, settings.kong, application, where):
             pulumi.log.warn(sentence)
         found[application.name] = objects
     return found
@@ -46,17 +53,9 @@ def _check_home(objects: Sequence[Manifest], namespace: str, standards: Standard
             )
 
 
-def check_route(objects: Sequence[Manifest], service: str, port: int, where: str) -> None:
-    """Raise `ManifestError` where the manifests have no such Service, or the Service no such port."""
-    services = {item["metadata"]["name"]: item for item in objects if item["kind"] == "Service"}
-    if service not in services:
-        raise manifests.ManifestError(
-            f"{where}.route.service is {service}: the manifests have no such Service "
-            f"(there are: {', '.join(sorted(services)) or 'none'})."
-        )
-    ports = [entry["port"] for entry in (services[service].get("spec") or {}).get("ports") or []]
-    if port not in ports:
-        raise manifests.ManifestError(
-            f"{where}.route.port is {port}: the Service {service} has no such port "
-            f"(there are: {', '.join(str(number) for number in ports) or 'none'})."
-        )
+def _check_route(objects: Sequence[Manifest], route: Route, where: str, settings: Settings) -> None:
+    through_mesh = settings.kong.routing == "mesh"
+    service = routed_service.check(objects, route, where, through_mesh=through_mesh)
+    traffic_policies.check_selector(service, where, settings.security)
+    if through_mesh and settings.kong.client_host == "serviceEntry":
+        client_host.check_service(service, route, where)

@@ -15,11 +15,18 @@ from components.shared.traffic_policies import target_port
 from names import KONG_NAMESPACE, KONG_POD_LABELS
 from settings import Kong, Route
 
+#: What a Service speaks that the sidecar finds by its address alone.
+ENCRYPTED = ("https", "grpcs")
 _ISTIO = "networking.istio.io/v1"
 
 
 def created_for(kong: Kong, service: Manifest, route: Route) -> dict[str, Any] | None:
-    """Return the object that brings the client's Host to a routed Service; None where the settings want none."""
+    """Return the object that brings the client's Host to a routed Service; None where none is wanted, or could do it.
+
+    What Kong itself encrypts, its sidecar cannot read; nor does it have to.
+    """
+    if route.protocol in ENCRYPTED:
+        return None
     namespace = service["metadata"]["namespace"]
     match (kong.routing, kong.client_host):
         case ("mesh", "envoyFilter"):
@@ -41,8 +48,8 @@ def envoy_filter(namespace: str, route: Route) -> dict[str, Any]:
     return {
         "apiVersion": "networking.istio.io/v1alpha3",
         "kind": "EnvoyFilter",
-        # A dot is in no Service's or namespace's name, so no two applications share one.
-        "metadata": {"name": f"client-host.{route.service}.{namespace}", "namespace": KONG_NAMESPACE},
+        # A dot is in no route's or namespace's name, so no two routes share one; two to one Service say the same.
+        "metadata": {"name": f"client-host.{route.ingress}.{namespace}", "namespace": KONG_NAMESPACE},
         "spec": {
             "workloadSelector": {"labels": dict(KONG_POD_LABELS)},
             "configPatches": [
@@ -58,7 +65,7 @@ def service_entry(namespace: str, service: Manifest, route: Route) -> dict[str, 
     return {
         "apiVersion": _ISTIO,
         "kind": "ServiceEntry",
-        "metadata": {"name": f"client-host.{route.service}", "namespace": namespace},
+        "metadata": {"name": f"client-host.{route.ingress}", "namespace": namespace},
         "spec": {
             "hosts": [route.host],
             "location": "MESH_INTERNAL",
@@ -81,13 +88,13 @@ def check_service(service: Manifest, route: Route, where: str) -> None:
     name = service["metadata"]["name"]
     if not service["spec"].get("selector"):
         raise ManifestError(
-            f"{where}.route.service is {name}: that Service has no selector, and kong.clientHost: serviceEntry finds its pods "
+            f"{where}.service is {name}: that Service has no selector, and kong.clientHost: serviceEntry finds its pods "
             "by it; give it one, or set kong.clientHost to envoyFilter."
         )
     target = target_port(service, route)
     if not isinstance(target, int):
         raise ManifestError(
-            f"{where}.route.port is {route.port}: the Service {name} leads it to the port named {target}, and "
+            f"{where}.port is {route.port}: the Service {name} leads it to the port named {target}, and "
             "kong.clientHost: serviceEntry takes a number; write the number there, or set kong.clientHost to envoyFilter."
         )
 

@@ -7,23 +7,26 @@ from typing import Any
 
 import limits
 from components.shared.manifests import Manifest
-from names import INGRESS_CLASS, RATE_LIMIT_PLUGIN
-from settings import Kong
+from settings import Application, Kong
 
 _CLASS = "kubernetes.io/ingress.class"
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 _GATEWAY_CONTROLLER = "konghq.com/kic-gateway-controller"
 
 
-def without_limit(objects: Sequence[Manifest], kong: Kong, namespace: str, where: str) -> list[str]:
+def without_limit(objects: Sequence[Manifest], kong: Kong, application: Application, where: str) -> list[str]:
     """Return a sentence for each of an application's objects that Kong serves without a rate limit."""
-    plugins = {(namespace, RATE_LIMIT_PLUGIN)}
+    own = sorted({route.limit_plugin for route in application.routes} - {""})
+    remedy = (
+        f"annotate it with konghq.com/plugins: {own[0]}, the limit of this application" if own else "limit it there"
+    )
+    plugins = {(application.namespace, name) for name in own}
     plugins |= {(_namespace(item), item["metadata"]["name"]) for item in objects if limits.is_limit(item)}
     if any(limits.is_limit(item) and limits.is_global(item) for item in objects):
         return []
     return [
-        f"{where}.manifests: {item['kind']} {item['metadata']['name']} is a route of Kong's without a rate limit: annotate it "
-        f"with konghq.com/plugins: {RATE_LIMIT_PLUGIN}, the limit of this application, or take it out."
+        f"{where}.manifests: {item['kind']} {item['metadata']['name']} is a route of Kong's without a rate limit: {remedy}, or "
+        "take it out."
         for item in objects
         if is_of_kong(item, objects, kong) and not _is_limited(item, objects, plugins)
     ]
@@ -38,11 +41,11 @@ def is_of_kong(item: Manifest, objects: Sequence[Manifest], kong: Kong) -> bool:
     if item["kind"] not in limits.ROUTES:
         return False
     if item["kind"].endswith("Route"):
-        gateways = {gateway["metadata"]["name"] for gateway in objects if _is_gateway_of_kong(gateway, objects)}
+        gateways = {gateway["metadata"]["name"] for gateway in objects if _is_gateway_of_kong(gateway, objects, kong)}
         return any(parent.get("name") in gateways for parent in _list(_spec(item).get("parentRefs")))
     annotation = (item["metadata"].get("annotations") or {}).get(_CLASS)
     said = {annotation, _spec(item).get("ingressClassName") if item["kind"] == "Ingress" else None} - {None}
-    return INGRESS_CLASS in said if said else _is_default(kong)
+    return kong.ingress_class in said if said else _is_default(kong)
 
 
 def _is_default(kong: Kong) -> bool:
@@ -50,13 +53,13 @@ def _is_default(kong: Kong) -> bool:
     return str(annotations.get(_DEFAULT_CLASS)).lower() == "true"
 
 
-def _is_gateway_of_kong(item: Manifest, objects: Sequence[Manifest]) -> bool:
+def _is_gateway_of_kong(item: Manifest, objects: Sequence[Manifest], kong: Kong) -> bool:
     own = {
         other["metadata"]["name"]
         for other in objects
         if other["kind"] == "GatewayClass" and _spec(other).get("controllerName") == _GATEWAY_CONTROLLER
     }
-    return item["kind"] == "Gateway" and _spec(item).get("gatewayClassName") in {INGRESS_CLASS, *own}
+    return item["kind"] == "Gateway" and _spec(item).get("gatewayClassName") in {kong.ingress_class, *own}
 
 
 def _is_limited(route: Manifest, objects: Sequence[Manifest], plugins: set[tuple[str, str]]) -> bool:

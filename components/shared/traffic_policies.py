@@ -59,17 +59,26 @@ def target_port(service: Manifest, route: Route) -> Any:
     return port.get("targetPort", route.port)
 
 
-def application_policies(namespace: str, service: Manifest, route: Route) -> list[Manifest]:
-    """Return the policies of an application's namespace: it calls itself, Kong the routed Service."""
+def application_policies(namespace: str, objects: Sequence[Manifest], routes: Sequence[Route]) -> list[Manifest]:
+    """Return the policies of an application's namespace: it calls itself, Kong the routed Services."""
+    own = _policy(
+        namespace, "default", {}, _rule((), _SAME_NAMESPACE), _rule(_SIDECAR_METRICS, _namespace(ISTIO_NAMESPACE))
+    )
+    ports: dict[str, list[int | str]] = {}
+    for route in routes:
+        port = target_port(routed(objects, route.service), route)
+        if port not in ports.setdefault(route.service, []):
+            ports[route.service].append(port)
     return [
-        _policy(
-            namespace, "default", {}, _rule((), _SAME_NAMESPACE), _rule(_SIDECAR_METRICS, _namespace(ISTIO_NAMESPACE))
-        ),
-        _policy(
-            namespace,
-            f"{route.service}-from-kong",
-            service["spec"].get("selector") or {},
-            _rule((target_port(service, route),), _namespace(KONG_NAMESPACE)),
+        own,
+        *(
+            _policy(
+                namespace,
+                f"{service}-from-kong",
+                routed(objects, service)["spec"].get("selector") or {},
+                _rule(numbers, _namespace(KONG_NAMESPACE)),
+            )
+            for service, numbers in ports.items()
         ),
     ]
 
@@ -120,7 +129,7 @@ def gateway_policies(namespace: str, ports: Sequence[int], *, mesh_only: bool) -
 
 
 def routed(objects: Sequence[Manifest], service: str) -> Manifest:
-    """Return the routed Service, which `check_route` has found there."""
+    """Return a routed Service, which `routed_service.check` has found there."""
     return next(item for item in objects if (item["kind"], item["metadata"]["name"]) == ("Service", service))
 
 
@@ -130,7 +139,7 @@ def check_selector(service: Manifest, where: str, settings: Security) -> None:
     for key, on in switches.items():
         if on and not service["spec"].get("selector"):
             raise ManifestError(
-                f"{where}.route.service is {service['metadata']['name']}: that Service has no selector, and so names no "
+                f"{where}.service is {service['metadata']['name']}: that Service has no selector, and so names no "
                 f"pods that security.{key} could guard; give it one, or set that to false."
             )
 

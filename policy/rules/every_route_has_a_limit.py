@@ -7,17 +7,18 @@ from typing import Any
 
 import limits
 from policy.objects import Object, containers, pick
-from policy.rule import Options, Rule, Violation
+from policy.rule import Option, Options, Rule, Violation
 from workloads import Image
 
 
-def missing_rate_limits(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  # noqa: ARG001 -- nothing is excused
+def missing_rate_limits(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
     """Look at the plug-ins that routes name, and at how many pods Kong has."""
     plugins = {(item.namespace, item.name): item for item in objects if limits.is_limit(item.body)}
     everywhere = any(limits.is_global(item.body) for item in plugins.values())
     for item in objects:
         named = limits.named_plugins(item.body, item.namespace)
-        if item.kind in limits.ROUTES and not everywhere and not any(key in plugins for key in named):
+        excused = everywhere or f"{item.namespace}/{item.name}" in options["unlimited"]
+        if item.kind in limits.ROUTES and not excused and not any(key in plugins for key in named):
             yield Violation(
                 item,
                 "this route has no rate limit",
@@ -61,4 +62,5 @@ RULE = Rule(
     description="Every route has a rate limit, and a limit that counts locally is on a Kong of one replica.",
     find=missing_rate_limits,
     scope="stack",
+    options={"unlimited": Option([], "routes that are to have none, namespace/name")},
 )

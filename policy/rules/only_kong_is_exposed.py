@@ -18,11 +18,12 @@ _INNER_NAMESPACES = {names.ISTIO_NAMESPACE, names.ISTIO_CNI_NAMESPACE, names.KON
 
 def exposed(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
     """Look at what can be reached from outside: Services, Ingresses, gateways, and ports of nodes."""
+    served = _ingress_class(objects)
     for item in objects:
         if item.kind == "Service":
             yield from _service(item, options)
         elif item.kind == "Ingress" and item.group == "networking.k8s.io":
-            yield from _ingress(item)
+            yield from _ingress(item, served)
         elif item.kind == "Gateway" and item.group in _GATEWAYS:
             yield Violation(item, "it opens ports of a gateway other than Kong", "route through Kong by an Ingress")
         yield from _pods(item)
@@ -45,11 +46,20 @@ def _service(item: Object, options: Options) -> Iterator[Violation]:
             )
 
 
-def _ingress(item: Object) -> Iterator[Violation]:
+def _ingress_class(objects: Sequence[Object]) -> str:
+    """Return the class that the stack's Kong serves, as its release says."""
+    values = [
+        pick(item.body, "spec", "values") for item in objects if item.kind == "Release" and item.name == names.KONG
+    ]
+    return next(
+        (str(name) for one in values if (name := pick(one, "ingressController", "ingressClass"))), names.INGRESS_CLASS
+    )
+
+
+def _ingress(item: Object, served: str) -> Iterator[Violation]:
     named = pick(item.body, "spec", "ingressClassName")
-    if named != names.INGRESS_CLASS:
-        what = f"its class is {named or 'not said'}, not {names.INGRESS_CLASS}"
-        yield Violation(item, what, f"set ingressClassName to {names.INGRESS_CLASS}")
+    if named != served:
+        yield Violation(item, f"its class is {named or 'not said'}, not {served}", f"set ingressClassName to {served}")
     if item.namespace in _INNER_NAMESPACES:
         yield Violation(
             item,
@@ -72,5 +82,6 @@ RULE = Rule(
     name="only-kong-is-exposed",
     description="Nothing but Kong's proxy is reached from outside the cluster.",
     find=exposed,
+    scope="stack",
     options={"exposed": Option([_KONG_PROXY], "Services, namespace/name")},
 )

@@ -320,7 +320,7 @@ def route(
         (route("true", ""), "10.96.0.7", 9080, "192.0.2.1"),
         (route("", "false", target_port="web"), "10.244.0.6", 8080, "10.244.0.6:8080"),
         (route("True", "false"), "10.244.0.6", 9080, "10.244.0.6:9080"),
-        (route(ip="None", target_port=8080), "10.244.0.6", 8080, "productpage.bookinfo.svc:9080"),
+        (route(ip="None", target_port=8080), "10.244.0.6", 9080, "productpage.bookinfo.svc:9080"),
     ],
 )
 def test_annotations_decide_what_kong_sends(given: Route, address: str, port: int, host: str) -> None:

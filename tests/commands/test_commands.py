@@ -218,12 +218,12 @@ STRANGERS = {
     "ingress class": (
         helm("IngressClass", "kong"),
         "The IngressClass kong is there already and is not this stack's: two controllers would serve one class; uninstall "
-        "the other Kong first.",
+        "the other Kong first, or set kong.ingressClass to another name.",
     ),
     "ingress class of another release": (
         helm("IngressClass", "kong", "kong", "kong"),
         "The IngressClass kong is there already and is not this stack's: two controllers would serve one class; uninstall "
-        "the other Kong first.",
+        "the other Kong first, or set kong.ingressClass to another name.",
     ),
     "istiod": (
         helm("Deployment", "istiod-1-20", metadata=in_namespace("mesh", app="istiod")),

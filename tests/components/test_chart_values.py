@@ -251,6 +251,7 @@ ALLOWED = [
     *(
         Allowed(chart="kong", path=("env", name), reason=_ENV, case=f"kong: {case}", marker=marker)
         for name, case, marker in (
+            ("dns_order", "several", 'value: "LAST,A,SRV,CNAME"'),
             ("ssl_cert", "several", 'value: "/etc/secrets/front-door/tls.crt"'),
             ("ssl_cert_key", "several", 'value: "/etc/secrets/front-door/tls.key"'),
             ("trusted_ips", "forwardedFor", 'value: "198.51.100.0/24,2001:db8::/32"'),
@@ -703,7 +704,7 @@ def test_further_values_are_laid_over_the_stacks() -> None:
     further = {"env": {"log_level": "debug"}, "image": {"tag": "3.9.0"}}
     kong = kong_values(Kong(values=further), Images())
     assert kong == merged(kong_values(Kong(), Images()), further)
-    assert kong["env"] == {"database": "off", "log_level": "debug"}
+    assert kong["env"] == {"database": "off", "dns_order": "LAST,A,SRV,CNAME", "log_level": "debug"}
     own = {"server": {"podLabels": {"team": "a"}}}
     prometheus = prometheus_values(Observability(prometheus=Prometheus(values=own)), Images())
     assert prometheus["server"]["podLabels"] == {"sidecar.istio.io/inject": "false", "team": "a"}

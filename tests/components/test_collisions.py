@@ -18,7 +18,7 @@ from components.shared.own_routes import without_limit
 from plan import Recording, Resource, record
 from plan.program import run
 from plan.stack_config import ROOT, Project
-from settings import Kong, parse
+from settings import Application, Kong, Route, parse
 
 Object = dict[str, Any]
 
@@ -28,6 +28,7 @@ SERVICE: Object = {
     "metadata": {"name": "web"},
     "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
 }
+SHOP = Application(name="shop", namespace="shop", manifests="", route=Route(service="web", port=80))
 REDIS = {"minute": 30, "policy": "redis", "redis": {"host": "redis.example", "password": "hidden"}}
 
 
@@ -251,7 +252,7 @@ LIMITED: dict[str, tuple[list[Object], Object]] = {
 @pytest.mark.parametrize("case", OF_KONG)
 def test_a_route_of_kongs_without_a_limit_is_named_with_what_to_do(case: str) -> None:
     objects, values = OF_KONG[case]
-    (sentence,) = without_limit(objects, Kong(values=values), "shop", "applications[0]")
+    (sentence,) = without_limit(objects, Kong(values=values), SHOP, "applications[0]")
     assert sentence == (
         f"applications[0].manifests: {objects[0]['kind']} own is a route of Kong's without a rate limit: annotate it with "
         "konghq.com/plugins: rate-limit, the limit of this application, or take it out."
@@ -262,7 +263,7 @@ def test_a_route_of_kongs_without_a_limit_is_named_with_what_to_do(case: str) ->
 def test_a_route_that_has_a_limit_or_is_not_kongs_is_not_named(case: str) -> None:
     objects, values = LIMITED[case]
     objects = [{**item, "metadata": {"namespace": "shop", **item["metadata"]}} for item in objects]
-    assert without_limit(objects, Kong(values=values), "shop", "applications[0]") == []
+    assert without_limit(objects, Kong(values=values), SHOP, "applications[0]") == []
 
 
 def test_the_preview_warns_of_a_route_without_a_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,12 +20,11 @@ import pulumi
 import pytest
 import yaml
 
-from components.shared import manifests, pod_security, traffic_policies
-from components.shared.application_manifests import check_route
+from components.shared import manifests, pod_security, routed_service, traffic_policies
 from components.shared.images import in_manifest
 from components.shared.manifests import ManifestError
 from sandbox.paths import CHECKOUT
-from settings import Images, Security
+from settings import Images, Route, Security
 
 SHOP = "apiVersion: v1\nkind: Service\nmetadata: {name: shop}\n"
 BLOG = "apiVersion: v1\nkind: Service\nmetadata: {name: blog}\n"
@@ -784,7 +783,7 @@ def outcome(file: Path) -> str:
     except ManifestError as error:
         return str(error)
     with suppress(ManifestError):
-        check_route(found, "shop", 80, "applications[0]")
+        routed_service.check(found, Route(service="shop", port=80), "applications[0].route", through_mesh=True)
         traffic_policies.check_selector(
             traffic_policies.routed(found, "shop"), "applications[0]", Security(only_kong_calls=True)
         )

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 import settings
 from sandbox.paths import CHECKOUT
-from settings import RateLimit, Redis, Settings, SettingsError, Tls, generate
+from settings import Plugin, RateLimit, Redis, Settings, SettingsError, Tls, generate
 from settings.sentences import bounds, keys
 
 PROJECT = CHECKOUT.root
@@ -29,6 +29,8 @@ DECLARED: dict[str, Any] = {
 PASSWORD = "hunter2-of-redis"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB+certificate/of=\n-----END CERTIFICATE-----\n"
 TLS_KEY = "-----BEGIN PRIVATE KEY-----\nMIGH+hunter2/of+tls=\n-----END PRIVATE KEY-----\n"
+ROUTE: dict[str, Any] = {"service": "front", "port": 80}
+CORS: dict[str, Any] = {"name": "cors", "plugin": "cors"}
 SECRETS = ("kong", "rateLimit", "observability")
 
 APP: dict[str, Any] = {
@@ -75,6 +77,9 @@ FULL: dict[str, Any] = {
         "tlsSecret": "",
         "tls": {"certificate": CERTIFICATE, "key": TLS_KEY},
         "clientAddress": {"source": "forwardedFor", "trustedRanges": ["198.51.100.0/24"]},
+        "internal": False,
+        "annotations": {"example.com/zone": "a"},
+        "ingressClass": "kong-shop",
         "routing": "guide",
         "clientHost": "none",
         "admissionWebhook": False,
@@ -87,7 +92,25 @@ FULL: dict[str, Any] = {
             "name": "shop",
             "namespace": "shop-space",
             "manifests": "manifests/shop.yaml",
-            "route": {"service": "front", "port": 8080, "path": "/shop", "pathType": "Prefix", "host": "shop.example"},
+            "routes": [
+                {
+                    "name": "shop-front",
+                    "service": "front",
+                    "port": 8080,
+                    "host": "shop.example",
+                    "path": "/shop",
+                    "pathType": "Prefix",
+                    "stripPath": True,
+                    "protocol": "https",
+                    "https": "redirect",
+                    "tlsSecret": "shop-tls",
+                    "issuer": "letsencrypt",
+                    "clusterIssuer": "",
+                    "plugins": [{"name": "cors", "plugin": "cors", "config": {"origins": ["https://shop.example"]}}],
+                    "annotations": {"konghq.com/methods": "GET"},
+                    "rateLimit": {"hour": 5},
+                }
+            ],
             "resources": {"requests": {"cpu": "5m"}},
             "rateLimit": {"errorMessage": "Slow down"},
         }
@@ -203,6 +226,10 @@ def sentence(error: Exception) -> str:
     return text
 
 
+def without_route(application: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in application.items() if key != "route"}
+
+
 def plain(value: BaseModel) -> dict[str, Any]:
     """Return settings as configuration spells them, without what is not said."""
     return value.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -219,7 +246,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     # A Secret is made or named.
     for named, own in (("tlsSecret", "tls"), ("adminSecret", "adminPassword")):
         if last == named:
-            del place[own]
+            place.pop(own, None)
     return config
 
 
@@ -244,8 +271,10 @@ def paths(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
 
 def is_free(path: str) -> bool:
     """Return whether any key may stand in an object, as far as its type goes: chart values and the like."""
-    own = ("charts", "images.references", "applications[0].rateLimit")
-    return path.lower().endswith(("values", "resources")) or path in own
+    own = ("charts", "images.references")
+    return path.lower().endswith(
+        ("values", "resources", "annotations", "].config", "].ratelimit", "route.ratelimit")
+    ) or (path in own)
 
 
 # --- what Pulumi.yaml declares -------------------------------------------------------------------------------------
@@ -288,11 +317,15 @@ def test_every_field_is_taken(root: Path) -> None:
 
 
 def test_the_full_configuration_names_every_field() -> None:
-    expected = {path for path, _ in paths(plain(Settings()))} | {"rateLimit.redis"}
+    # The default has the short form.
+    listed = [(path.replace(".route.", ".routes[0]."), value) for path, value in paths(plain(Settings()))]
+    expected = {path for path, _ in listed if path != "applications[0].route"} | {"applications[0].routes[0]"}
+    expected |= {"rateLimit.redis"}
     expected |= {f"rateLimit.{key}" for key in keys(RateLimit)}
     expected |= {f"rateLimit.redis.{key}" for key in keys(Redis)}
     expected |= {f"kong.tls.{key}" for key in keys(Tls)} | {"kong.tls"}
-    lists = {"kong.clientAddress.trustedRanges[0]", "images.pullSecrets[0]"}
+    lists = {"kong.clientAddress.trustedRanges[0]", "images.pullSecrets[0]", "applications[0].routes[0].plugins[0]"}
+    lists |= {f"applications[0].routes[0].plugins[0].{key}" for key in keys(Plugin)}
     # A password and the name of a Secret that holds one exclude each other.
     assert {path for path, _ in paths(FULL)} == (expected | lists) - {"rateLimit.redis.passwordSecret"}
 
@@ -310,12 +343,9 @@ def test_a_key_changes_its_own_setting_and_no_other(key: str, root: Path) -> Non
 def test_fields_that_an_object_leaves_out_keep_their_defaults(root: Path) -> None:
     found = settings.parse({"kong": {"serviceType": "NodePort"}, "applications": [APP]}, (), root)
     assert (found.kong.replicas, found.kong.routing) == (1, "mesh")
-    assert plain(found.applications[0].route) == {
-        **APP["route"],
-        "path": "/",
-        "pathType": "ImplementationSpecific",
-        "host": "",
-    }
+    (route,) = found.applications[0].routes
+    expected = {"path": "/", "path_type": "ImplementationSpecific", "host": "", "https": "optional", "protocol": "http"}
+    assert {field: getattr(route, field) for field in expected} == expected
 
 
 def test_a_rate_limit_of_a_stack_is_its_own(root: Path) -> None:
@@ -374,7 +404,7 @@ def test_a_key_that_cannot_be_one_is_named(config: dict[Any, Any], parts: list[s
     says(refused(config, root), *parts)
 
 
-@pytest.mark.parametrize("path", ["name", "namespace", "manifests", "route", "route.service", "route.port"])
+@pytest.mark.parametrize("path", ["name", "namespace", "manifests", "route.service", "route.port"])
 def test_an_application_needs(path: str, root: Path) -> None:
     config = {"applications": [OTHER, deepcopy(APP)]}
     *outer, name = path.split(".")
@@ -421,7 +451,9 @@ def test_a_value_of_another_type_is_refused(path: str, now: Any, root: Path) -> 
     if path in CHOICES:
         expected, wrong = CHOICES[path], [1, True, [now]]
     elif isinstance(now, dict):
-        expected, wrong = f"an object{'' if is_free(path) else ' with the keys'}", ["text", [now], 1]
+        expected, wrong = f"an object{'' if is_free(path) else ' with the keys'}", [[now], 1]
+        # To an entry of the plugins, text is its name.
+        wrong += [] if path.endswith("plugins[0]") else ["text"]
         wrong.append(None if is_free(path) else True)
     else:
         expected, wrong = NEVER[type(now)]
@@ -485,10 +517,10 @@ def test_a_choice_that_is_none_is_refused(path: str, root: Path) -> None:
 
 NO_NAMES = ("", "Shop", "my shop", "-shop", "shop-", "shop_1", "a" * 64)
 UNFIT = {
-    **{f"applications[0].{key}": NO_NAMES for key in ("name", "namespace", "route.service")},
-    "applications[0].route.path": ("shop", "/my shop"),
+    **{f"applications[0].{key}": NO_NAMES for key in ("name", "namespace", "routes[0].service")},
+    "applications[0].routes[0].path": ("shop", "/my shop"),
     "rateLimit.path": ("shop",),
-    "applications[0].route.host": ("Shop.example", "http://shop.example", "shop..example"),
+    "applications[0].routes[0].host": ("Shop.example", "http://shop.example", "shop..example"),
     "observability.prometheus.retention": ("15", "2 weeks"),
     # The chart calls a volume by this name, and a volume's has no dots.
     "kong.tlsSecret": ("front.door", "Front", "front_door", "a" * 64),
@@ -514,9 +546,8 @@ def test_text_that_does_not_fit_is_refused(path: str, value: str, root: Path) ->
     [
         ("applications[0].name", "a" * 63),
         ("applications[0].name", "a"),
-        ("applications[0].route.host", "*.shop.example"),
-        ("applications[0].route.host", ""),
-        ("applications[0].route.path", "/"),
+        ("applications[0].routes[0].host", "*.shop.example"),
+        ("applications[0].routes[0].path", "/"),
         ("observability.prometheus.retention", "500ms"),
         ("kong.tlsSecret", "a" * 63),
         ("observability.grafana.adminSecret", "login.of.grafana"),
@@ -1109,12 +1140,123 @@ def test_the_charts_in_use_follow_the_switches(observability: dict[str, Any], na
     [
         ({"name": "shop"}, 'applications[0].name and applications[1].name are both "shop"'),
         ({"namespace": "shop"}, 'applications[0].namespace and applications[1].namespace are both "shop"'),
-        ({"route": APP["route"]}, 'applications[0].route.path and applications[1].route.path are both "/"'),
     ],
 )
 def test_applications_share_nothing(other: dict[str, Any], text: str, root: Path) -> None:
     config = {"applications": [APP, {**OTHER, **other}]}
     assert refused(config, root) == f"{text}: give each application its own."
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "keys"),
+    [
+        ({"route": ROUTE}, {"route": ROUTE}, ("applications[0].route", "applications[1].route")),
+        (
+            {"route": ROUTE},
+            {"routes": [{**ROUTE, "name": "b", "host": "a"}, ROUTE]},
+            ("applications[0].route", "applications[1].routes[1]"),
+        ),
+        ({"routes": [ROUTE, {**ROUTE, "name": "b"}]}, {}, ("applications[0].routes[0]", "applications[0].routes[1]")),
+    ],
+)
+def test_routes_share_no_path(first: dict[str, Any], second: dict[str, Any], keys: tuple[str, str], root: Path) -> None:
+    config = {"applications": [without_route(APP) | first, without_route(OTHER) | second]}
+    expected = f'{keys[0]}.path and {keys[1]}.path are both "/": give each route its own path or host.'
+    assert refused(config, root) == expected
+
+
+LIMITLESS = {"service": "api", "port": 80, "path": "/api", "rateLimit": "none"}
+
+
+def test_an_application_has_one_route_or_several_or_none(root: Path) -> None:
+    routes: list[dict[str, Any]] = [{}, {"route": ROUTE}, {"routes": [ROUTE, LIMITLESS]}]
+    found = [settings.parse({"applications": [without_route(APP) | one]}, (), root).applications[0] for one in routes]
+    assert [[route.service for route in one.routes] for one in found] == [[], ["front"], ["front", "api"]]
+    assert [[key for key, _ in one.route_keys] for one in found] == [[], ["route"], ["routes[0]", "routes[1]"]]
+
+
+def test_a_routes_limit_lies_over_the_applications(root: Path) -> None:
+    own = {**ROUTE, "path": "/own", "name": "own", "rateLimit": {"hour": 9}}
+    shape = {**ROUTE, "path": "/shape", "name": "shape", "rateLimit": {"limitBy": "ip"}}
+    app = {**without_route(APP), "routes": [ROUTE, own, shape, LIMITLESS], "rateLimit": {"minute": 7}}
+    found = settings.parse({"applications": [app], "rateLimit": {"minute": 30, "errorCode": 503}}, (), root)
+    limits = [found.limit_on(found.applications[0], route) for route in found.applications[0].routes]
+    base = {"minute": 7, "policy": "local", "errorCode": 503}
+    expected = [base, {"hour": 9, "policy": "local", "errorCode": 503}, {**base, "limitBy": "ip"}, None]
+    assert [plain(limit) if limit else None for limit in limits] == expected
+
+
+ROUTES_REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "both forms": ({"route": ROUTE, "routes": [ROUTE]}, "applications[0] has route and routes: keep routes"),
+    "one Ingress for two": (
+        {"routes": [ROUTE, {**ROUTE, "path": "/b"}]},
+        "applications[0].routes[0] and applications[0].routes[1] would both have the Ingress front: give one of them a name "
+        "(applications[0].routes[1].name).",
+    ),
+    "no limit by an empty key": (
+        {"route": {**ROUTE, "rateLimit": None}},
+        "applications[0].route.rateLimit is null: it must be an object, or the word none.",
+    ),
+    "a limit that cannot be": (
+        {"route": {**ROUTE, "rateLimit": {"policy": "redis"}}},
+        "rateLimit.policy of route front of application shop is redis without a host: set rateLimit.redis.host.",
+    ),
+    "two protocols of one Service": (
+        {"routes": [ROUTE, {**ROUTE, "name": "b", "path": "/b", "protocol": "grpc"}]},
+        "applications[0].routes[0].protocol is http and applications[0].routes[1].protocol grpc, both of the Service front",
+    ),
+    "a stripped path of gRPC": (
+        {"route": {**ROUTE, "protocol": "grpcs", "stripPath": True}},
+        "applications[0].route.stripPath is true while applications[0].route.protocol is grpcs",
+    ),
+    "WebSocket as a protocol": (
+        {"route": {**ROUTE, "protocol": "ws"}},
+        'applications[0].route.protocol is "ws": it must be http, https, grpc or grpcs.',
+    ),
+    "a certificate without a host": (
+        {"route": {**ROUTE, "tlsSecret": "own"}},
+        "applications[0].route.tlsSecret is own without a host: set applications[0].route.host",
+    ),
+    "two issuers": (
+        {"route": {**ROUTE, "host": "a.example", "issuer": "a", "clusterIssuer": "b"}},
+        "applications[0].route has issuer and clusterIssuer",
+    ),
+    "a config of nothing": (
+        {"route": {**ROUTE, "plugins": [{"name": "a", "config": {"b": 1}}]}},
+        "applications[0].route.plugins[0] has a config without a plugin",
+    ),
+    "the stack's own plugin": (
+        {"route": {**ROUTE, "plugins": ["rate-limit-front"]}},
+        "applications[0].route.plugins[0].name is rate-limit-front: the stack has such a KongPlugin of its own",
+    ),
+    "one plugin made twice": (
+        {
+            "routes": [
+                {**ROUTE, "plugins": [CORS]},
+                {**ROUTE, "name": "b", "path": "/b", "plugins": [CORS]},
+            ]
+        },
+        "applications[0].routes[0].plugins[0] and applications[0].routes[1].plugins[0] both make the plugin cors",
+    ),
+    "an annotation of the stack's": (
+        {"route": {**ROUTE, "annotations": {"konghq.com/strip-path": "true"}}},
+        "applications[0].route.annotations has konghq.com/strip-path, which the stack sets itself: use stripPath for it.",
+    ),
+    "an annotation that is no text": (
+        {"route": {**ROUTE, "annotations": {"a": True}}},
+        "applications[0].route.annotations.a is true: it must be text.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "text"), ROUTES_REFUSED.values(), ids=ROUTES_REFUSED)
+def test_routes_that_cannot_be_are_refused(given: dict[str, Any], text: str, root: Path) -> None:
+    assert text in refused({"applications": [without_route(APP) | given]}, root)
+
+
+def test_an_internal_load_balancer_is_one(root: Path) -> None:
+    text = refused({"kong": {"internal": True, "serviceType": "NodePort"}}, root)
+    assert text.startswith("kong.internal is true while kong.serviceType is NodePort: it is about the load balancer")
 
 
 def test_two_applications_may_have_one_path_on_two_hosts(root: Path) -> None:
