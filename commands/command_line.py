@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from typing import TypeVar
 from kube import Cluster, ClusterError, Patience
 
 T = TypeVar("T")
+
+# Before the name of a variable, in place of an argument that no command line may show.
+FROM_ENVIRONMENT = "env:"
 
 _POLL_SECONDS = 0.2
 
@@ -22,12 +26,18 @@ class CommandError(Exception):
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser with the options that name the cluster."""
     created = argparse.ArgumentParser(description=(description or "").split("\n", 1)[0])
-    created.add_argument("--kubeconfig", default="", help="path of the kubeconfig file")
+    created.add_argument("--kubeconfig", default="", type=given, help="path of the kubeconfig file, or its content")
     created.add_argument("--context", required=True, help="name of the context")
     created.add_argument(
         "--digest", help="of what is looked at: another one is a reason to look again, and nothing more"
     )
     return created
+
+
+def given(text: str) -> str:
+    """Return an argument, or what the variable holds that it names."""
+    named = text.startswith(FROM_ENVIRONMENT)
+    return os.environ.get(text.removeprefix(FROM_ENVIRONMENT), "") if named else text
 
 
 def connect(options: argparse.Namespace) -> Cluster:

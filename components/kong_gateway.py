@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,7 +108,7 @@ class KongGateway(pulumi.ComponentResource):
             [*_wait_arguments(args), *project_command.digest(args.chart, values)],
             pulumi.ResourceOptions(parent=self, depends_on=[installed]),
         )
-        report = ready.stdout.apply(json.loads)
+        report = project_command.report(ready)
         self.outputs = GatewayOutputs(
             ready=ready,
             address=report.apply(lambda said: str(said["address"])),

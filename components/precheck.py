@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,6 +53,6 @@ class Precheck(pulumi.ComponentResource):
             # Later, the releases and namespaces that it finds are the stack's own.
             only_first=["--first", *(f"--namespace={name}" for name in args.namespaces)],
         )
-        report = command.stdout.apply(json.loads)
+        report = project_command.report(command)
         self.outputs = PrecheckOutputs(kubernetes_version=report.apply(lambda said: str(said["kubernetes"])))
         self.register_outputs({"kubernetesVersion": self.outputs.kubernetes_version})

@@ -56,7 +56,7 @@ class Verification(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{LIMIT_SECONDS}s", update=f"{LIMIT_SECONDS}s"),
             ),
         )
-        self.outputs = VerificationOutputs(counts=command.stdout.apply(json.loads))
+        self.outputs = VerificationOutputs(counts=project_command.report(command))
         self.outputs.counts.apply(self._warn)
         self.register_outputs({"counts": self.outputs.counts})
 

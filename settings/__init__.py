@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from settings.chart_values import redis_outside
 from settings.cross_checks import cross_check
 from settings.kinds import FreeForm, Secret, Section
+from settings.secret_parts import SecretPart, marked, plain_settings, without_secrets
 from settings.sections import (
     WINDOWS,
     Application,
@@ -99,11 +100,15 @@ def read(texts: Mapping[str, str], secrets: Collection[str], root: Path) -> Sett
 def parse(config: Mapping[str, Any], secrets: Collection[str], root: Path) -> Settings:
     """Return the settings that `config` (key to value, without the project's name) describes.
 
-    `secrets` names the keys that the stack keeps encrypted. Raises `SettingsError`.
+    `secrets` names the keys that the stack keeps encrypted, wholly or in part. Raises `SettingsError`.
     """
-    settings = restore(config)
-    cross_check(settings, root)
-    _check_secrets(settings, secrets)
+    hidden = {key: marked(config[key], plain_settings(root, f"{PROJECT}:{key}")) for key in secrets if key in config}
+    settings = restore({**config, **hidden})
+    try:
+        cross_check(settings, root)
+    except SettingsError as error:
+        raise SettingsError(without_secrets(str(error), hidden)) from None
+    _check_secrets(settings)
     return settings
 
 
@@ -113,8 +118,8 @@ def public(settings: Settings) -> dict[str, Any]:
     A section that cannot be without its secret, such as `kong.tls`, is left out as a whole. `restore` reads it back.
     """
     found = settings.model_dump(mode="json", by_alias=True)
-    for location, field, _ in _fields(settings):
-        if any(isinstance(entry, Secret | FreeForm) for entry in field.metadata):
+    for location, field, value in _fields(settings):
+        if any(isinstance(entry, Secret | FreeForm) for entry in field.metadata) or isinstance(value, SecretPart):
             *outer, last = location[:-1] if field.is_required() else location
             owner: Any = found
             for step in outer:
@@ -164,9 +169,10 @@ def _decode(key: str, text: str) -> Any:
         ) from None
 
 
-def _check_secrets(settings: Settings, secrets: Collection[str]) -> None:
+def _check_secrets(settings: Settings) -> None:
     for location, field, value in _fields(settings):
-        if value and any(isinstance(entry, Secret) for entry in field.metadata) and location[0] not in secrets:
+        hidden = isinstance(value, SecretPart)
+        if value and any(isinstance(entry, Secret) for entry in field.metadata) and not hidden:
             where = key_name(location)
             raise SettingsError(
                 f"{where} is in plain text: take it out of the stack file and store it with "

@@ -5,16 +5,27 @@ A kind's `title` is what error sentences and the page of settings call it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetPydanticSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from settings.secret_parts import SecretPart
 from versions import CHARTS
 
 T = TypeVar("T")
@@ -96,7 +107,14 @@ def scheme(source: Any) -> str | None:
 
 
 def _is_amount(value: Any) -> bool:
-    return not isinstance(value, bool) and bool(re.fullmatch(r"\d+(\.\d+)?(m|k|[KMGTPE]i|[MGTPE])?", str(value)))
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return bool(re.fullmatch(r"\d+(\.\d+)?(m|k|[KMGTPE]i|[MGTPE])?", text))
+
+
+def _keep_mark(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Return what was checked, as the very text that came in: pydantic would return a plain one of it."""
+    checked = check(value)
+    return value if isinstance(value, SecretPart) else checked
 
 
 # --- text --------------------------------------------------------------------------------------------------------
@@ -121,7 +139,10 @@ Size = Annotated[str, _text(r"|\d+(\.\d+)?[KMGTPE]i?", "a size such as 20Gi, or 
 Registry = Annotated[
     str, _text(r"|(?!\w+://)[a-z0-9][a-z0-9.:/_-]*[a-z0-9]", "a registry's host and path without https://")
 ]
-Password = Annotated[str, Field(repr=False), Secret()]
+# A text that somebody may want to keep for himself: one that came in as a secret stays one.
+Text = Annotated[str, WrapValidator(_keep_mark)]
+OptionalText = Annotated[str | None, WrapValidator(_keep_mark)]
+Password = Annotated[str, Field(repr=False), WrapValidator(_keep_mark), Secret()]
 # Neither may be shown, as somebody may take one for the other.
 Certificate = Annotated[
     str,
@@ -139,6 +160,7 @@ PrivateKey = Annotated[
         "a key without a passphrase as PEM, from -----BEGIN PRIVATE KEY----- on",
     ),
     Field(repr=False),
+    WrapValidator(_keep_mark),
     Secret(),
 ]
 AddressRange = Annotated[

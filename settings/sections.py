@@ -31,6 +31,7 @@ from settings.kinds import (
     Name,
     OptionalLabel,
     OptionalName,
+    OptionalText,
     OptionalUrlPath,
     Password,
     Port,
@@ -43,6 +44,7 @@ from settings.kinds import (
     Seconds,
     Section,
     Size,
+    Text,
     UrlPath,
 )
 
@@ -200,16 +202,16 @@ class SecretKey(Section):
 class Redis(Section):
     """The store of the rate limit's counters, for the policy `redis`."""
 
-    host: str = Field(default="", description="An existing redis; the stack deploys none.")
+    host: Text = Field(default="", description="An existing redis; the stack deploys none.")
     port: Port = Field(default=6379, description="Its port.")
-    username: str = Field(default="", description="Empty for redis' default user.")
+    username: Text = Field(default="", description="Empty for redis' default user.")
     password: Password = Field(default="", description="A secret of the stack: plain text is refused.")
     password_secret: Annotated[SecretKey | None, Hidden()] = None
     database: int = Field(default=0, ge=0, le=65535, description="Number of the database.")
     timeout: int = Field(default=2000, ge=1, le=2_147_483_646, description="In milliseconds.")
     ssl: bool = Field(default=False, description="Speak TLS with it.")
     ssl_verify: bool = Field(default=False, description="Check its certificate.")
-    server_name: str = Field(default="", description="The name that the certificate is for.")
+    server_name: Text = Field(default="", description="The name that the certificate is for.")
 
 
 class RateLimit(Section):
@@ -227,7 +229,7 @@ class RateLimit(Section):
         default=None,
         description="What is counted for itself; Kong's default is the consumer, and without one the address.",
     )
-    header_name: str | None = Field(default=None, description="The header, for `header`.")
+    header_name: OptionalText = Field(default=None, description="The header, for `header`.")
     path: OptionalUrlPath = Field(default=None, description="The path, for `path`.")
     policy: Literal["local", "redis", "cluster"] = Field(
         default="local",
@@ -246,7 +248,7 @@ class RateLimit(Section):
     fault_tolerant: bool | None = Field(default=None, description="Let requests pass while redis does not answer.")
     hide_client_headers: bool | None = Field(default=None, description="Do not tell callers how much is left.")
     error_code: int | None = Field(default=None, ge=100, le=599, description="What a refused call gets.")
-    error_message: str | None = Field(default=None, description="And what it reads.")
+    error_message: OptionalText = Field(default=None, description="And what it reads.")
 
     @property
     def windows(self) -> dict[str, int]:

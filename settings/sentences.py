@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from settings.kinds import Hidden, Secret, Section
+from settings.secret_parts import HIDDEN, SecretPart
 from settings.sections import RENAMED
 
 _KINDS = {
@@ -96,6 +97,8 @@ def bounds(field: FieldInfo) -> tuple[Any, Any] | None:
 
 def show(value: Any) -> str:
     """Return a short form of a value for an error sentence."""
+    if isinstance(value, SecretPart):
+        return HIDDEN
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, (Mapping, list, tuple)):
@@ -121,7 +124,7 @@ def _fields_to(model: type[Section], location: Sequence[str | int]) -> tuple[typ
 def _shown(value: Any, fields: Sequence[FieldInfo]) -> str:
     secret = any(isinstance(entry, Secret) for field in fields for entry in field.metadata)
     hidden = any(isinstance(entry, Hidden) for entry in fields[-1].metadata)
-    return "[secret]" if secret or hidden else show(value)
+    return HIDDEN if secret or hidden else show(value)
 
 
 def _remedy(error: ErrorDetails, fields: Sequence[FieldInfo]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pulumi
 
 from components.shared.manifests import is_custom
+from settings.secret_parts import sealed
 
 # The provider's own annotations (https://www.pulumi.com/registry/packages/kubernetes/installation-configuration/).
 SKIP_AWAIT = "pulumi.com/skipAwait"
@@ -27,7 +28,7 @@ class KubernetesObject(pulumi.CustomResource):
 
     def __init__(self, name: str, manifest: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
         token = type_token(manifest["apiVersion"], manifest["kind"])
-        super().__init__(token, name, _deleted_at_once(manifest), opts)
+        super().__init__(token, name, sealed(_deleted_at_once(manifest)), opts)
 
 
 def _deleted_at_once(manifest: Mapping[str, Any]) -> dict[str, Any]:

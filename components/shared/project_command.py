@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import shlex
 from collections.abc import Sequence
@@ -12,6 +13,12 @@ from typing import Any
 
 import pulumi
 from pulumi_command import local
+
+from commands.command_line import FROM_ENVIRONMENT
+from settings.secret_parts import SecretText, sealed, secret_parts
+
+# What comes after an option; secret where it is marked so, or known only to the engine.
+Argument = str | pulumi.Output[str]
 
 # The virtual environment that `Pulumi.yaml` names. Relative, as the same state serves every machine.
 PYTHON = "venv/bin/python"
@@ -28,21 +35,34 @@ BY_SOME_PYTHON = (
 RANDOM_KEY = f"{PYTHON} -c 'import secrets; print(secrets.token_hex(16))'"
 
 
-def command_line(module: str, arguments: Sequence[str]) -> str:
-    """Return the shell command that runs a module of this project from the project's folder."""
-    return shlex.join([PYTHON, "-m", module, *arguments])
+def command_line(module: str, arguments: Sequence[Argument]) -> str:
+    """Return the shell command that runs a module of this project from the project's folder.
+
+    Everybody on the machine may read a command line, and the state holds it: `secret_environment` has what is secret.
+    """
+    return shlex.join([PYTHON, "-m", module, *_passed(arguments)[0]])
+
+
+def secret_environment(arguments: Sequence[Argument]) -> dict[str, pulumi.Output[str]] | None:
+    """Return the variables that a command line of these arguments names, or None where it names none."""
+    return _passed(arguments)[1] or None
 
 
 def digest(*looked_at: Any) -> list[str]:
-    """Return an argument that changes with what a command looks at, so that the command runs again when that does."""
-    text = json.dumps(looked_at, sort_keys=True, default=dataclasses.asdict)
-    return ["--digest", hashlib.sha256(text.encode()).hexdigest()[:12]]
+    """Return an argument that changes with what a command looks at, so that the command runs again when that does.
+
+    Where a secret is in it the digest is one too: who knows the rest could try passwords against it.
+    """
+    plain = [dataclasses.asdict(one) if dataclasses.is_dataclass(one) else one for one in looked_at]  # type: ignore[arg-type]
+    text = json.dumps(plain, sort_keys=True, default=dataclasses.asdict)
+    found = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return ["--digest", SecretText(found) if any(secret_parts(plain)) else found]
 
 
 def run(
     name: str,
     module: str,
-    arguments: Sequence[str],
+    arguments: Sequence[Argument],
     opts: pulumi.ResourceOptions,
     *,
     only_first: Sequence[str] = (),
@@ -51,12 +71,17 @@ def run(
 
     `only_first` are further arguments for the very first run.
     """
-    again = command_line(module, arguments)
-    first = command_line(module, [*arguments, *only_first])
-    return local.Command(name, create=first, update=again, logging=local.Logging.STDERR, opts=opts)
+    return local.Command(
+        name,
+        create=command_line(module, [*arguments, *only_first]),
+        update=command_line(module, arguments),
+        environment=secret_environment(arguments),
+        logging=local.Logging.STDERR,
+        opts=opts,
+    )
 
 
-def run_when_deleted(name: str, file: str, arguments: Sequence[str], opts: pulumi.ResourceOptions) -> local.Command:
+def run_when_deleted(name: str, file: str, arguments: Sequence[Argument], opts: pulumi.ResourceOptions) -> local.Command:
     """Run a file of this project when the resource is deleted, by whatever Python there is then.
 
     The state carries its text: the project of that day may have no virtual environment, or no such file. So the file
@@ -64,9 +89,32 @@ def run_when_deleted(name: str, file: str, arguments: Sequence[str], opts: pulum
     """
     return local.Command(
         name,
-        delete=BY_SOME_PYTHON + shlex.join(["-", *arguments]),
+        delete=BY_SOME_PYTHON + shlex.join(["-", *_passed(arguments)[0]]),
         # Pulumi prints the command when it fails, but not what it reads.
         stdin=(_ROOT / file).read_text(encoding="utf-8"),
+        environment=secret_environment(arguments),
         logging=local.Logging.STDERR,
         opts=opts,
     )
+
+
+def report(command: local.Command) -> pulumi.Output[Any]:
+    """Return what a command of this project found, which is JSON and never secret.
+
+    The provider takes every output for one where an input is.
+    """
+    return pulumi.Output.unsecret(command.stdout).apply(json.loads)
+
+
+def _passed(arguments: Sequence[Argument]) -> tuple[list[str], dict[str, pulumi.Output[str]]]:
+    """Return arguments as a command line shows them, and the variables for those that it does not show."""
+    shown: list[str] = []
+    hidden: dict[str, pulumi.Output[str]] = {}
+    for option, given in itertools.pairwise(["", *arguments]):
+        if isinstance(given, SecretText | pulumi.Output):
+            name = f"KONG_ISTIO_{str(option).strip('-').replace('-', '_').upper()}"
+            hidden[name] = pulumi.Output.secret(sealed(given))
+            shown.append(f"{FROM_ENVIRONMENT}{name}")
+        else:
+            shown.append(given)
+    return shown, hidden

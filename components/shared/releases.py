@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import pulumi
 from pulumi_kubernetes.helm.v3 import Release, RepositoryOptsArgs
 
+from settings.secret_parts import sealed
 from versions import CHARTS
 
 _REACH_SECONDS = 10
@@ -89,6 +90,7 @@ def release(
 
     The release's name is fixed: the chart derives its objects' names from it. `wait_seconds` has Helm wait until the
     objects are ready; without it the caller waits for what it needs, sooner and with a better answer when it fails.
+    What is secret in `values` is one to the provider; what the chart makes of it is the chart's.
     """
     return Release(
         name,
@@ -97,7 +99,7 @@ def release(
         version=source.version,
         repository_opts=RepositoryOptsArgs(repo=source.repository) if source.repository else None,
         namespace=namespace,
-        values=dict(values),
+        values=sealed(values),
         skip_await=wait_seconds is None,
         timeout=wait_seconds,
         max_history=5,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from plan.stack_config import PLACEHOLDER
 from policy.objects import Object, containers, items, mapping, pick
 from policy.rule import Options, Rule, Violation
 
@@ -40,16 +41,21 @@ def _found(item: Object) -> Iterator[str]:
                 yield f"data.{key}"
             yield from (f"{name} in data.{key}" for name in _assignments(text))
     elif item.kind in ("Release", "Command"):
-        yield from _fields(item.body.get("spec"), ())
-        yield from (
-            name for key in ("create", "update", "delete") for name in _assignments(pick(item.body, "spec", key))
-        )
+        yield from _in_resource(item)
     elif item.kind in ("KongPlugin", "KongClusterPlugin"):
         yield from _fields(item.body.get("config"), ("config",))
     for container in containers(item):
         for entry in items(container.get("env")):
             if _discloses(str(entry.get("name")), entry.get("value")):
                 yield f"the variable {entry.get('name')} of container {container.get('name')}"
+
+
+def _in_resource(item: Object) -> Iterator[str]:
+    # A policy pack is not told which of a release's values are secrets to Pulumi.
+    if item.kind == "Command" or item.secret is not None:
+        yield from _fields(item.body.get("spec"), ())
+    for key in ("create", "update", "delete"):
+        yield from _assignments(pick(item.body, "spec", key))
 
 
 def _unmarked(item: Object) -> Iterator[str]:
@@ -64,17 +70,17 @@ def _unmarked(item: Object) -> Iterator[str]:
 
 
 def _fields(value: Any, path: tuple[str, ...]) -> Iterator[str]:
-    """Yield the paths of telling names with a text behind them."""
+    """Yield the paths of telling names with a text behind them that the stack file does not keep encrypted."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            if _discloses(str(key), inner):
+            if _discloses(str(key), inner) and PLACEHOLDER not in inner:
                 yield ".".join((*path, str(key)))
             else:
                 yield from _fields(inner, (*path, str(key)))
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
             yield from _fields(inner, (*path, str(index)))
-    elif isinstance(value, str) and _KEY_BLOCK.search(value):
+    elif isinstance(value, str) and _KEY_BLOCK.search(value) and PLACEHOLDER not in value:
         yield ".".join(path)
 
 
