@@ -438,15 +438,37 @@ def pods_of(stack: Stack, deployment: Object) -> list[Object]:
 # --- secrets: what is put in must not come out ----------------------------------------------------------------
 
 CANARY_STACK = "canary"
+# No key of a setting that holds passwords by itself.
+KEYS_OF_VALUES = (
+    "istio.baseValues.canary",
+    "istio.istiodValues.meshConfig.defaultConfig.tracing.token",
+    "kong.values.env.pg_password",
+    "kong.values.plugins.secrets[0].name",
+    "observability.prometheus.values.canary.deep[1].deeper",
+    "observability.grafana.values.adminPassword",
+    "observability.kiali.values.external_services.grafana.auth.password",
+    "rateLimit.redis.username",
+    "rateLimit.errorMessage",
+    "applications[0].rateLimit.headerName",
+)
 OWN_SECRET = "{apiVersion: v1, kind: Secret, metadata: {name: login}, stringData: {password: %s}}\n"
 
 
 @dataclass(frozen=True)
 class Watched:
-    """A stack that is up, and the secrets that were put into it or that it created: name to value."""
+    """A stack that is up, and the secrets that were put into it or that it created: name to value.
+
+    `values`: secrets in keys that go to a chart or a plug-in, by their keys. What these make of them is theirs.
+    """
 
     stack: Stack
     canaries: dict[str, str]
+    values: dict[str, str]
+
+    @property
+    def all(self) -> dict[str, str]:
+        """Every secret."""
+        return {**self.canaries, **self.values}
 
 
 @pytest.fixture(scope="module")
@@ -460,7 +482,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     with sandbox_in(tmp_path_factory.mktemp(CANARY_STACK)) as stack:
         if stack.rehearsed:
             pytest.skip(stack.rehearsed)
-        bring_up_with(stack, redis, login, grafana, key)
+        values = {key: f"canary-{secrets.token_hex(12)}" for key in KEYS_OF_VALUES}
+        bring_up_with(stack, redis, login, grafana, key, values)
         canaries = {
             "the password of redis": redis,
             "the application's login": login,
@@ -469,10 +492,10 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         }
         kiali = stack.get("secret", "kiali-signing-key", "istio-system")["data"]["key"]
         canaries["Kiali's key"] = base64.b64decode(kiali).decode()
-        yield Watched(stack, canaries)
+        yield Watched(stack, canaries, values)
 
 
-def bring_up_with(stack: Stack, redis: str, login: str, grafana: str, key: str) -> None:
+def bring_up_with(stack: Stack, redis: str, login: str, grafana: str, key: str, values: dict[str, str]) -> None:
     manifests = stack.paths.sandbox / "manifests"
     shutil.copytree(stack.paths.root / "manifests", manifests)
     (manifests / "login.yaml").write_text(OWN_SECRET % login)
@@ -490,11 +513,15 @@ def bring_up_with(stack: Stack, redis: str, login: str, grafana: str, key: str) 
         "rateLimit.redis.password": redis,
         "observability.grafana.adminPassword": grafana,
         "kong.tls.key": pem,
+        **values,
     }.items():
         place = ("--secret", "--path", f"{PREFIX}{where}")
         answer = pulumi(stack, CANARY_STACK, "config", "set", *place, stdin=value)
         assert answer.returncode == 0, said(answer)
-    answer = pulumi(stack, CANARY_STACK, "up", "--yes", "--skip-preview", "--diff")
+    # It writes the events only where its own developers look.
+    environment = {**stack.environment, "PULUMI_DEBUG_COMMANDS": "true"}
+    events = (f"--event-log={stack.paths.sandbox / 'events.json'}",)
+    answer = pulumi(stack, CANARY_STACK, "up", "--yes", "--skip-preview", "--diff", *events, environment=environment)
     stack.said = said(answer)
     assert answer.returncode == 0, f"the stack did not come up:\n{stack.said}"
 
@@ -503,8 +530,9 @@ def bring_up_with(stack: Stack, redis: str, login: str, grafana: str, key: str) 
 def test_secrets_reach_whom_they_are_for(watched: Watched) -> None:
     disclosed = watched.stack.run("pulumi", "stack", "export", f"--stack={CANARY_STACK}", "--show-secrets")
     held = json.dumps([item.get("data") for item in watched.stack.list("secrets")])
-    for what, value in watched.canaries.items():
+    for what, value in watched.all.items():
         assert tells(disclosed, value), f"{what} is not even encrypted in the state: is it what is looked for?"
+    for what, value in watched.canaries.items():
         assert tells(held, value), f"{what} is in no Secret"
 
 
@@ -516,11 +544,33 @@ def test_secrets_are_not_in_the_state_nor_in_outputs_nor_in_logs(watched: Watche
         "the exported state": stack.run("pulumi", "stack", "export", *options),
         "the outputs": stack.run("pulumi", "stack", "output", "--json", *options),
         "what `up` said": stack.said,
+        "the events of `up`": (stack.paths.sandbox / "events.json").read_text(),
         "the stack file": (stack.paths.sandbox / f"Pulumi.{CANARY_STACK}.yaml").read_text(),
         **on_disk(stack),
     }
     assert len(texts) > 10, f"only these were looked at: {', '.join(texts)}"
-    assert told(texts, watched.canaries) == []
+    assert told(texts, watched.all) == []
+
+
+@pytest.mark.engine
+def test_secrets_are_in_no_preview_nor_plan_nor_finding_nor_report(watched: Watched) -> None:
+    stack, file = watched.stack, f".sandbox/Pulumi.{CANARY_STACK}.yaml"
+    place = ("--secret", "--path", f"{PREFIX}kong.values.env.pg_password")
+    changed = {**watched.all, "the next password": f"canary-{secrets.token_hex(12)}"}
+    pulumi(stack, CANARY_STACK, "config", "set", *place, stdin=changed["the next password"])
+    told_by = {
+        "a preview": pulumi(stack, CANARY_STACK, "preview"),
+        "its difference": pulumi(stack, CANARY_STACK, "preview", "--diff"),
+        "its JSON": pulumi(stack, CANARY_STACK, "preview", "--json"),
+        "the plan": stack.project.python("-m", "plan", "--config-file", file, environment=stack.environment),
+        "the policies": stack.project.python("-m", "policy", "--config-file", file, environment=stack.environment),
+    }
+    pulumi(stack, CANARY_STACK, "config", "set", *place, stdin=watched.values["kong.values.env.pg_password"])
+    assert "[secret] => [secret]" in told_by["its difference"].stdout
+    reports = {str(path): path.read_text() for path in (stack.paths.sandbox / "checks").rglob("*") if path.is_file()}
+    assert reports, "the checks wrote no report"
+    assert told({**{what: said(answer) for what, answer in told_by.items()}, **reports}, changed) == []
+    assert [what for what, answer in told_by.items() if answer.returncode and what != "the policies"] == []
 
 
 @pytest.mark.engine
