@@ -8,6 +8,7 @@ from typing import Any
 from names import ISTIO_NAMESPACE, KONG_NAMESPACE
 from settings.contradictions import CLIENT_ADDRESS, RULES, Rule
 from settings.kinds import is_everywhere, network
+from settings.secret_parts import plain
 from settings.sections import Redis, Settings
 from settings.sentences import SettingsError, key_name, show
 
@@ -168,7 +169,7 @@ def _check_autoscaling(settings: Settings) -> None:
 def _check_trusted(settings: Settings) -> None:
     environment = _lower(_mapping(settings.kong.values.get("env")), ["trusted_ips"])
     given = environment.get("trusted_ips")
-    ranges = [found for text in str(given or "").split(",") if (found := network(text.strip()))]
+    ranges = [found for text in str(plain(given) or "").split(",") if (found := network(text.strip()))]
     if is_everywhere(ranges):
         raise SettingsError(
             f"kong.values.env.trusted_ips is {show(given)}: anyone could then pass for anyone; list only the addresses of "
@@ -179,7 +180,7 @@ def _check_trusted(settings: Settings) -> None:
 def _check_hold(settings: Settings) -> None:
     key = "proxy.istio.io/config"
     given = _mapping(settings.kong.values.get("podAnnotations")).get(key)
-    if given is not None and "holdApplicationUntilProxyStarts" not in str(given):
+    if given is not None and "holdApplicationUntilProxyStarts" not in str(plain(given)):
         raise SettingsError(
             f'kong.values.podAnnotations."{key}" is {show(given)}: it takes the place of the stack\'s, without which the '
             "controller may ask before its sidecar runs and never recover; add holdApplicationUntilProxyStarts: true to it."
@@ -248,7 +249,7 @@ def _selects(selector: Values, labels: Mapping[str, str]) -> bool:
     wanted = _mapping(selector.get("matchLabels"))
     expressions = [_mapping(one) for one in _list(selector.get("matchExpressions"))]
     return all(labels.get(key) == value for key, value in wanted.items()) and all(
-        _holds(one, labels.get(str(one.get("key")))) for one in expressions
+        _holds(one, labels.get(str(plain(one.get("key"))))) for one in expressions
     )
 
 

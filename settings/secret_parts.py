@@ -6,7 +6,6 @@ in the same place is none; all else in such a key counts as one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -98,15 +97,27 @@ def secret_parts(value: Any) -> Iterator[SecretPart]:
             yield from secret_parts(inner)
 
 
+def plain(value: Any) -> Any:
+    """Return a value of configuration without its marks, to look into it."""
+    match value:
+        case SecretText():
+            return str.__str__(value)
+        case SecretInteger():
+            return int.__int__(value)
+        case SecretNumber():
+            return float.__float__(value)
+        case Mapping():
+            return {key: plain(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [plain(inner) for inner in value]
+    return value
+
+
 def sealed(value: Any) -> Any:
     """Return a value as a resource takes it: what is marked in it is a secret to Pulumi."""
     match value:
-        case SecretText():
-            return pulumi.Output.secret(str.__str__(value))
-        case SecretInteger():
-            return pulumi.Output.secret(int.__int__(value))
-        case SecretNumber():
-            return pulumi.Output.secret(float.__float__(value))
+        case SecretPart():
+            return pulumi.Output.secret(plain(value))
         case Mapping():
             return {key: sealed(inner) for key, inner in value.items()}
         case list() | tuple():
@@ -117,7 +128,7 @@ def sealed(value: Any) -> Any:
 def without_secrets(sentence: str, value: Any) -> str:
     """Return a sentence without what is marked in a value; of what is short, nothing could be told."""
     for part in secret_parts(value):
-        text = str.__str__(part) if isinstance(part, str) else json.dumps(part)
+        text = str(plain(part))
         if len(text) >= _TELLING:
             sentence = sentence.replace(text, HIDDEN)
     return sentence

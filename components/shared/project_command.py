@@ -81,7 +81,9 @@ def run(
     )
 
 
-def run_when_deleted(name: str, file: str, arguments: Sequence[Argument], opts: pulumi.ResourceOptions) -> local.Command:
+def run_when_deleted(
+    name: str, file: str, arguments: Sequence[Argument], opts: pulumi.ResourceOptions
+) -> local.Command:
     """Run a file of this project when the resource is deleted, by whatever Python there is then.
 
     The state carries its text: the project of that day may have no virtual environment, or no such file. So the file
