@@ -89,7 +89,7 @@ observability = ObservabilityStack("observability", dashboards, stack.options(*f
 
 verification: Verification | None = None
 if settings.checks.enabled:
-    checked = VerificationArgs(settings=settings, charts=charts, manifests=stack.manifests)
+    checked = VerificationArgs(access=standards.access, settings=settings, charts=charts, manifests=stack.manifests)
     verification = Verification("verification", checked, stack.options(*created, observability))
 
 outputs.export(

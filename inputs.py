@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pulumi
@@ -15,6 +15,7 @@ import pulumi_kubernetes
 import settings as configuration
 from commands import cluster_access
 from commands.cluster_access import Access
+from commands.cluster_identity import Identity, last_up
 from components import collisions
 from components.shared import images
 from components.shared.application_manifests import read_applications
@@ -52,18 +53,20 @@ class StackInputs:
         _end_quietly_when_interrupted()
         settings = configuration.load(root)
         charts = {name: chart_source(name, settings.charts) for name in CHARTS}
-        standards = Standards.of(settings)
+        access = Access(kubeconfig=settings.kubeconfig, context=settings.kube_context, sandbox=settings.sandbox)
+        standards = Standards.of(settings, access)
         manifests = read_applications(settings, root, standards)
         images.check_references(settings.images, itertools.chain(*manifests.values()))
         collisions.check(settings, manifests, namespaces_of(settings))
         check_reachable(charts[name] for name in configuration.charts_in_use(settings))
+        access, providers = _reach(access, root)
         return cls(
             root=root,
             settings=settings,
             charts=charts,
             manifests=manifests,
-            standards=standards,
-            providers=_providers(standards.access, root),
+            standards=Standards.of(settings, access),
+            providers=providers,
         )
 
     @property
@@ -92,18 +95,25 @@ def _end_quietly_when_interrupted() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _providers(access: Access, root: Path) -> list[pulumi.ProviderResource]:
-    warning = cluster_access.check_access(access, root, preview=pulumi.runtime.is_dry_run())
+def _reach(access: Access, root: Path) -> tuple[Access, list[pulumi.ProviderResource]]:
+    """Return the access with the identity of its cluster, and the providers. Raises `AccessError`."""
+    preview = pulumi.runtime.is_dry_run()
+    missing = cluster_access.check_access(access, root, preview=preview)
+    last = last_up()
+    if missing:
+        warning: str | None = missing
+        access = replace(access, identity=Identity(uid=last.uid, last=last))
+    else:
+        access, warning = cluster_access.identified(access, last, preview=preview)
     if warning:
         pulumi.log.warn(warning)
-    return [
-        pulumi_kubernetes.Provider(
-            "kubernetes",
-            # Given None, the SDK would put $KUBECONFIG there, a path of this machine; empty, the provider looks itself.
-            kubeconfig=cluster_access.NO_CLUSTER if warning else access.kubeconfig,
-            context=None if warning else access.context,
-            # The provider, and with it everything, is replaced when this changes, and only then.
-            cluster_identifier=access.context or "none",
-        ),
-        pulumi_command.Provider("command"),
-    ]
+    kubernetes = pulumi_kubernetes.Provider(
+        "kubernetes",
+        # Given None, the SDK would put $KUBECONFIG there, a path of this machine; empty, the provider looks itself.
+        kubeconfig=cluster_access.NO_CLUSTER if missing else access.kubeconfig,
+        context=None if missing else access.context,
+        cluster_identifier=cluster_access.provider_identifier(access),
+        # A stack that is up does not change for a preview that finds no cluster.
+        opts=pulumi.ResourceOptions(ignore_changes=["kubeconfig", "context"] if missing and last.provider else None),
+    )
+    return access, [kubernetes, pulumi_command.Provider("command")]

@@ -6,8 +6,8 @@ No stack follows the current context: the context is named in the settings, or t
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,12 +15,20 @@ from urllib.parse import urlsplit
 import pulumi
 import yaml
 
+from commands.cluster_identity import Identity, LastUp, uid_of
 from kube import Cluster, ClusterError
 
 SANDBOX_KUBECONFIG = ".sandbox/kubeconfig"
 
 # What the provider gets where there is no cluster to preview against: given nothing, it would look for one.
 NO_CLUSTER = "apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\ncurrent-context: ''\n"
+
+# Set to "true", the provider's refresh takes for gone what is in a cluster that does not answer. Releases too, which its
+# deletion does not (pulumi-kubernetes: provider/pkg/provider/helm_release.go).
+_LEAVE = "PULUMI_K8S_DELETE_UNREACHABLE"
+
+#: Looks at a cluster.
+Look = Callable[[Cluster], dict[str, str]]
 
 # Fields of a kubeconfig user that let it in without asking anybody.
 _CREDENTIALS = (
@@ -41,12 +49,14 @@ class AccessError(pulumi.RunError):
 class Access:
     """The kubeconfig and context of a stack, as its settings name them.
 
-    `kubeconfig` is empty for kubectl's own search ($KUBECONFIG, else ~/.kube/config).
+    `kubeconfig` is empty for kubectl's own search ($KUBECONFIG, else ~/.kube/config). `identity`: the cluster that it
+    leads to.
     """
 
     kubeconfig: str
     context: str
     sandbox: bool = False
+    identity: Identity = field(default_factory=Identity, repr=False)
 
     def arguments(self) -> list[str]:
         """Return the options that point kubectl, and the commands of this package, at the cluster."""
@@ -76,6 +86,75 @@ def check_access(access: Access, root: Path, *, preview: bool) -> str | None:
     if not preview:
         _check_answers(access)
     return None
+
+
+def identified(access: Access, last: LastUp, *, preview: bool) -> tuple[Access, str | None]:
+    """Return the access with its cluster's identity, and a warning where a preview finds another cluster.
+
+    Raises `AccessError` in an `up` for another cluster, unless nothing of the stack is to be looked for there.
+    """
+    if preview and not last.provider:
+        # Nothing to compare with, and no reason for a preview to ask.
+        return access, None
+    cluster = Cluster(access.kubeconfig, access.context)
+    try:
+        uid, version = uid_of(cluster), str(cluster.raw("/version").get("gitVersion", ""))
+    except ClusterError:
+        # No server that answers, or one that does not tell this user: what the state says holds.
+        return replace(access, identity=Identity(uid=last.uid, last=last)), None
+    warning = _elsewhere(last, uid)
+    if warning and not preview:
+        raise AccessError(warning)
+    return replace(access, identity=Identity(uid=uid, version=version, last=last)), warning
+
+
+def _elsewhere(last: LastUp, uid: str) -> str | None:
+    """Return why a stack cannot simply come up in a cluster, as it is still in another one; or None."""
+    if last.uid in ("", uid) or not last.objects:
+        return None
+    stack = pulumi.get_stack()
+    before = Access(kubeconfig=last.provider.get("kubeconfig") or "", context=last.provider.get("context") or "")
+    try:
+        found = uid_of(Cluster(before.kubeconfig, before.context))
+    except ClusterError as error:
+        return (
+            f"The stack is still in the cluster of context {before.context}, which cannot be cleared ({str(error).rstrip('.')}): "
+            f"start that cluster, or leave it as it is with `{_LEAVE}=true pulumi refresh --stack {stack} && pulumi up "
+            f"--stack {stack}`."
+        )
+    if found == last.uid:
+        # A move: the engine makes everything anew here, and clears the other cluster.
+        return None
+    return (
+        f"The context {before.context} leads to another cluster than at the last up (its kube-system is {found}, and was "
+        f"{last.uid}): `pulumi refresh --stack {stack} && pulumi up --stack {stack}` makes the stack anew in it, or name the "
+        "context of the other one in kubeContext."
+    )
+
+
+def ask(access: Access, look: Look) -> dict[str, str]:
+    """Return what there is to see of a cluster; nothing where it does not tell."""
+    try:
+        return look(Cluster(access.kubeconfig, access.context))
+    except ClusterError:
+        return {}
+
+
+def provider_identifier(access: Access) -> str:
+    """Return what the provider, and with it every object, is replaced for when it changes: for another cluster.
+
+    Never for one under the same name: the engine would delete the objects of the other cluster in this one.
+    """
+    identity, provider = access.identity, access.identity.last.provider
+    known = str(provider.get("clusterIdentifier") or "")
+    before = (provider.get("kubeconfig") or "", provider.get("context") or "")
+    # Where no UID was kept or none is known, a context's name has to do.
+    compared = bool(identity.version and identity.last.uid)
+    moved = identity.moved if compared else access.context != before[1]
+    if known and (not moved or before == (access.kubeconfig, access.context)):
+        return known
+    name = access.context or "none"
+    return name if name != known else f"{name} {identity.uid}"
 
 
 def _check_sandbox(access: Access, root: Path) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from commands.cluster_identity import in_another_cluster
 from kube import Cluster, ClusterError, Patience
 
 T = TypeVar("T")
@@ -21,6 +22,10 @@ _POLL_SECONDS = 0.2
 
 class CommandError(Exception):
     """Why a command failed, and what to do about it."""
+
+
+class OtherClusterError(CommandError):
+    """The context leads to another cluster than when the stack came up."""
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -41,8 +46,13 @@ def given(text: str) -> str:
 
 
 def connect(options: argparse.Namespace) -> Cluster:
-    """Return the cluster that the options name."""
-    return Cluster(options.kubeconfig, options.context)
+    """Return the cluster that the options name. Raises `OtherClusterError` where it is not the Command's own."""
+    cluster = Cluster(options.kubeconfig, options.context)
+    if in_another_cluster(cluster):
+        raise OtherClusterError(
+            f"The context {options.context} leads to another cluster than the one that this was meant for: nothing was done."
+        )
+    return cluster
 
 
 def run(command: Callable[[], None]) -> None:

@@ -18,7 +18,12 @@ def wait(cluster: Cluster, namespace: str, name: str, seconds: float) -> dict[st
             f"The Deployment {namespace}/{name} is not available after {seconds:.0f} s{why}: look at "
             f"`kubectl --namespace {namespace} describe deployment {name}` and at its pods."
         )
-    return {container["name"]: container["image"] for container in found["spec"]["template"]["spec"]["containers"]}
+    return images(found)
+
+
+def images(deployment: dict[str, Any]) -> dict[str, str]:
+    """Return the images of a Deployment's containers, by name."""
+    return {container["name"]: container["image"] for container in deployment["spec"]["template"]["spec"]["containers"]}
 
 
 def version_of(image: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from commands import command_line, deployments, ownership
@@ -23,12 +24,23 @@ def main() -> None:
         ownership.mark_crds(cluster)
     images = deployments.wait(cluster, KONG_NAMESPACE, KONG_DEPLOYMENT, options.timeout)
     address, port = _address(cluster, options.type, options.address_timeout)
-    url = f"http://{bracketed(address)}{'' if port == 80 else f':{port}'}" if address else ""
-    versions = {
+    print(json.dumps(_report(images, address, port)))
+
+
+def report(cluster: Cluster, kind: str) -> dict[str, str]:
+    """Return what the command prints, as it is now; nothing where Kong or its address is not there."""
+    deployment = cluster.get("deployments", KONG_DEPLOYMENT, KONG_NAMESPACE)
+    reached = ("", 0) if kind == "ClusterIP" else outside(cluster, kind)
+    return _report(deployments.images(deployment), *reached) if deployment and reached else {}
+
+
+def _report(images: Mapping[str, str], address: str, port: int) -> dict[str, str]:
+    return {
+        "address": address,
+        "url": f"http://{bracketed(address)}{'' if port == 80 else f':{port}'}" if address else "",
         "kong": deployments.version_of(images.get("proxy", "")),
         "controller": deployments.version_of(images.get("ingress-controller", "")),
     }
-    print(json.dumps({"address": address, "url": url, **versions}))
 
 
 def _options() -> argparse.Namespace:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,13 @@ def main() -> None:
     """Clear up from the command line."""
     options = _options()
     api = Api(options.kubeconfig, options.context)
+    if os.environ.get("CLUSTER_UID") not in (None, api.uid()):
+        # A context may lead to another cluster than when the stack came up. What was to be cleared went with its own.
+        print(
+            f"The context {options.context} leads to another cluster than the stack was in: nothing was done.",
+            file=sys.stderr,
+        )
+        return
     if options.pods_of:
         wait_for_pods(api, options.pods_of)
         return
@@ -243,6 +251,10 @@ class Api:
                 served = next(each["name"] for each in item["spec"]["versions"] if each["served"])
                 self._roots[item["metadata"]["name"]] = f"/apis/{item['spec']['group']}/{served}"
         return items
+
+    def uid(self) -> str:
+        """Return what tells a cluster from all others."""
+        return str(((self._ask("GET", "/api/v1/namespaces/kube-system") or {}).get("metadata") or {}).get("uid"))
 
     def delete(self, kind: str, items: Objects) -> None:
         """Delete objects of a kind, and wait until they are gone."""

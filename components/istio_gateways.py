@@ -81,6 +81,7 @@ class IstioGateways(pulumi.ComponentResource):
             namespace.name,
             gateway_values(direction, args.service_type, args.standards.images, args.istio.gateway_values),
             pulumi.ResourceOptions(parent=self, depends_on=[*namespace.ready, args.mesh.ready]),
+            access=args.standards.access,
             wait_seconds=args.istio.ready_timeout_seconds,
         )
         return namespace.name

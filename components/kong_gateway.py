@@ -10,6 +10,7 @@ from typing import Any
 import pulumi
 from pulumi_kubernetes.core.v1 import Secret
 
+from commands import kong_ready
 from components.mesh import MeshOutputs
 from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs
 from components.shared import project_command, service_entries, traffic_policies
@@ -63,7 +64,8 @@ class KongGatewayArgs:
 class GatewayOutputs:
     """`ready`: to depend on where Kong's kinds are needed. `address`: IP or host name, and `url`; empty for a ClusterIP.
 
-    `kong_version`, `controller_version`: of the images that run. `chart_version`: of the chart.
+    `kong_version`, `controller_version`: of the images that run. These are today's, at each `up`. `chart_version`: of the
+    chart.
     """
 
     ready: pulumi.Resource
@@ -100,24 +102,40 @@ class KongGateway(pulumi.ComponentResource):
             *self._let_out(args, namespace),
         ]
         installed = release(
-            KONG, args.chart, KONG_NAMESPACE, values, pulumi.ResourceOptions(parent=self, depends_on=needed)
+            KONG,
+            args.chart,
+            KONG_NAMESPACE,
+            values,
+            pulumi.ResourceOptions(parent=self, depends_on=needed),
+            access=args.standards.access,
         )
         ready = project_command.run(
             "kong-ready",
             "commands.kong_ready",
+            args.standards.access,
             [*_wait_arguments(args), *project_command.digest(args.chart, values)],
             pulumi.ResourceOptions(parent=self, depends_on=[installed]),
         )
-        report = project_command.report(ready)
+        kind = args.kong.service_type
+        report = project_command.report_of_today(
+            ready, name, args.standards.access, lambda cluster: kong_ready.report(cluster, kind)
+        )
         self.outputs = GatewayOutputs(
             ready=ready,
-            address=report.apply(lambda said: str(said["address"])),
-            url=report.apply(lambda said: str(said["url"])),
-            kong_version=report.apply(lambda said: str(said["kong"])),
-            controller_version=report.apply(lambda said: str(said["controller"])),
+            address=report.apply(lambda said: said["address"]),
+            url=report.apply(lambda said: said["url"]),
+            kong_version=report.apply(lambda said: said["kong"]),
+            controller_version=report.apply(lambda said: said["controller"]),
             chart_version=installed.status.version,
         )
-        self.register_outputs({"address": self.outputs.address, "url": self.outputs.url})
+        self.register_outputs(
+            {
+                "address": self.outputs.address,
+                "url": self.outputs.url,
+                "kong": self.outputs.kong_version,
+                "controller": self.outputs.controller_version,
+            }
+        )
 
     def _let_out(self, args: KongGatewayArgs, namespace: NamespaceOutputs) -> list[pulumi.Resource]:
         """Return what tells the mesh of each redis outside it."""
@@ -249,7 +267,6 @@ def _client_address(address: ClientAddress) -> dict[str, Any]:
 
 def _wait_arguments(args: KongGatewayArgs) -> list[str]:
     return [
-        *args.standards.access.arguments(),
         *("--type", args.kong.service_type),
         *("--timeout", str(args.kong.ready_timeout_seconds)),
         *("--address-timeout", str(args.kong.address_timeout_seconds)),

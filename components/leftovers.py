@@ -30,6 +30,8 @@ class Leftovers(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: LeftoversArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:Leftovers", name, {"keepCrds": args.keep_crds}, opts)
-        arguments = [*args.access.arguments(), "--istio", ownership.ISTIO, *(["--keep-crds"] if args.keep_crds else [])]
-        project_command.run_when_deleted(name, "commands/leftovers.py", arguments, pulumi.ResourceOptions(parent=self))
+        arguments = ["--istio", ownership.ISTIO, *(["--keep-crds"] if args.keep_crds else [])]
+        project_command.run_when_deleted(
+            name, "commands/leftovers.py", args.access, arguments, pulumi.ResourceOptions(parent=self)
+        )
         self.register_outputs({})

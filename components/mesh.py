@@ -65,6 +65,7 @@ class IstioMesh(pulumi.ComponentResource):
             ISTIO_NAMESPACE,
             base_values(args.istio),
             pulumi.ResourceOptions(parent=self, depends_on=namespace.ready),
+            access=args.standards.access,
         )
         values = istiod_values(args.istio, args.standards.images)
         istiod = release(
@@ -73,10 +74,12 @@ class IstioMesh(pulumi.ComponentResource):
             ISTIO_NAMESPACE,
             values,
             pulumi.ResourceOptions(parent=self, depends_on=[crds]),
+            access=args.standards.access,
         )
         ready = project_command.run(
             "istiod-ready",
             "commands.istiod_ready",
+            args.standards.access,
             [*_wait_arguments(args), *project_command.digest(args.charts["istiod"], values)],
             # Without istio-cni where it is to be, a pod would start with its traffic unredirected.
             pulumi.ResourceOptions(parent=self, depends_on=[istiod, *self._istio_cni(args)]),
@@ -108,12 +111,14 @@ class IstioMesh(pulumi.ComponentResource):
             ISTIO_CNI_NAMESPACE,
             values,
             pulumi.ResourceOptions(parent=self, depends_on=namespace.ready),
+            access=args.standards.access,
         )
         ready = project_command.run(
             "istio-cni-ready",
             "commands.istio_cni_ready",
+            args.standards.access,
             [
-                *(*args.standards.access.arguments(), "--timeout", str(args.istio.ready_timeout_seconds)),
+                *("--timeout", str(args.istio.ready_timeout_seconds)),
                 *project_command.digest(args.charts["cni"], values),
             ],
             pulumi.ResourceOptions(parent=self, depends_on=[installed]),
@@ -175,5 +180,5 @@ def peer_authentication(mtls: str) -> Mapping[str, Any]:
 
 
 def _wait_arguments(args: IstioMeshArgs) -> list[str]:
-    arguments = [*args.standards.access.arguments(), "--timeout", str(args.istio.ready_timeout_seconds)]
+    arguments = ["--timeout", str(args.istio.ready_timeout_seconds)]
     return arguments if args.istio.injection else [*arguments, "--no-injection"]

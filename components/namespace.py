@@ -77,7 +77,8 @@ class GuardedNamespace(pulumi.ComponentResource):
             project_command.run_when_deleted(
                 f"{name}-pods-gone",
                 "commands/leftovers.py",
-                [*args.standards.access.arguments(), "--pods-of", name],
+                args.standards.access,
+                ["--pods-of", name],
                 inside,
             )
             for _ in range(args.releases)

@@ -91,6 +91,7 @@ class ObservabilityStack(pulumi.ComponentResource):
             ISTIO_NAMESPACE,
             values,
             pulumi.ResourceOptions(parent=self, depends_on=[*self._namespace.ready, *needed]),
+            access=self._args.standards.access,
             wait_seconds=self._args.observability.ready_timeout_seconds,
         )
 

@@ -24,7 +24,7 @@ class PrecheckArgs:
 
 @dataclass(frozen=True, kw_only=True)
 class PrecheckOutputs:
-    """`kubernetes_version`: the API server's."""
+    """`kubernetes_version`: the API server's, today."""
 
     kubernetes_version: pulumi.Output[str]
 
@@ -44,8 +44,8 @@ class Precheck(pulumi.ComponentResource):
         command = project_command.run(
             name,
             "commands.precheck",
+            args.access,
             [
-                *args.access.arguments(),
                 *([] if args.ingress_class == INGRESS_CLASS else ["--ingress-class", args.ingress_class]),
                 *project_command.digest(CHARTS),
             ],
@@ -53,6 +53,7 @@ class Precheck(pulumi.ComponentResource):
             # Later, the releases and namespaces that it finds are the stack's own.
             only_first=["--first", *(f"--namespace={name}" for name in args.namespaces)],
         )
-        report = project_command.report(command)
-        self.outputs = PrecheckOutputs(kubernetes_version=report.apply(lambda said: str(said["kubernetes"])))
-        self.register_outputs({"kubernetesVersion": self.outputs.kubernetes_version})
+        version = args.access.identity.version
+        report = project_command.report_of_today(command, name, args.access, lambda _: {"kubernetes": version})
+        self.outputs = PrecheckOutputs(kubernetes_version=report.apply(lambda said: said["kubernetes"]))
+        self.register_outputs({"kubernetes": self.outputs.kubernetes_version})

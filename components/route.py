@@ -100,6 +100,7 @@ class RateLimitedRoute(pulumi.ComponentResource):
         return project_command.run(
             unique,
             "commands.route_ready",
+            args.standards.access,
             wait_arguments(args, route),
             pulumi.ResourceOptions.merge(further, pulumi.ResourceOptions(depends_on=[routed])),
         )
@@ -203,7 +204,6 @@ def wait_arguments(args: RateLimitedRouteArgs, route: Route) -> list[str]:
     redis = _redis_in_use(limit) if limit else None
     plugin = rate_limit_plugin(namespace, limit, route.limit_plugin) if limit else {}
     return [
-        *args.standards.access.arguments(),
         *("--namespace", namespace, "--ingress", route.ingress, "--plugin", route.limit_plugin),
         *("--host", route.host, "--path", route.path),
         *(f"--limit={window}={requests}" for window, requests in (limit.windows if limit else {}).items()),

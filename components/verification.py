@@ -9,6 +9,7 @@ from typing import Any
 
 import pulumi
 
+from commands.cluster_access import Access
 from components.route import plugin_config
 from components.shared import project_command
 from components.shared.manifests import Manifest
@@ -22,8 +23,9 @@ LIMIT_SECONDS = 45 * 60
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationArgs:
-    """`settings`: of the whole stack. `charts`, `manifests`: what else decides what the checks find."""
+    """`settings`: of the whole stack. `access`: its cluster. `charts`, `manifests`: what else decides what the checks find."""
 
+    access: Access
     settings: Settings
     charts: Mapping[str, ChartSource]
     manifests: Mapping[str, Sequence[Manifest]]
@@ -47,14 +49,18 @@ class Verification(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: VerificationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:Verification", name, {"context": args.settings.kube_context}, opts)
-        command = project_command.run(
+        given = arguments(args)
+        line = project_command.command_line("checks", given)
+        command = project_command.on_cluster(
             "checks",
-            "checks",
-            arguments(args),
+            args.access,
             pulumi.ResourceOptions(
                 parent=self,
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{LIMIT_SECONDS}s", update=f"{LIMIT_SECONDS}s"),
             ),
+            create=line,
+            update=line,
+            environment=project_command.secret_environment(given),
         )
         self.outputs = VerificationOutputs(counts=project_command.report(command))
         self.outputs.counts.apply(self._warn)

@@ -28,9 +28,8 @@ class NamedSecrets:
         after `security.secretTimeoutSeconds`.
         """
         arguments = [
-            *self.access.arguments(),
             *("--namespace", namespace, "--name", name, "--kind", kind),
             *(("--key", key) if key else ()),
             *("--timeout", str(self.timeout_seconds)),
         ]
-        return project_command.run(resource, "commands.secret_ready", arguments, opts)
+        return project_command.run(resource, "commands.secret_ready", self.access, arguments, opts)

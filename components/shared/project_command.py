@@ -7,13 +7,16 @@ import hashlib
 import itertools
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pulumi
 from pulumi_command import local
 
+from commands import cluster_access
+from commands.cluster_access import Access, Look
+from commands.cluster_identity import CLUSTER_UID
 from commands.command_line import FROM_ENVIRONMENT
 from settings.secret_parts import SecretText, sealed, secret_parts
 
@@ -62,41 +65,76 @@ def digest(*looked_at: Any) -> list[str]:
 def run(
     name: str,
     module: str,
+    access: Access,
     arguments: Sequence[Argument],
     opts: pulumi.ResourceOptions,
     *,
     only_first: Sequence[str] = (),
 ) -> local.Command:
-    """Run `python -m <module> <arguments>` when it is new, and again whenever its arguments change.
+    """Run `python -m <module> <arguments>` on a cluster when it is new there, and again whenever its arguments change.
 
-    `only_first` are further arguments for the very first run.
+    `only_first` are further arguments for the very first run in a cluster.
     """
-    return local.Command(
+    given = [*access.arguments(), *arguments]
+    return on_cluster(
         name,
-        create=command_line(module, [*arguments, *only_first]),
-        update=command_line(module, arguments),
-        environment=secret_environment(arguments),
-        logging=local.Logging.STDERR,
-        opts=opts,
+        access,
+        opts,
+        create=command_line(module, [*given, *only_first]),
+        update=command_line(module, given),
+        environment=secret_environment(given),
     )
 
 
 def run_when_deleted(
-    name: str, file: str, arguments: Sequence[Argument], opts: pulumi.ResourceOptions
+    name: str, file: str, access: Access, arguments: Sequence[Argument], opts: pulumi.ResourceOptions
 ) -> local.Command:
-    """Run a file of this project when the resource is deleted, by whatever Python there is then.
+    """Run a file of this project on a cluster when the resource is deleted, by whatever Python there is then.
 
     The state carries its text: the project of that day may have no virtual environment, or no such file. So the file
     imports nothing of the project.
     """
-    return local.Command(
+    given = [*access.arguments(), *arguments]
+    return on_cluster(
         name,
-        delete=BY_SOME_PYTHON + shlex.join(["-", *_passed(arguments)[0]]),
+        access,
+        opts,
+        delete=BY_SOME_PYTHON + shlex.join(["-", *_passed(given)[0]]),
         # Pulumi prints the command when it fails, but not what it reads.
         stdin=(_ROOT / file).read_text(encoding="utf-8"),
-        environment=secret_environment(arguments),
+        environment=secret_environment(given),
+    )
+
+
+def on_cluster(
+    name: str,
+    access: Access,
+    opts: pulumi.ResourceOptions,
+    *,
+    create: str | None = None,
+    update: str | None = None,
+    delete: str | None = None,
+    stdin: str | None = None,
+    environment: Mapping[str, pulumi.Output[str]] | None = None,
+) -> local.Command:
+    """Create a Command that belongs to a cluster: when the stack comes into another one, it is replaced.
+
+    It is then created there, and deleted in the one where it was.
+    """
+    identity = access.identity
+    uid = {CLUSTER_UID: identity.uid} if identity.uid else {}
+    # Where nothing of the stack is left, there is nothing to clear; and maybe no cluster either.
+    cleared = bool(delete) and not identity.last.objects
+    replaced = [f"environment.{CLUSTER_UID}"] if identity.replaces(name) and not cleared else []
+    return local.Command(
+        name,
+        create=create,
+        update=update,
+        delete=delete,
+        stdin=stdin,
+        environment={**(environment or {}), **uid} or None,
         logging=local.Logging.STDERR,
-        opts=opts,
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(replace_on_changes=replaced)),
     )
 
 
@@ -106,6 +144,22 @@ def report(command: local.Command) -> pulumi.Output[Any]:
     The provider takes every output for one where an input is.
     """
     return pulumi.Output.unsecret(command.stdout).apply(json.loads)
+
+
+def report_of_today(
+    command: local.Command, component: str, access: Access, look: Look
+) -> pulumi.Output[dict[str, str]]:
+    """Return what a command found, and where that can be looked at, what it would find today.
+
+    A preview without a cluster goes by what `component` told at the last `up`.
+    """
+
+    def today(found: dict[str, str]) -> dict[str, str]:
+        told = access.identity.last.reports.get(component, {})
+        now = cluster_access.ask(access, look) if access.identity.version else told
+        return {key: str(now.get(key, value)) for key, value in found.items()}
+
+    return report(command).apply(today)
 
 
 def _passed(arguments: Sequence[Argument]) -> tuple[list[str], dict[str, pulumi.Output[str]]]:

@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import pulumi
 from pulumi_kubernetes.helm.v3 import Release, RepositoryOptsArgs
 
+from commands.cluster_access import Access
 from settings.secret_parts import sealed
 from versions import CHARTS
 
@@ -84,6 +85,7 @@ def release(
     values: Mapping[str, Any],
     opts: pulumi.ResourceOptions,
     *,
+    access: Access,
     wait_seconds: int | None = None,
 ) -> Release:
     """Install a chart as the Helm release `name`.
@@ -105,7 +107,7 @@ def release(
         max_history=5,
         opts=pulumi.ResourceOptions.merge(
             opts,
-            # The release's name is taken while the old one lives.
-            pulumi.ResourceOptions(delete_before_replace=True),
+            # The release's name is taken while the old one lives, unless that is in another cluster, which is cleared last.
+            pulumi.ResourceOptions(delete_before_replace=not access.identity.moved),
         ),
     )

@@ -32,9 +32,8 @@ class Standards:
     protect: bool = False
 
     @classmethod
-    def of(cls, settings: Settings) -> Standards:
+    def of(cls, settings: Settings, access: Access) -> Standards:
         """Return what the settings say."""
-        access = Access(kubeconfig=settings.kubeconfig, context=settings.kube_context, sandbox=settings.sandbox)
         return cls(
             access=access,
             images=settings.images,
