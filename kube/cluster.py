@@ -51,6 +51,11 @@ class Cluster:
         """Return whether the cluster has a kind."""
         return self._kinds.named(kind) is not None
 
+    def is_namespaced(self, manifest: Object) -> bool | None:
+        """Return whether objects of a manifest's kind are in a namespace, or None where the cluster has no such kind."""
+        found = self._kinds.of(manifest)
+        return found.namespaced if found else None
+
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """Return an object, or None where there is none of that name or kind."""
         found = self._kinds.named(kind)

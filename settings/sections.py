@@ -352,6 +352,13 @@ class Application(Section):
     name: Label = Field(description="In place of BookInfo, which is the default. Names its resources in the stack.")
     namespace: Label = Field(description="Its own, created by the stack.")
     manifests: str = Field(description="A file of YAML or JSON, a folder of them, or one with a kustomization.")
+    override_namespace: bool = Field(
+        default=False,
+        description=(
+            "Objects of the manifests that name another namespace, such as `default`, are moved to this one, with what "
+            "refers to it."
+        ),
+    )
     listed_routes: ListOf[Route] = Field(
         default=(), alias="routes", description="What Kong sends there; an application without HTTP has none."
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pulumi
 
+from commands.kind_discovery import KindDiscovery
 from components.shared import (
     client_host,
     manifests,
@@ -26,10 +27,16 @@ def read_applications(settings: Settings, root: Path, standards: Standards) -> d
 
     `root` is the folder that paths start from.
     """
+    discovery = KindDiscovery(standards.access, root)
     found = {}
     for index, application in enumerate(settings.applications):
         where = f"applications[{index}]"
-        objects = manifests.read(root / Path(application.manifests).expanduser(), application.namespace)
+        objects = manifests.read(
+            root / Path(application.manifests).expanduser(),
+            application.namespace,
+            override_namespace=application.override_namespace,
+            discovery=discovery.is_namespaced,
+        )
         for key, route in application.route_keys:
             _check_route(objects, route, f"{where}.{key}", settings)
         route_plugins.check(objects, application, where)

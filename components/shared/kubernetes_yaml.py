@@ -3,8 +3,7 @@
 kubectl reads with sigs.k8s.io/yaml over goyaml v2, a port of libyaml: text that libyaml takes, with the booleans and octal
 numbers of YAML 1.1, without its dates and its numbers to the base of 60, and with keys made text (yaml.go; goyaml.v2:
 resolve.go, decode.go). So libyaml parses here as well, which PyYAML's wheels bring, and this module says what its events
-mean. kubectl takes the last of a key's two values, and puts a mark in place of bytes that are no text. Here both are
-refused: they lose something that somebody wrote.
+mean. kubectl puts a mark in place of bytes that are no text. Here they are refused: they lose something that somebody wrote.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -68,11 +67,15 @@ class UnreadableError(ValueError):
 
 @dataclass(frozen=True)
 class Document:
-    """A document's value: what JSON has. `number`: which of the file's it is. `line`: where it starts, from 1."""
+    """A document's value: what JSON has. `number`: which of the file's it is. `line`: where it starts, from 1.
+
+    `lost`: the lines of values that do not count, each with their key and the line of the one that does.
+    """
 
     number: int
     line: int
     value: Any
+    lost: list[tuple[int, str, int]] = field(default_factory=list)
 
 
 def read(content: bytes) -> list[Document]:
@@ -84,6 +87,8 @@ def read(content: bytes) -> list[Document]:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         raise _behind(content[: error.start].decode(encoding, "ignore"), "it is not text in UTF-8") from None
+    # kubectl reads line by line, and ends each.
+    text = text if text.endswith("\n") else f"{text}\n"
     found: list[Document] = []
     for start, piece in _pieces(text):
         found += _Reader(piece, number=len(found), lines=text.count("\n", 0, start)).documents()
@@ -118,6 +123,7 @@ class _Reader:
         self._text, self.number, self._lines = text, number, lines
         self._events: Iterator[Any] = iter(())
         self._anchors: dict[str, tuple[Any, int] | None] = {}
+        self._lost: list[tuple[int, str, int]] = []
         # Values so far, those behind aliases as often as they are named, and how many of them are behind aliases.
         self._values = self._aliased = 0
 
@@ -128,9 +134,10 @@ class _Reader:
             for event in self._events:
                 if isinstance(event, yaml.DocumentStartEvent):
                     self.number += 1
-                    self._anchors = {}
+                    self._anchors, self._lost = {}, []
                     start = next(self._events)
-                    found.append(Document(self.number, self._line(start.start_mark), self._value(start, 0)))
+                    value = self._value(start, 0)
+                    found.append(Document(self.number, self._line(start.start_mark), value, self._lost))
         except yaml.MarkedYAMLError as error:
             why = ", ".join(part for part in (error.context, error.problem) if part)
             mark = error.problem_mark or error.context_mark
@@ -198,10 +205,10 @@ class _Reader:
                 # In the order that they are written in: goyaml lets a merge win over the keys before it.
                 self._merge(result, next(self._events), depth)
                 continue
-            key = self._key(event, depth)
+            key, line = self._key(event, depth), self._line(event.start_mark)
             if key in own:
-                raise self._error(f"the key {json.dumps(key)} is there already, in line {own[key]}", event)
-            own[key] = self._line(event.start_mark)
+                self._lost.append((own[key], key, line))
+            own[key] = line
             result[key] = self._plain(next(self._events), depth)
         return result
 

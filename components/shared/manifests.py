@@ -2,68 +2,75 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pulumi
 
-from components.shared import kubernetes_yaml
+from components.shared import kubernetes_yaml, kustomization, object_kinds, placement
 from components.shared.kubernetes_yaml import UnreadableError
+from components.shared.kustomization import KustomizationError
+from components.shared.object_kinds import Discovery, Manifest, group_of, is_custom
+from components.shared.placement import Found, PlacementError
 from workloads import TEMPLATES
 
-Manifest = dict[str, Any]
+__all__ = [
+    "Manifest",
+    "ManifestError",
+    "group_of",
+    "home_metadata",
+    "is_custom",
+    "is_home",
+    "makes_pods",
+    "needed_by",
+    "read",
+]
 
 _SUFFIXES = (".yaml", ".yml", ".json")
-_KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
-# It may fetch what it builds on.
-_KUSTOMIZE_SECONDS = 120
 _MOUNTED = {"ServiceAccount", "ConfigMap", "Secret", "PersistentVolumeClaim"}
-_CLUSTER_SCOPED = {
-    *("Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"),
-    *(
-        "StorageClass",
-        "PriorityClass",
-        "IngressClass",
-        "RuntimeClass",
-        "APIService",
-        "CSIDriver",
-        "VolumeSnapshotClass",
-    ),
-    *("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "ValidatingAdmissionPolicy"),
-    *("ValidatingAdmissionPolicyBinding", "ClusterIssuer", "GatewayClass", "KongClusterPlugin", "KongVault"),
-}
 
 
 class ManifestError(pulumi.RunError):
     """Manifests that cannot be deployed. Pulumi prints a RunError as its sentence."""
 
 
-def read(path: Path, namespace: str) -> list[Manifest]:
+def read(
+    path: Path, namespace: str, *, override_namespace: bool = False, discovery: Discovery = object_kinds.nobody
+) -> list[Manifest]:
     """Return the objects in a file of YAML or JSON, or in a folder's such files, placed in `namespace`.
 
     Read as `kubectl apply` reads them; a folder with a kustomization is built with `kubectl kustomize`, or `kustomize`.
-    A Namespace of that name may be among them, for the stack to make. Raises `ManifestError`.
+    A Namespace of that name may be among them, for the stack to make. `override_namespace`: objects of another one are
+    moved. `discovery` is asked for kinds that nothing else tells. Raises `ManifestError`.
     """
-    folder = path.parent if path.name in _KUSTOMIZATIONS else path
-    if any((folder / name).is_file() for name in _KUSTOMIZATIONS) and (path.is_dir() or folder != path):
-        sources = [(folder, _kustomized(folder))]
-    else:
-        files = sorted(file for file in path.glob("*") if file.suffix in _SUFFIXES) if path.is_dir() else [path]
-        sources = [(file, _content(file)) for file in files if file.is_file() or file == path]
-    objects = [_placed(item, namespace, file) for file, content in sources for item in _objects(content, file)]
-    if all(is_home(item, namespace) for item in objects):
+    found = [one for source, content in _sources(path) for one in _objects(content, source)]
+    is_namespaced = object_kinds.scopes([item for _, item in found], discovery)
+    try:
+        objects = placement.placed(found, namespace, is_namespaced, override=override_namespace)
+    except PlacementError as error:
+        raise ManifestError(str(error)) from None
+    if all(is_home(item, namespace) for _, item in objects):
         raise ManifestError(f"{path} holds no Kubernetes object: give a YAML file, or a folder with some.")
-    known: set[tuple[str, str, str]] = set()
-    for item in (item for item in objects if not is_home(item, namespace)):
-        # Istio and the Gateway API both have a Gateway: a kind alone names nothing.
-        identity = (group_of(item), item["kind"], item["metadata"]["name"])
-        if identity in known:
-            raise ManifestError(f"{path} has {identity[1]} {identity[2]} twice: take one of them out.")
-        known.add(identity)
-    return objects
+    return _each_once(objects, namespace)
+
+
+def _sources(path: Path) -> Iterator[tuple[Path, bytes]]:
+    """Yield what there is to read, and where it comes from."""
+    try:
+        if folder := kustomization.folder_of(path):
+            yield folder, kustomization.build(folder)
+            return
+        is_folder = path.is_dir()
+        for file in sorted(path.iterdir()) if is_folder else [path]:
+            if not is_folder or (file.suffix in _SUFFIXES and not file.is_dir()):
+                yield file, file.read_bytes()
+    except KustomizationError as error:
+        raise ManifestError(str(error)) from None
+    except (OSError, ValueError) as error:
+        file, why = getattr(error, "filename", None) or path, getattr(error, "strerror", None) or error
+        raise ManifestError(f"{file} cannot be read ({why}): name a file or a folder that can.") from None
 
 
 def is_home(manifest: Manifest, namespace: str) -> bool:
@@ -77,21 +84,27 @@ def home_metadata(objects: Iterable[Manifest], namespace: str, field: str) -> di
     return {key: value for found in homes for key, value in found.items()}
 
 
+def _each_once(objects: Sequence[Found], namespace: str) -> list[Manifest]:
+    """Return the objects; one that is there twice, and the same both times, once."""
+    known: dict[tuple[str, str, str], Found] = {}
+    kept: list[Manifest] = []
+    for one in objects:
+        item = one.manifest
+        # Istio and the Gateway API both have a Gateway: a kind alone names nothing.
+        first = known.setdefault((group_of(item), item["kind"], item["metadata"]["name"]), one)
+        if first is one or is_home(item, namespace):
+            kept.append(item)
+        elif first.manifest != item:
+            raise ManifestError(
+                f"{one.where} has {item['kind']} {item['metadata']['name']} once more, and not as in {first.where}: take "
+                "one of them out."
+            )
+    return kept
+
+
 def makes_pods(manifest: Manifest) -> bool:
     """Return whether pods start because of this object."""
     return manifest["kind"] in TEMPLATES
-
-
-def is_custom(manifest: Manifest) -> bool:
-    """Return whether the object's kind has to be defined in the cluster first."""
-    group = group_of(manifest)
-    return "." in group and not group.endswith(".k8s.io")
-
-
-def group_of(manifest: Manifest) -> str:
-    """Return the API group of an object; the core group is empty."""
-    group, slash, _ = str(manifest["apiVersion"]).partition("/")
-    return group if slash else ""
 
 
 def needed_by(manifest: Manifest, others: list[Manifest]) -> list[Manifest]:
@@ -99,57 +112,24 @@ def needed_by(manifest: Manifest, others: list[Manifest]) -> list[Manifest]:
     if makes_pods(manifest):
         words = set(_words(manifest.get("spec")))
         return [other for other in others if other["kind"] in _MOUNTED and other["metadata"]["name"] in words]
-    if is_custom(manifest):
-        return [
-            other
-            for other in others
-            if other["kind"] == "CustomResourceDefinition" and _group_of_crd(other) == group_of(manifest)
-        ]
-    return []
+    return object_kinds.crds_of(manifest, others)
 
 
-def _group_of_crd(crd: Manifest) -> Any:
-    spec = crd.get("spec")
-    return spec.get("group") if isinstance(spec, Mapping) else None
-
-
-def _content(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError:
-        raise ManifestError(f"{file} is not readable YAML: correct it, or name another file.") from None
-
-
-def _kustomized(folder: Path) -> bytes:
-    """Return what a kustomization makes."""
-    programs = (("kubectl", "kustomize"), ("kustomize", "build"))
-    command = next(((found, verb) for name, verb in programs if (found := shutil.which(name))), None)
-    if not command:
-        raise ManifestError(
-            f"{folder} has a kustomization, and neither kubectl nor kustomize is on PATH to build it: install one of them "
-            "(https://kubernetes.io/docs/tasks/tools/), or name a file with what `kubectl kustomize` prints."
-        )
-    try:
-        done = subprocess.run([*command, str(folder)], capture_output=True, timeout=_KUSTOMIZE_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        why = f"no answer within {_KUSTOMIZE_SECONDS} s" if isinstance(error, subprocess.TimeoutExpired) else str(error)
-    else:
-        if not done.returncode:
-            return done.stdout
-        why = " ".join(done.stderr.decode(errors="replace").split()).removeprefix("error: ")
-    raise ManifestError(f"{folder} has a kustomization that cannot be built ({why}): correct it.")
-
-
-def _objects(content: bytes, file: Path) -> Iterator[Manifest]:
+def _objects(content: bytes, source: Path) -> Iterator[Found]:
     try:
         documents = kubernetes_yaml.read(content)
     except UnreadableError as error:
-        where = f"{file}, document {error.document}, line {error.line}"
+        where = f"{source}, document {error.document}, line {error.line}"
         raise ManifestError(f"{where} is not readable YAML ({error}): correct it, or name another file.") from None
     for document in documents:
+        place = f"{source}, document {document.number}, line"
+        for line, key, later in document.lost:
+            pulumi.log.warn(
+                f"{place} {line}: the key {json.dumps(key)} is there again in line {later}, and only that one counts."
+            )
         if document.value is not None:
             for item in _listed(document.value):
-                yield _checked(item, file, f"{file}, document {document.number}, line {document.line}")
+                yield Found(f"{place} {document.line}", _checked(item, f"{place} {document.line}"))
 
 
 def _listed(value: Any) -> Iterator[Any]:
@@ -164,13 +144,13 @@ def _listed(value: Any) -> Iterator[Any]:
         yield from _listed(item)
 
 
-def _checked(item: Any, file: Path, where: str) -> Manifest:
+def _checked(item: Any, where: str) -> Manifest:
     cleaned = _without_nothing(item)
     if isinstance(cleaned, dict) and all(_is_text(cleaned.get(field)) for field in ("apiVersion", "kind")):
         metadata = cleaned.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         if _is_text(name) or (name and not isinstance(name, str)):
-            _check_shape(cleaned, file)
+            _check_shape(cleaned, where)
             return cleaned
     raise ManifestError(
         f"{where} holds something that is no Kubernetes object: each document needs apiVersion, kind and metadata.name."
@@ -181,13 +161,13 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value) and value.isprintable()
 
 
-def _check_shape(manifest: Manifest, file: Path) -> None:
+def _check_shape(manifest: Manifest, where: str) -> None:
     """Raise for what Kubernetes would refuse and the stack looks into: fields that are not of the kind they have to be."""
     misfit = next(_misfits(manifest, _shape(manifest["kind"]), ""), None) or _unnumbered(manifest)
     if misfit:
         field, kind = misfit
         raise ManifestError(
-            f"{file}: {field} of {manifest['kind']} {manifest['metadata']['name']} is not {_KINDS[kind]}: correct the file."
+            f"{where}: {field} of {manifest['kind']} {manifest['metadata']['name']} is not {_KINDS[kind]}: correct the file."
         )
 
 
@@ -209,6 +189,10 @@ def _shape(kind: str) -> dict[str, Any]:
     shape: dict[str, Any] = {}
     if kind == "Service":
         shape = {"spec": {"selector": {}, "ports": list}}
+    if kind == "CustomResourceDefinition":
+        shape = {"spec": {"group": str, "scope": str, "names": {"kind": str}}}
+    if kind in ("RoleBinding", "ClusterRoleBinding"):
+        shape = {"subjects": [{"name": str, "namespace": str}]}
     if kind in TEMPLATES:
         shape = {"spec": _POD}
         for step in reversed(TEMPLATES[kind]):
@@ -234,19 +218,6 @@ def _unnumbered(manifest: Manifest) -> tuple[str, type] | None:
     ports = manifest.get("spec", {}).get("ports", []) if manifest["kind"] == "Service" else []
     numbered = all(isinstance(port, dict) and type(port.get("port")) is int for port in ports)
     return None if numbered else ("spec.ports[].port", int)
-
-
-def _placed(manifest: Manifest, namespace: str, file: Path) -> Manifest:
-    metadata = manifest["metadata"]
-    if manifest["kind"] in _CLUSTER_SCOPED:
-        return manifest
-    named = " ".join(metadata.get("namespace", namespace).split())
-    if named != namespace:
-        raise ManifestError(
-            f"{file} puts {manifest['kind']} {metadata['name']} into the namespace {named}: the application's is "
-            f"{namespace}; take the namespace out of the file, or set the application's to {named}."
-        )
-    return {**manifest, "metadata": {**metadata, "namespace": namespace}}
 
 
 def _without_nothing(value: Any) -> Any:

@@ -92,6 +92,7 @@ FULL: dict[str, Any] = {
             "name": "shop",
             "namespace": "shop-space",
             "manifests": "manifests/shop.yaml",
+            "overrideNamespace": True,
             "routes": [
                 {
                     "name": "shop-front",
