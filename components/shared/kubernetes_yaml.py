@@ -53,6 +53,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "timestamp": (str,),
 }
 _NOT_YAML = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_MARKED = re.compile(r"(?m)^(---[ \t\r]*\n)\ufeff")
 _SPACE = re.compile(r"\s*")
 _PAIR = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2})")
 
@@ -87,8 +88,8 @@ def read(content: bytes) -> list[Document]:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         raise _behind(content[: error.start].decode(encoding, "ignore"), "it is not text in UTF-8") from None
-    # kubectl reads line by line, and ends each.
-    text = text if text.endswith("\n") else f"{text}\n"
+    # kubectl reads line by line, and ends each; a document of files that were joined may begin with the mark of its file.
+    text = _MARKED.sub(r"\1", text if text.endswith("\n") else f"{text}\n")
     found: list[Document] = []
     for start, piece in _pieces(text):
         found += _Reader(piece, number=len(found), lines=text.count("\n", 0, start)).documents()

@@ -222,6 +222,7 @@ def test_a_value_that_does_not_count_is_warned_of(file: Path, capsys: pytest.Cap
     "content",
     [
         pytest.param(SHOP.encode("utf-8-sig"), id="byte order mark"),
+        pytest.param(f"---\n\ufeff{SHOP}".encode(), id="byte order mark of a joined file"),
         pytest.param(SHOP.encode("utf-16"), id="PowerShell's UTF-16"),
         pytest.param(SHOP.replace("\n", "\r\n").encode(), id="Windows line ends"),
         pytest.param(f"%YAML 1.1\n---\n{SHOP}".encode(), id="directive"),
