@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help up down test unit preview bench dashboards clean
+.PHONY: help up down test unit preview bench dashboards recover clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,9 @@ bench: venv/ready ## the guide typed as a script against the stack
 
 dashboards: venv/ready ## Kiali, Grafana and Prometheus on this machine, until Ctrl-C (STACK=NAME)
 	@venv/bin/python -m checks.forwards $(if $(STACK),--stack $(STACK))
+
+recover: venv/ready ## go on with an up that was killed or interrupted (STACK=NAME YES=1 THEN=destroy)
+	@venv/bin/python -m recovery $(if $(STACK),--stack $(STACK)) $(if $(YES),--yes) $(if $(THEN),--then $(THEN))
 
 clean: ## also remove the virtual environment and the cache of built tools
 	@if [ -x venv/bin/python ]; then venv/bin/python -m sandbox down --with-stack && venv/bin/python -m sandbox clean; fi

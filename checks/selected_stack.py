@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import pulumi
 
@@ -39,10 +40,20 @@ class Stack:
         """Whether it was brought up without Pulumi's engine."""
         return self.config_file is not None and (CHECKOUT.sandbox / "outputs.json").is_file()
 
-    def pulumi(self, *arguments: str, seconds: int = _SECONDS) -> subprocess.CompletedProcess[str]:
-        """Run Pulumi on the stack; its exit code is the caller's to judge. Raises `StackError`."""
-        config = ["--config-file", os.fspath(self.config_file)] if self.config_file else []
-        return _pulumi(self.environment, [*arguments, "--stack", self.name, *config], seconds)
+    def pulumi(self, *arguments: str, seconds: int = _SECONDS, config: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run Pulumi on the stack; its exit code is the caller's to judge. Raises `StackError`.
+
+        `config`: the command is one of those that take a file of settings.
+        """
+        file = ["--config-file", os.fspath(self.config_file)] if self.config_file and config else []
+        return _pulumi(self.environment, [*arguments, "--stack", self.name, *file], seconds)
+
+    def become_pulumi(self, *arguments: str) -> NoReturn:
+        """Put Pulumi in this process's place: its questions, Ctrl-C and exit code are then its own. Raises `StackError`."""
+        file = ["--config-file", os.fspath(self.config_file)] if self.config_file else []
+        os.chdir(CHECKOUT.root)
+        command = [_program(self.environment), *arguments, "--stack", self.name, *file]
+        os.execve(command[0], command, dict(self.environment))  # noqa: S606 -- no shell is meant
 
     def enter(self) -> None:
         """Have this process find the kubeconfig where the stack's own commands find it."""
@@ -97,12 +108,9 @@ def _selected() -> str:
 
 
 def _pulumi(environment: Mapping[str, str], arguments: list[str], seconds: int) -> subprocess.CompletedProcess[str]:
-    program = shutil.which("pulumi", path=environment.get("PATH"))
-    if not program:
-        raise StackError("pulumi is not on PATH: install it (https://www.pulumi.com/docs/install/), or give --target.")
     try:
         return subprocess.run(
-            [program, *arguments, "--non-interactive"],
+            [_program(environment), *arguments, "--non-interactive"],
             cwd=CHECKOUT.root,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
@@ -113,3 +121,10 @@ def _pulumi(environment: Mapping[str, str], arguments: list[str], seconds: int) 
         )
     except subprocess.TimeoutExpired:
         raise StackError(f"`pulumi {arguments[0]}` gave no answer within {seconds} s.") from None
+
+
+def _program(environment: Mapping[str, str]) -> str:
+    program = shutil.which("pulumi", path=environment.get("PATH"))
+    if not program:
+        raise StackError("pulumi is not on PATH: install it (https://www.pulumi.com/docs/install/), or give --target.")
+    return program

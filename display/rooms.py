@@ -17,7 +17,7 @@ USERS = {
         *("__main__", "inputs", "outputs", "settings", "components", "commands", "kube"),
         *("limits", "names", "versions", "workloads"),
     ),
-    "the laptop": ("checks", "plan", "sandbox", "display"),
+    "the laptop": ("checks", "recovery", "plan", "sandbox", "display"),
     "the pull request": ("policy", "preview"),
 }
 ROOMS = tuple(room for rooms in USERS.values() for room in rooms)

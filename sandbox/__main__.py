@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sandbox: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. `make down` clears up; after that, `make up` begins anew.", file=sys.stderr)
+        print("\nInterrupted. `make up` goes on from here, `make down` clears up.", file=sys.stderr)
         return 130
 
 

@@ -56,8 +56,12 @@ def bring_up() -> int:
         with steps.step("rehearsal of the stack"):
             outputs = _rehearse()
     else:
+        if _has_stack():
+            with steps.step("recovery, if an earlier run was cut off"):
+                _recover()
+        else:
+            create(STACK, CHECKOUT.root / "Pulumi.yaml")
         with steps.step("pulumi up"):
-            select_stack()
             _pulumi("up", "--yes", "--skip-preview", "--suppress-permalink=true")
         outputs = json.loads(pulumi_output("stack", "output", "--json", "--stack", STACK))
     _summarize(facts, steps, outputs, rehearsed=bool(missing))
@@ -82,6 +86,7 @@ def take_down() -> int:
     if found.ready and not missing and _has_stack():
         with steps.step("pulumi destroy"):
             try:
+                _recover(**_NO_DOWNLOADS)
                 _pulumi("destroy", "--yes", "--skip-preview", "--suppress-permalink=true", **_NO_DOWNLOADS)
             except SandboxError as problem:
                 print(f"\n{problem} The sandbox ends all the same.", file=sys.stderr)
@@ -98,6 +103,12 @@ def _rehearse() -> dict[str, Any]:
     if subprocess.run(command, cwd=CHECKOUT.root, check=False).returncode:
         raise SandboxError("The rehearsal failed; what stopped it stands above.")
     return dict(json.loads(outputs.read_text()))
+
+
+def _recover(**environment: str) -> None:
+    command = [sys.executable, "-m", "recovery", "--stack", STACK, "--only-if-interrupted", "--then", "nothing"]
+    if subprocess.run(command, cwd=CHECKOUT.root, env={**os.environ, **environment}, check=False).returncode:
+        raise SandboxError("The stack could not be recovered; what stopped it stands above.")
 
 
 def select_stack() -> None:
@@ -141,8 +152,7 @@ def _pulumi(*arguments: str, **environment: str) -> None:
             raise
     if code:
         raise SandboxError(
-            f"`pulumi {arguments[0]}` failed; what stopped it stands above. If that is a lock, an earlier run was killed: "
-            "`make down`, then `make up`."
+            f"`pulumi {arguments[0]}` failed; what stopped it stands above. `make up` goes on from here, `make down` clears up."
         )
 
 
