@@ -8,36 +8,62 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from commands import command_line, ownership
 from commands.command_line import CommandError
 from kube import Cluster
-from names import INGRESS_CLASS, ISTIO_BASE, ISTIOD, KONG
-from versions import KUBERNETES_MINIMUM, KUBERNETES_TESTED
-
-# (group, resource): what the charts create. Kinds in a namespace are asked for in all namespaces.
-_CREATES = (
-    ("", "namespaces"),
-    ("", "serviceaccounts"),
-    ("", "services"),
-    ("", "configmaps"),
-    ("", "secrets"),
-    ("apps", "deployments"),
-    ("rbac.authorization.k8s.io", "clusterroles"),
-    ("rbac.authorization.k8s.io", "clusterrolebindings"),
-    ("rbac.authorization.k8s.io", "roles"),
-    ("rbac.authorization.k8s.io", "rolebindings"),
-    ("apiextensions.k8s.io", "customresourcedefinitions"),
-    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
-    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
-    ("networking.k8s.io", "ingresses"),
-    ("networking.k8s.io", "ingressclasses"),
+from names import (
+    INGRESS_CLASS,
+    ISTIO_BASE,
+    ISTIO_CNI,
+    ISTIO_CNI_DAEMON_SET,
+    ISTIO_CNI_NAMESPACE,
+    ISTIOD,
+    KONG,
+    RELEASES,
 )
+from versions import CHARTS, KUBERNETES_MINIMUM, KUBERNETES_TESTED
+
+_CHANGES = ("get", "list", "watch", "create", "update", "patch", "delete")
+_READS = ("get", "list", "watch")
+# Group -> resource -> what is done to it. Kinds in a namespace are asked for in all namespaces.
+_NEEDED: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "": {
+        **dict.fromkeys(("namespaces", "serviceaccounts", "services", "configmaps", "secrets"), _CHANGES),
+        "pods": _READS,
+    },
+    "apps": {"deployments": _CHANGES, "replicasets": _READS},
+    # Charts give rights that the user may not have: that takes `escalate` and `bind`.
+    "rbac.authorization.k8s.io": {
+        "clusterroles": (*_CHANGES, "escalate", "bind"),
+        "clusterrolebindings": _CHANGES,
+        "roles": (*_CHANGES, "escalate", "bind"),
+        "rolebindings": _CHANGES,
+    },
+    "apiextensions.k8s.io": {"customresourcedefinitions": _CHANGES},
+    "admissionregistration.k8s.io": {
+        "mutatingwebhookconfigurations": _CHANGES,
+        "validatingwebhookconfigurations": _CHANGES,
+    },
+    "networking.k8s.io": {"ingresses": _CHANGES, "ingressclasses": _CHANGES},
+    "configuration.konghq.com": {"kongplugins": _CHANGES},
+    "security.istio.io": {"peerauthentications": _CHANGES},
+}
+_DAEMON_SETS: Mapping[str, Mapping[str, Sequence[str]]] = {"apps": {"daemonsets": _CHANGES}}
+_AT_ONCE = 16
+
+_ISTIO_GROUPS = ("networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io")
+# What Istio's CRDs are selected by: today, and up to Istio 1.23.
+_ISTIO_LABELS = ("app.kubernetes.io/part-of", "release")
+_KONG_PLUGINS = "kongplugins.configuration.konghq.com"
+# A field of a KongPlugin that the stack uses and that came late.
+_LATE_FIELD = "configPatches"
 
 
 def main() -> None:
@@ -47,25 +73,31 @@ def main() -> None:
     version = _version(cluster)
     with ThreadPoolExecutor() as pool:
         checks = [
-            pool.submit(check_permissions, cluster),
+            pool.submit(check_permissions, cluster, with_daemon_sets=ISTIO_CNI_NAMESPACE in options.namespace),
             pool.submit(check_webhooks, cluster, options.ingress_class),
             pool.submit(check_control_planes, cluster),
             pool.submit(check_crds, cluster),
         ]
-        if options.first:
-            checks.append(pool.submit(check_releases, cluster))
-            checks.append(pool.submit(check_namespaces, cluster, options.namespace))
+        new = options.namespace if options.first else _new_namespaces(options.namespace)
+        checks.append(pool.submit(check_namespaces, cluster, new))
+        checks.append(pool.submit(check_releases, cluster, list(RELEASES.values()) if options.first else new))
         for check in checks:
             check.result()
-    print(json.dumps({"kubernetes": version}))
+    print(json.dumps({"kubernetes": version, **({"namespaces": options.namespace} if options.namespace else {})}))
 
 
 def _options() -> argparse.Namespace:
     parser = command_line.parser(__doc__)
-    parser.add_argument("--namespace", action="append", default=[], help="one that the stack creates")
+    parser.add_argument("--namespace", action="append", default=[], help="one that the stack has")
     parser.add_argument("--ingress-class", default=INGRESS_CLASS, help="that Kong is to serve")
     parser.add_argument("--first", action="store_true", help="the stack has installed nothing yet")
     return parser.parse_args()
+
+
+def _new_namespaces(names: Sequence[str]) -> Sequence[str]:
+    """Return those namespaces that the stack did not have when this ran last, as the engine passes on what that printed."""
+    former = json.loads(os.environ.get("PULUMI_COMMAND_STDOUT") or "{}").get("namespaces", names)
+    return [name for name in names if name not in former]
 
 
 def _version(cluster: Cluster) -> str:
@@ -93,25 +125,41 @@ def check_version(major: str, minor: str) -> str | None:
     return None
 
 
-def check_permissions(cluster: Cluster) -> None:
-    """Raise for the first kind of object that the user may not create."""
-    reviews = [
-        {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": {"verb": "create", "group": group, "resource": resource}},
-        }
-        for group, resource in _CREATES
+def check_permissions(cluster: Cluster, *, with_daemon_sets: bool = False) -> None:
+    """Raise for what the user may not do of what the stack does."""
+    if _may(cluster, "*", "*", "*"):
+        return
+    tables = (_NEEDED, _DAEMON_SETS) if with_daemon_sets else (_NEEDED,)
+    asked = [
+        (verb, group, resource)
+        for table in tables
+        for group, resources in table.items()
+        for resource, verbs in resources.items()
+        for verb in verbs
     ]
-    with ThreadPoolExecutor() as pool:
-        answers = pool.map(cluster.create, reviews)
-        allowed = [answer["status"].get("allowed") for answer in answers]
-    refused = [resource for (_, resource), may in zip(_CREATES, allowed, strict=True) if not may]
-    if refused:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        allowed = pool.map(lambda each: _may(cluster, *each), asked)
+    missing: dict[str, list[str]] = {}
+    for (verb, _, resource), may in zip(asked, allowed, strict=True):
+        if not may:
+            missing.setdefault(resource, []).append(verb)
+    if missing:
+        alike: dict[str, list[str]] = {}
+        for resource, verbs in missing.items():
+            alike.setdefault(", ".join(verbs), []).append(resource)
+        shown = "; ".join(f"{verbs} {', '.join(resources)}" for verbs, resources in alike.items())
         raise CommandError(
-            f"This user may not create {', '.join(refused)}: ask for those permissions (cluster-admin has them), "
-            "or name another context."
+            f"This user may not {shown}: ask for those permissions (cluster-admin has them), or name another context."
         )
+
+
+def _may(cluster: Cluster, verb: str, group: str, resource: str) -> bool:
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {"verb": verb, "group": group, "resource": resource}},
+    }
+    return bool(cluster.create(review)["status"].get("allowed"))
 
 
 def check_webhooks(cluster: Cluster, ingress_class: str = INGRESS_CLASS) -> None:
@@ -132,36 +180,51 @@ def check_webhooks(cluster: Cluster, ingress_class: str = INGRESS_CLASS) -> None
 
 
 def check_control_planes(cluster: Cluster) -> None:
-    """Raise for an istiod that the stack's release did not install."""
+    """Raise for an istiod, or an istio-cni, that the stack's release did not install."""
     for item in cluster.list("deployments", labels="app=istiod"):
         if ownership.release_of(item) != ISTIOD:
-            where = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
             raise CommandError(
-                f"The Deployment {where} is the control plane of another Istio: uninstall that one first "
+                f"The Deployment {_place(item)} is the control plane of another Istio: uninstall that one first "
                 "(istioctl uninstall --purge, or helm uninstall)."
+            )
+    for item in cluster.list("daemonsets"):
+        if item["metadata"]["name"] == ISTIO_CNI_DAEMON_SET and ownership.release_of(item) != ISTIO_CNI:
+            raise CommandError(
+                f"The DaemonSet {_place(item)} is another Istio's: it would redirect the traffic of the stack's pods as "
+                "well; uninstall that one first (istioctl uninstall --purge, or helm uninstall)."
             )
 
 
 def check_crds(cluster: Cluster) -> None:
-    """Raise for Istio's CRDs where another Helm release, or none, owns them: Helm would refuse."""
-    for item in cluster.list("customresourcedefinitions", labels="app.kubernetes.io/part-of=istio"):
-        if ownership.release_of(item) != ISTIO_BASE:
+    """Raise for CRDs that Helm would refuse, as they are another Istio's, or leave too old, as it never changes Kong's."""
+    for item in cluster.list("customresourcedefinitions"):
+        name = item["metadata"]["name"]
+        if name.partition(".")[2] in _ISTIO_GROUPS and ownership.release_of(item) != ISTIO_BASE:
+            labels = item["metadata"].get("labels") or {}
+            which = next((f"--selector {key}={labels[key]}" for key in _ISTIO_LABELS if key in labels), name)
             raise CommandError(
-                f"The CRD {item['metadata']['name']} is there already and is not the release istio-base's: Helm "
-                "would refuse it; uninstall the other Istio and delete its CRDs "
-                "(kubectl delete crd --selector app.kubernetes.io/part-of=istio)."
+                f"The CRD {name} is there already and is not the release istio-base's: Helm would refuse it; uninstall the "
+                f"other Istio and delete its CRDs (kubectl delete crd {which})."
+            )
+        if name == _KONG_PLUGINS and _lacks(item, _LATE_FIELD):
+            chart = CHARTS["kong"]
+            raise CommandError(
+                f"The CRD {name} is an older Kong's, without {_LATE_FIELD}, and Helm changes no CRD that is there: bring all "
+                f"of Kong's up to date by `helm show crds {chart.name} --repo {chart.repository} --version {chart.version} | "
+                "kubectl apply --server-side --force-conflicts --filename -`, or delete them if no Kong uses them."
             )
 
 
-def check_releases(cluster: Cluster) -> None:
-    """Raise for a Helm release of a name that the stack is about to use."""
+def check_releases(cluster: Cluster, namespaces: Collection[str]) -> None:
+    """Raise for a Helm release of a name that the stack is about to use, in one of these namespaces."""
     for item in ownership.release_secrets(cluster):
         name, namespace = item["metadata"]["labels"]["name"], item["metadata"]["namespace"]
-        raise CommandError(
-            f"The Helm release {name} is in {namespace} already and not in this stack's state: it is another "
-            f"installation, or the rest of an `up` that was killed; remove it with `helm uninstall {name} "
-            f"--namespace {namespace}`."
-        )
+        if namespace in namespaces:
+            raise CommandError(
+                f"The Helm release {name} is in {namespace} already and not in this stack's state: it is another "
+                f"installation, or the rest of an `up` that was killed; remove it with `helm uninstall {name} "
+                f"--namespace {namespace}`."
+            )
 
 
 def check_namespaces(cluster: Cluster, names: Collection[str]) -> None:
@@ -173,6 +236,15 @@ def check_namespaces(cluster: Cluster, names: Collection[str]) -> None:
                 f"The namespace {name} is there already and not in this stack's state: the stack creates its namespaces, and "
                 "a destroy would delete it with all that is in it; delete it, or give the application another one."
             )
+
+
+def _lacks(crd: dict[str, Any], field: str) -> bool:
+    schemas = [version["schema"]["openAPIV3Schema"] for version in (crd.get("spec") or {}).get("versions") or []]
+    return bool(schemas) and not any(field in schema.get("properties", {}) for schema in schemas)
+
+
+def _place(item: dict[str, Any]) -> str:
+    return f"{item['metadata']['namespace']}/{item['metadata']['name']}"
 
 
 def _is_istio_webhook(item: dict[str, Any]) -> bool:

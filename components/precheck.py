@@ -48,10 +48,11 @@ class Precheck(pulumi.ComponentResource):
             [
                 *([] if args.ingress_class == INGRESS_CLASS else ["--ingress-class", args.ingress_class]),
                 *project_command.digest(CHARTS),
+                *(f"--namespace={name}" for name in args.namespaces),
             ],
             pulumi.ResourceOptions(parent=self),
-            # Later, the releases and namespaces that it finds are the stack's own.
-            only_first=["--first", *(f"--namespace={name}" for name in args.namespaces)],
+            # Later, the releases that it finds are the stack's own, and so are the namespaces that it knows.
+            only_first=["--first"],
         )
         version = args.access.identity.version
         report = project_command.report_of_today(command, name, args.access, lambda _: {"kubernetes": version})

@@ -56,9 +56,10 @@ class FakeCluster(Cluster):
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
         assert manifest["kind"] == "SelfSubjectAccessReview"
-        assert manifest["spec"]["resourceAttributes"]["verb"] == "create"
         assert not dry_run
-        allowed = manifest["spec"]["resourceAttributes"]["resource"] not in self.may_not
+        asked = manifest["spec"]["resourceAttributes"]
+        all_of_it = asked["resource"] == "*" and self.may_not
+        allowed = not all_of_it and not {asked["resource"], f"{asked['verb']} {asked['resource']}"} & self.may_not
         return {**manifest, "status": {"allowed": allowed}}
 
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
@@ -181,12 +182,31 @@ def test_a_kubernetes_in_between_is_fine(minor: str) -> None:
 # --- precheck: permissions -------------------------------------------------------------------------------------------
 
 
-def test_missing_permissions_are_listed(cluster: FakeCluster, run: Run) -> None:
-    cluster.may_not = {"clusterroles", "customresourcedefinitions", "namespaces"}
+ALL = "get, list, watch, create, update, patch, delete"
+
+
+@pytest.mark.parametrize(
+    ("may_not", "missing"),
+    [
+        ({"namespaces", "customresourcedefinitions"}, f"{ALL} namespaces, customresourcedefinitions"),
+        ({"create services", "create clusterroles"}, "create services, clusterroles"),
+        ({"delete namespaces", "patch secrets"}, "delete namespaces; patch secrets"),
+        ({"escalate clusterroles", "bind clusterroles", "bind roles"}, "escalate, bind clusterroles; bind roles"),
+        ({"watch pods"}, "watch pods"),
+        ({"create kongplugins"}, "create kongplugins"),
+    ],
+)
+def test_missing_permissions_are_listed(may_not: set[str], missing: str, cluster: FakeCluster, run: Run) -> None:
+    cluster.may_not = may_not
     assert failure(run, precheck) == (
-        "This user may not create namespaces, clusterroles, customresourcedefinitions: ask for those permissions "
-        "(cluster-admin has them), or name another context."
+        f"This user may not {missing}: ask for those permissions (cluster-admin has them), or name another context."
     )
+
+
+def test_daemon_sets_are_asked_for_where_there_will_be_one(cluster: FakeCluster, run: Run) -> None:
+    cluster.may_not = {"create daemonsets"}
+    assert run(precheck, "--namespace", "istio-system")
+    assert "create daemonsets" in failure(run, precheck, "--namespace", "istio-cni")
 
 
 # --- precheck: strangers ---------------------------------------------------------------------------------------------
@@ -198,6 +218,11 @@ PART = {"labels": {"app.kubernetes.io/part-of": "istio"}}
 
 def in_namespace(namespace: str, **labels: str) -> Object:
     return {"namespace": namespace, "labels": labels}
+
+
+def kong_plugins(*fields: str) -> Object:
+    schema = {"openAPIV3Schema": {"properties": {field: {"type": "object"} for field in fields}}}
+    return {"group": "configuration.konghq.com", "versions": [{"name": "v1", "schema": schema}]}
 
 
 STRANGERS = {
@@ -233,6 +258,36 @@ STRANGERS = {
         helm("Deployment", "istiod", "istiod", "mesh", metadata=in_namespace("mesh", app="istiod")),
         f"The Deployment mesh/istiod is the control plane of another Istio: {HOW}",
     ),
+    "istio-cni in kube-system": (
+        helm("DaemonSet", "istio-cni-node", "istio-cni", "kube-system", metadata=in_namespace("kube-system")),
+        "The DaemonSet kube-system/istio-cni-node is another Istio's: it would redirect the traffic of the stack's pods as "
+        f"well; {HOW}",
+    ),
+    "istio-cni of istioctl in our namespace": (
+        helm("DaemonSet", "istio-cni-node", metadata=in_namespace("istio-cni")),
+        "The DaemonSet istio-cni/istio-cni-node is another Istio's: it would redirect the traffic of the stack's pods as "
+        f"well; {HOW}",
+    ),
+    "CRD of an older Istio": (
+        helm("CustomResourceDefinition", "gateways.networking.istio.io", metadata={"labels": {"release": "istio"}}),
+        "The CRD gateways.networking.istio.io is there already and is not the release istio-base's: Helm would "
+        "refuse it; uninstall the other Istio and delete its CRDs (kubectl delete crd --selector release=istio).",
+    ),
+    "CRD without labels": (
+        helm("CustomResourceDefinition", "telemetries.telemetry.istio.io"),
+        "The CRD telemetries.telemetry.istio.io is there already and is not the release istio-base's: Helm would "
+        "refuse it; uninstall the other Istio and delete its CRDs (kubectl delete crd telemetries.telemetry.istio.io).",
+    ),
+    "older CRD of Kong": (
+        helm(
+            "CustomResourceDefinition",
+            "kongplugins.configuration.konghq.com",
+            spec=kong_plugins("config", "configFrom"),
+        ),
+        "The CRD kongplugins.configuration.konghq.com is an older Kong's, without configPatches, and Helm changes no CRD "
+        "that is there: bring all of Kong's up to date by `helm show crds kong --repo https://charts.konghq.com --version "
+        "3.4.1 | kubectl apply --server-side --force-conflicts --filename -`, or delete them if no Kong uses them.",
+    ),
     "CRD": (
         helm("CustomResourceDefinition", "gateways.networking.istio.io", metadata=dict(PART)),
         "The CRD gateways.networking.istio.io is there already and is not the release istio-base's: Helm would "
@@ -257,6 +312,7 @@ OURS = [
     ),
     helm("IngressClass", "kong", "kong-istio", "kong-istio"),
     helm("Deployment", "istiod", "istiod", "istio-system", metadata=in_namespace("istio-system", app="istiod")),
+    helm("DaemonSet", "istio-cni-node", "istio-cni", "istio-cni", metadata=in_namespace("istio-cni")),
     helm("CustomResourceDefinition", "sidecars.networking.istio.io", "istio-base", "istio-system", metadata=dict(PART)),
 ]
 UNCONCERNED = [
@@ -264,7 +320,11 @@ UNCONCERNED = [
     helm("ValidatingWebhookConfiguration", "empty"),
     helm("IngressClass", "nginx"),
     helm("Deployment", "shop", metadata=in_namespace("istio-system", app="shop")),
-    helm("CustomResourceDefinition", "kongplugins.configuration.konghq.com"),
+    helm(
+        "CustomResourceDefinition", "kongplugins.configuration.konghq.com", spec=kong_plugins("config", "configPatches")
+    ),
+    helm("CustomResourceDefinition", "gateways.gateway.networking.k8s.io"),
+    helm("DaemonSet", "kube-proxy", metadata=in_namespace("kube-system")),
 ]
 
 
@@ -318,6 +378,26 @@ def test_a_namespace_that_the_stack_makes_is_refused_at_first(cluster: FakeClust
         "The namespace shop is there already and not in this stack's state: the stack creates its namespaces, and a destroy "
         "would delete it with all that is in it; delete it, or give the application another one."
     )
+
+
+def test_a_namespace_that_the_stack_newly_makes_is_refused_later_too(
+    cluster: FakeCluster, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run(precheck, "--first", "--namespace", "shop")
+    assert before == {"kubernetes": "v1.35.1", "namespaces": ["shop"]}
+    # The engine passes on what the last run printed.
+    monkeypatch.setenv("PULUMI_COMMAND_STDOUT", json.dumps(before))
+    cluster.objects = [{"kind": "Namespace", "metadata": {"name": name}} for name in ("shop", "istio-ingress")]
+    assert run(precheck, "--namespace", "shop")
+    newly = ["--namespace", "shop", "--namespace", "istio-ingress"]
+    assert failure(run, precheck, *newly).startswith("The namespace istio-ingress is there already")
+    cluster.objects = [release("istio-ingressgateway", "istio-ingress"), release("kong-istio", "kong-istio")]
+    assert failure(run, precheck, *newly).startswith(
+        "The Helm release istio-ingressgateway is in istio-ingress already"
+    )
+    # A stack of a former version does not say which it had.
+    monkeypatch.setenv("PULUMI_COMMAND_STDOUT", '{"kubernetes": "v1.35.1"}')
+    assert run(precheck, *newly)["namespaces"] == ["shop", "istio-ingress"]
 
 
 # --- polling ---------------------------------------------------------------------------------------------------------
