@@ -7,12 +7,13 @@ calls the real webhook, and creates nothing.
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 from checks import endpoints
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import Target
-from kube import ClusterError
+from kube import Cluster, ClusterError
 from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE
 
 Object = dict[str, Any]
@@ -22,7 +23,6 @@ STATUS = "sidecar.istio.io/status"
 
 _ASKED = "injection-asked"
 _SECONDS = 30
-# Every look asks for all pods of the cluster.
 _PAUSE = 3
 
 
@@ -35,12 +35,17 @@ def look(target: Target) -> str:
 
 def _look_once(target: Target) -> str:
     namespaces = endpoints.ask(target, lambda cluster: cluster.list("namespaces"))
-    pods = endpoints.ask(target, lambda cluster: cluster.list("pods"))
+    pods = [pod for name in target.namespaces for pod in endpoints.ask(target, partial(_pods, namespace=name))]
     labelled = {item["metadata"]["name"] for item in namespaces if is_labelled(item)}
     inside = judge_inside(pods, target, labelled)
-    outside = judge_outside(pods, target, labelled)
-    image = next(pod for pod in pods if _namespace(pod) in target.namespaces)["spec"]["containers"][0]["image"]
+    # All pods of the cluster are asked for once, when there is nothing left to wait for.
+    outside = judge_outside(endpoints.ask(target, _pods), target, labelled)
+    image = pods[0]["spec"]["containers"][0]["image"]
     return "; ".join([inside, outside, *_asked(target, namespaces, labelled, image)])
+
+
+def _pods(cluster: Cluster, namespace: str | None = None) -> list[Object]:
+    return cluster.list("pods", namespace)
 
 
 def is_labelled(namespace: Object) -> bool:
@@ -87,6 +92,7 @@ def judge_outside(pods: list[Object], target: Target, labelled: Collection[str])
             f"one in {', '.join(injected)}",
             cause="the namespace had the label when they started, or the webhook selects more than it should",
             look=target.command("get", "namespaces", "--label-columns=istio-injection,istio.io/rev"),
+            certain=True,
         )
     return f"none of the {len(others)} pods outside has one"
 

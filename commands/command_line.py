@@ -18,6 +18,8 @@ T = TypeVar("T")
 FROM_ENVIRONMENT = "env:"
 
 _POLL_SECONDS = 0.2
+# Longer than `Patience` lasts.
+_ANSWER_SECONDS = 120
 
 
 class CommandError(Exception):
@@ -81,3 +83,10 @@ def poll(look: Callable[[], T | None], seconds: float, *, pause: float = _POLL_S
             if found is not None or over:
                 return found
         time.sleep(pause)
+
+
+def patiently(look: Callable[[], T]) -> T:
+    """Return what `look` finds; an API server that is away for a moment, or slow, is asked again."""
+    found = poll(lambda: (look(),), _ANSWER_SECONDS)
+    assert found is not None  # noqa: S101 -- `poll` ends with what `look` finds, or with its error
+    return found[0]

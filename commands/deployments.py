@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from commands import command_line
 from commands.command_line import CommandError
 from kube import Cluster, label_selector
 from workloads import Image
@@ -13,7 +14,7 @@ def wait(cluster: Cluster, namespace: str, name: str, seconds: float) -> dict[st
     """Wait until a Deployment is available; return its containers' images by name. Raises `CommandError`."""
     found = cluster.wait_until("deployments", name, namespace, is_available, seconds)
     if not found:
-        why = trouble(cluster, namespace, name)
+        why = command_line.patiently(lambda: trouble(cluster, namespace, name))
         raise CommandError(
             f"The Deployment {namespace}/{name} is not available after {seconds:.0f} s{why}: look at "
             f"`kubectl --namespace {namespace} describe deployment {name}` and at its pods."

@@ -1,4 +1,4 @@
-"""Waits until istiod injects sidecars: its Deployment is available and the API server trusts its webhook.
+"""Waits until istiod injects sidecars: its Deployment is available, and the API server trusts its webhook and reaches it.
 
 istiod writes its CA into the webhook only after it reports ready. A pod created before that is refused and tried
 again ever more slowly, so everything with pods waits here instead.
@@ -13,8 +13,17 @@ from typing import Any
 
 from commands import command_line, deployments
 from commands.command_line import CommandError
-from kube import Cluster
+from kube import Cluster, ClusterError, Object
 from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE, ISTIOD
+
+_UNANSWERED = ("failed calling webhook", "sidecar-injector.istio.io")
+# A pod that asks for a sidecar by itself, whatever its namespace. It is asked for and never created.
+_ASKED: Object = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "injection-asked", "namespace": "default", "labels": {"sidecar.istio.io/inject": "true"}},
+    "spec": {"containers": [{"name": "asked", "image": "none"}]},
+}
 
 
 def main() -> None:
@@ -26,6 +35,8 @@ def main() -> None:
         _wait_for_webhook(cluster, options.timeout)
     left = options.timeout - (time.monotonic() - started)
     images = deployments.wait(cluster, ISTIO_NAMESPACE, ISTIOD, max(left, 0))
+    if options.injection:
+        _wait_for_answer(cluster, max(options.timeout - (time.monotonic() - started), 0))
     print(json.dumps({"istiod": deployments.version_of(images.get("discovery", ""))}))
 
 
@@ -40,10 +51,32 @@ def _options() -> argparse.Namespace:
 
 def _wait_for_webhook(cluster: Cluster, seconds: int) -> None:
     if not cluster.wait_until("mutatingwebhookconfigurations", INJECTOR_WEBHOOK, "", is_trusted, seconds):
-        why = deployments.trouble(cluster, ISTIO_NAMESPACE, ISTIOD)
+        why = command_line.patiently(lambda: deployments.trouble(cluster, ISTIO_NAMESPACE, ISTIOD))
         raise CommandError(
             f"istiod has not put its CA into the webhook {INJECTOR_WEBHOOK} within {seconds} s{why}: no pod of the mesh could "
             f"start; look at `kubectl --namespace {ISTIO_NAMESPACE} logs deployment/{ISTIOD}`, or raise istio.readyTimeoutSeconds."
+        )
+
+
+def _wait_for_answer(cluster: Cluster, seconds: float) -> None:
+    """Wait until the API server gets an answer of the webhook: a firewall may be between it and istiod's pod."""
+    said: list[str] = []
+
+    def is_answered() -> bool | None:
+        try:
+            cluster.create(_ASKED, dry_run=True)
+        except ClusterError as error:
+            # A pod that something else refuses is none of this webhook's business.
+            if all(part in str(error) for part in _UNANSWERED):
+                said.append(str(error).rstrip("."))
+                return None
+        return True
+
+    if not command_line.poll(is_answered, seconds):
+        raise CommandError(
+            f"The API server does not get an answer of istiod's webhook ({said[-1]}), so no pod of the mesh could start: let "
+            "it reach port 15017 of istiod's pod (on private clusters that takes a rule of the firewall), then run "
+            "`pulumi up` again."
         )
 
 

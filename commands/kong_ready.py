@@ -21,9 +21,9 @@ def main() -> None:
     options = _options()
     cluster = command_line.connect(options)
     if options.mark_crds:
-        ownership.mark_crds(cluster)
+        command_line.patiently(lambda: ownership.mark_crds(cluster))
     images = deployments.wait(cluster, KONG_NAMESPACE, KONG_DEPLOYMENT, options.timeout)
-    address, port = _address(cluster, options.type, options.address_timeout)
+    address, port = command_line.patiently(lambda: _address(cluster, options.type, options.address_timeout))
     print(json.dumps(_report(images, address, port)))
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -70,18 +70,18 @@ def main() -> None:
     """Run the precheck from the command line."""
     options = _options()
     cluster = command_line.connect(options)
-    version = _version(cluster)
+    new = options.namespace if options.first else _new_namespaces(options.namespace)
+    looks: Sequence[Callable[[], object]] = (
+        lambda: check_permissions(cluster, with_daemon_sets=ISTIO_CNI_NAMESPACE in options.namespace),
+        lambda: check_webhooks(cluster, options.ingress_class),
+        lambda: check_control_planes(cluster),
+        lambda: check_crds(cluster),
+        lambda: check_namespaces(cluster, new),
+        lambda: check_releases(cluster, list(RELEASES.values()) if options.first else new),
+    )
+    version = command_line.patiently(lambda: _version(cluster))
     with ThreadPoolExecutor() as pool:
-        checks = [
-            pool.submit(check_permissions, cluster, with_daemon_sets=ISTIO_CNI_NAMESPACE in options.namespace),
-            pool.submit(check_webhooks, cluster, options.ingress_class),
-            pool.submit(check_control_planes, cluster),
-            pool.submit(check_crds, cluster),
-        ]
-        new = options.namespace if options.first else _new_namespaces(options.namespace)
-        checks.append(pool.submit(check_namespaces, cluster, new))
-        checks.append(pool.submit(check_releases, cluster, list(RELEASES.values()) if options.first else new))
-        for check in checks:
+        for check in [pool.submit(command_line.patiently, look) for look in looks]:
             check.result()
     print(json.dumps({"kubernetes": version, **({"namespaces": options.namespace} if options.namespace else {})}))
 

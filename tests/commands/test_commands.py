@@ -38,6 +38,7 @@ Objects = list[Object]
 class FakeCluster(Cluster):
     """A cluster that is a list of objects, whose time passes only where somebody waits.
 
+    `refuses_pods`: for so many seconds, and why.
     `later`: (seconds, object): what is there from then on, in place of an object of its kind and name.
     """
 
@@ -47,6 +48,7 @@ class FakeCluster(Cluster):
         self.later: list[tuple[float, Object]] = []
         self.version = {"major": "1", "minor": str(KUBERNETES_TESTED[1]), "gitVersion": "v1.35.1"}
         self.may_not: set[str] = set()
+        self.refuses_pods = (0.0, "")
         self.unknown: set[str] = set()
         self.seconds = 0.0
 
@@ -55,6 +57,12 @@ class FakeCluster(Cluster):
         return self.version
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        if manifest["kind"] == "Pod":
+            assert dry_run, "nothing is created"
+            if self.seconds < self.refuses_pods[0]:
+                self.seconds += 10  # what a call of a webhook may take
+                raise ClusterError(self.refuses_pods[1], code=500)
+            return manifest
         assert manifest["kind"] == "SelfSubjectAccessReview"
         assert not dry_run
         asked = manifest["spec"]["resourceAttributes"]
@@ -424,6 +432,25 @@ def test_only_a_failure_of_the_api_server_that_lasts_ends_a_wait(
         assert command_line.poll(look, 300) == "found"
 
 
+@pytest.mark.parametrize(("module", "arguments"), [(precheck, ["--first"]), (kong_ready, ["--type", "NodePort"])])
+def test_an_api_server_that_is_away_for_a_moment_ends_no_command(
+    module: ModuleType, arguments: list[str], cluster: FakeCluster, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.objects = [KONG, service(), node("a", InternalIP="10.0.0.1")]
+    listed, left = cluster.list, [2]
+
+    def away(kind: str, *where: Any, **which: str) -> Objects:
+        if kind in ("nodes", "customresourcedefinitions") and left[0]:
+            left[0] -= 1
+            cluster.seconds += 10
+            raise ClusterError("etcdserver: leader changed", code=500)
+        return listed(kind, *where, **which)
+
+    monkeypatch.setattr(cluster, "list", away)
+    assert run(module, *arguments)
+    assert left == [0]
+
+
 # --- deployments -----------------------------------------------------------------------------------------------------
 
 IMAGES = {"proxy": "kong:3.9.1", "ingress-controller": "docker.io/kong/kubernetes-ingress-controller:3.5.13"}
@@ -602,6 +629,37 @@ def test_the_mesh_is_not_ready_before_its_deployment(cluster: FakeCluster, run: 
     assert failure(run, istiod_ready, "--timeout", "60").startswith(
         "The Deployment istio-system/istiod is not available after 60 s"
     )
+
+
+UNANSWERED = (
+    'Internal error occurred: failed calling webhook "object.sidecar-injector.istio.io": failed to call webhook: Post '
+    '"https://istiod.istio-system.svc:443/inject?timeout=10s": context deadline exceeded'
+)
+
+
+def test_the_mesh_is_ready_once_the_api_server_gets_an_answer_of_its_webhook(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [deployment(), webhook("Q0E=")]
+    cluster.refuses_pods = (25, UNANSWERED)
+    assert run(istiod_ready, "--timeout", "60") == {"istiod": "1.30.3"}
+    assert 25 <= cluster.seconds < 45
+
+
+def test_a_webhook_that_the_api_server_does_not_reach_is_told_with_the_port(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [deployment(), webhook("Q0E=")]
+    cluster.refuses_pods = (1000, UNANSWERED)
+    assert failure(run, istiod_ready, "--timeout", "60") == (
+        f"The API server does not get an answer of istiod's webhook ({UNANSWERED}), so no pod of the mesh could start: let it "
+        "reach port 15017 of istiod's pod (on private clusters that takes a rule of the firewall), then run `pulumi up` again."
+    )
+    assert cluster.seconds < 90
+
+
+@pytest.mark.parametrize("why", ['admission webhook "validate.kyverno.svc" denied the request', "pods is forbidden"])
+def test_a_pod_that_others_refuse_says_nothing_of_the_webhook(why: str, cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [deployment(), webhook("Q0E=")]
+    cluster.refuses_pods = (1000, why)
+    assert run(istiod_ready, "--timeout", "60")
+    assert cluster.seconds <= 10
 
 
 WITHOUT_CA = (
