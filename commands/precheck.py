@@ -70,14 +70,14 @@ def main() -> None:
     """Run the precheck from the command line."""
     options = _options()
     cluster = command_line.connect(options)
-    new = options.namespace if options.first else _new_namespaces(options.namespace)
+    new = _new_namespaces(options)
     looks: Sequence[Callable[[], object]] = (
         lambda: check_permissions(cluster, with_daemon_sets=ISTIO_CNI_NAMESPACE in options.namespace),
         lambda: check_webhooks(cluster, options.ingress_class),
         lambda: check_control_planes(cluster),
         lambda: check_crds(cluster),
         lambda: check_namespaces(cluster, new),
-        lambda: check_releases(cluster, list(RELEASES.values()) if options.first else new),
+        lambda: check_releases(cluster, list(RELEASES.values()) if options.first and not _adopts() else new),
     )
     version = command_line.patiently(lambda: _version(cluster))
     with ThreadPoolExecutor() as pool:
@@ -94,10 +94,20 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _new_namespaces(names: Sequence[str]) -> Sequence[str]:
-    """Return those namespaces that the stack did not have when this ran last, as the engine passes on what that printed."""
-    former = json.loads(os.environ.get("PULUMI_COMMAND_STDOUT") or "{}").get("namespaces", names)
-    return [name for name in names if name not in former]
+def _new_namespaces(options: argparse.Namespace) -> Sequence[str]:
+    """Return those namespaces that the stack is about to create; none where it is to adopt what is there."""
+    if _adopts():
+        return []
+    if options.first:
+        return list(options.namespace)
+    # The engine passes on what the last run printed.
+    former = json.loads(os.environ.get("PULUMI_COMMAND_STDOUT") or "{}").get("namespaces", options.namespace)
+    return [name for name in options.namespace if name not in former]
+
+
+def _adopts() -> bool:
+    """Return whether the provider takes over objects that are there (docs/operations.md, "Adopt what is there")."""
+    return os.environ.get("PULUMI_K8S_UPSERT_EXISTING_OBJECTS") == "true"
 
 
 def _version(cluster: Cluster) -> str:

@@ -408,6 +408,15 @@ def test_a_namespace_that_the_stack_newly_makes_is_refused_later_too(
     assert run(precheck, *newly)["namespaces"] == ["shop", "istio-ingress"]
 
 
+def test_what_is_there_is_adopted_on_request(cluster: FakeCluster, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.objects = [{"kind": "Namespace", "metadata": {"name": "shop"}}, release("istiod", "istio-system")]
+    monkeypatch.setenv("PULUMI_K8S_UPSERT_EXISTING_OBJECTS", "true")
+    assert run(precheck, "--first", "--namespace", "shop")
+    # Not another mesh.
+    cluster.objects.append(STRANGERS["istiod"][0])
+    assert failure(run, precheck, "--first", "--namespace", "shop") == STRANGERS["istiod"][1]
+
+
 # --- polling ---------------------------------------------------------------------------------------------------------
 
 
