@@ -110,12 +110,11 @@ class Target:
 
     @property
     def one_of_each(self) -> tuple[RoutedApplication, ...]:
-        """One route of each application, for what is long or is the same for all of them: the first that speaks HTTP."""
-        found: dict[str, RoutedApplication] = {}
+        """One route of each application, for what takes long or is the same for all: the first that checks can ask best."""
+        found: dict[str, list[RoutedApplication]] = {}
         for route in self.applications:
-            if found.setdefault(route.application, route).is_grpc and not route.is_grpc:
-                found[route.application] = route
-        return tuple(found.values())
+            found.setdefault(route.application, []).append(route)
+        return tuple(min(routes, key=lambda route: (route.is_grpc, route.guarded)) for routes in found.values())
 
     @property
     def dashboards(self) -> list[str]:

@@ -60,8 +60,7 @@ def fetch(target: Target, endpoint: Endpoint, application: RoutedApplication) ->
     """
     check_speaks_http(application)
     answer = ask(target, endpoint, lambda: send(endpoint, application))
-    if application.guarded and answer.status in _WANTS_LOGIN and made_by_kong(answer):
-        raise NotChecked(f"a plugin on its route asks for a login ({answer.status}), and no check has one")
+    check_needs_no_login(answer, application)
     if not is_limited(answer, application):
         return answer
     wait = seconds_left(answer) or to_next_minute()
@@ -75,6 +74,12 @@ def check_speaks_http(application: RoutedApplication) -> None:
     """Raise `NotChecked` for a route whose answers no check can read."""
     if application.is_grpc:
         raise NotChecked("it speaks gRPC, which no check does")
+
+
+def check_needs_no_login(answer: Answer, application: RoutedApplication) -> None:
+    """Raise `NotChecked` where a plugin of the route's refuses who has no login."""
+    if application.guarded and answer.status in _WANTS_LOGIN and made_by_kong(answer):
+        raise NotChecked(f"a plugin on its route asks for a login ({answer.status}), and no check has one")
 
 
 def wake(target: Target, application: RoutedApplication) -> None:

@@ -131,6 +131,8 @@ def _explained(
     nothing: NothingShown, target: Target, answer: Answer | None, application: RoutedApplication
 ) -> NothingShown:
     """Return why nothing is shown, which may be that Kong passes nothing on."""
+    if answer is not None:
+        through_kong.check_needs_no_login(answer, application)
     if answer is None or through_kong.made_by_upstream(answer) or through_kong.is_limited(answer, application):
         return nothing
     return NothingShown(

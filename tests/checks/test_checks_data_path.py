@@ -195,6 +195,63 @@ def test_somebody_elses_refused_route_is_said_where_ours_works() -> None:
     assert "of others: Ingress shop/front" in result.actual
 
 
+def test_a_route_without_a_limit_is_one_that_is_there() -> None:
+    world = World()
+    change(world, limits={})
+    (ingress,) = world.cluster.objects["ingresses", "bookinfo"].values()
+    ingress["metadata"]["annotations"].pop("konghq.com/plugins")
+    world.cluster.objects.pop(("events", ""))
+    result = see(world, "4")
+    assert result.outcome is Outcome.PASSED
+    assert "it has no limit (rateLimit: none)" in result.actual
+
+
+# Routes that no check can ask as they are meant to be.
+
+
+@pytest.mark.parametrize("number", ["5", "6", "8", "9", "10", "11", "12", "13"])
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"guarded": True}, "a plugin on its route asks for a login (401), and no check has one"),
+        ({"protocol": "grpc"}, "it speaks gRPC, which no check does"),
+    ],
+)
+def test_what_only_others_can_ask_is_not_checked(number: str, fields: dict[str, Any], reason: str) -> None:
+    world = World()
+    world.kong.login = True
+    change(world, **fields)
+    result = see(world, number)
+    assert (result.outcome, reason in result.actual) == (Outcome.NOT_CHECKED, True), result
+
+
+def test_a_login_that_no_setting_explains_fails() -> None:
+    world = World()
+    world.kong.login = True
+    assert see(world, "5").outcome is Outcome.FAILED
+
+
+def test_what_a_login_hides_the_controller_tells() -> None:
+    world = World()
+    world.kong.login = True
+    change(world, guarded=True)
+    result = see(world, "4")
+    assert result.outcome is Outcome.PASSED
+    assert "no answer shows it, as a plugin on its route asks for a login (401)" in result.actual
+    world.cluster.objects.pop(("events", ""))
+    assert see(world, "4").outcome is Outcome.NOT_CHECKED
+
+
+def test_an_application_stands_by_the_route_that_can_be_asked_best() -> None:
+    one = dataclasses.replace(World().application, name="shop")
+    grpc = dataclasses.replace(one, protocol="grpc")
+    login = dataclasses.replace(one, name="shop/login", guarded=True)
+    page = dataclasses.replace(one, name="shop/page")
+    other = dataclasses.replace(one, name="blog", protocol="grpcs")
+    assert Target(applications=(grpc, login, page, other)).one_of_each == (page, other)
+    assert Target(applications=(grpc, login)).one_of_each == (login,)
+
+
 # The page.
 
 

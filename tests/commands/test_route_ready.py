@@ -209,6 +209,28 @@ def test_a_single_pod_is_asked_at_the_address_that_answers(kind: str, address: s
     assert [name for name, _ in world.asked][3:] == [address]
 
 
+def test_a_route_over_tls_alone_is_asked_for_there(world: World, run: Run) -> None:
+    assert run("--tls") == ("answers", "")
+    assert (world.urls, world.ports) == (["https://kong-1/"], {8443})
+    tls = service({"ip": "192.0.2.1"})
+    tls["spec"]["ports"] += [{"name": "kong-proxy-tls", "port": 443}]
+    world.cluster.objects += [tls]
+    world.answers["192.0.2.1:443"] = [(0, PAGE)]
+    assert run("--tls", kind="LoadBalancer")[0] == "answers"
+    assert world.urls[1:] == ["https://192.0.2.1:443/"]
+
+
+def test_a_route_without_a_limit_is_one_that_is_served(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    route = ("--namespace", "bookinfo", "--ingress", "productpage", "--type", "ClusterIP")
+    monkeypatch.setattr(sys, "argv", ["route_ready", "--context", "one", *route])
+    world.answers = {"kong-1": [(0, NO_ROUTE), (4, Answer(401, (), b""))]}
+    command_line.run(route_ready.main)
+    assert json.loads(capsys.readouterr().out) == {"seen": "answers"}
+    assert world.cluster.seconds == pytest.approx(4, abs=1)
+
+
 def test_the_routes_host_and_path_are_asked_for(world: World, run: Run) -> None:
     run("--host", "*.shop.example", "--path", "/büch")
     assert (world.urls, world.hosts) == (["http://kong-1/b%C3%BCch"], ["any.shop.example"])
@@ -285,6 +307,11 @@ HIDDEN: dict[str, tuple[list[str], dict[str, list[tuple[float, Answer]]], str]] 
     "no port-forward": ([], {}, "no port-forward to kong-1 can be opened (error: forbidden)"),
     "a login": ([], {"kong-1": [(0, Answer(401, (), b""))]}, "the request was refused with 401 before it was counted"),
     "slow": ([], {"kong-1": []}, "kong-1 cut the connection before its answer was complete"),
+    "gRPC": (
+        ["--grpc"],
+        {"kong-1": [(0, Answer(415, (), b""))]},
+        "it speaks gRPC, and a request without that gets 415",
+    ),
     "expression": (["--path", "/~^/a$"], {"kong-1": [(0, NO_ROUTE)]}, "its path is a regular expression"),
 }
 

@@ -101,7 +101,7 @@ class RateLimit:
 class Kong(FakeServer):
     """Kong's proxy. `routed`: it has the route. `catch_all`: another Ingress takes what has no route.
 
-    `bypassed`: what answers at its address is productpage itself.
+    `login`: a plugin asks for one, before the limit counts. `bypassed`: what answers at its address is productpage itself.
     """
 
     def __init__(self, clock: Clock, mesh: Mesh, limit: RateLimit) -> None:
@@ -113,6 +113,7 @@ class Kong(FakeServer):
         self.own_server = "kong/3.9.1"
         self.routed = True
         self.catch_all = False
+        self.login = False
         self.bypassed = False
 
     def answer(self, request: Request) -> Reply:
@@ -124,6 +125,8 @@ class Kong(FakeServer):
             return self._own(405, "Method not allowed", connection="close")
         if not self.routed or (self.host and request.headers.get("Host") != self.host):
             return self._passed_on() if self.catch_all else self._own(404, "no Route matched with those values")
+        if self.login:
+            return self._own(401, "No API key found in request")
         headers, refused = self.limit.pass_through()
         if refused:
             return self._own(self.limit.error_code, "API rate limit exceeded", headers)
