@@ -58,7 +58,8 @@ class StackInputs:
         manifests = read_applications(settings, root, standards)
         images.check_references(settings.images, itertools.chain(*manifests.values()))
         collisions.check(settings, manifests, namespaces_of(settings))
-        check_reachable(charts[name] for name in configuration.charts_in_use(settings))
+        used = {name: charts[name] for name in configuration.charts_in_use(settings)}
+        check_reachable(used, preview=pulumi.runtime.is_dry_run())
         access, providers = _reach(access, root)
         return cls(
             root=root,

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Collection, Mapping
+from base64 import b64encode
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -46,6 +49,7 @@ def template(
     chart: str,
     version: str | None = None,
     repository: str | None = None,
+    access: Mapping[str, str] | None = None,
     namespace: str = "default",
     values: Mapping[str, Any] | None = None,
     kube_version: str = KUBE_VERSION,
@@ -55,22 +59,52 @@ def template(
     """Return the manifests of a release as YAML, without those of Helm's tests. Raises `HelmError`.
 
     `root` is the folder from which folders of charts are named. `version` counts for a repository or a registry alone:
-    a folder has one version, and the engine notes it too.
+    a folder has one version, and the engine notes it too. `access`: `username`, `password` and `caFile` of these.
     """
     remote = bool(repository) or chart.startswith("oci://")
-    command = [
-        *(str(program), "template", name, chart, "--namespace", namespace, "--values", "-"),
-        *("--skip-tests", "--kube-version", kube_version),
-        *(f"--api-versions={kind}" for kind in kinds),
-        *(["--include-crds"] if include_crds else []),
-        *(["--repo", repository] if repository else []),
-        *(["--version", version] if remote and version else []),
-    ]
+    with _found(program, root, name, chart, repository, access or {}) as (named, options):
+        command = [
+            *("template", name, named, "--namespace", namespace, "--values", "-"),
+            *("--skip-tests", "--kube-version", kube_version),
+            *(f"--api-versions={kind}" for kind in kinds),
+            *(["--include-crds"] if include_crds else []),
+            *options,
+            *(["--version", version] if remote and version else []),
+        ]
+        return _run(program, root, command, name, chart, json.dumps(dict(values or {})))
+
+
+@contextmanager
+def _found(
+    program: Path, root: Path, name: str, chart: str, repository: str | None, access: Mapping[str, str]
+) -> Iterator[tuple[str, list[str]]]:
+    """Give a chart's name and the options that find it. A login goes by a file, as everybody on this machine may read a command line."""
+    if not access:
+        yield chart, ["--repo", repository] if repository else []
+        return
+    with TemporaryDirectory(prefix="helm-") as folder:
+        file = Path(folder) / "login"
+        if repository:
+            # The keys are those of the provider's options, and of Helm's own file.
+            entry = {"name": "own", "url": repository, **access}
+            file.write_text(json.dumps({"apiVersion": "v1", "repositories": [entry]}), encoding="utf-8")
+            where = ["--repository-config", str(file), "--repository-cache", folder]
+            _run(program, root, ["repo", "update", "--fail-on-repo-update-fail", *where], name, chart)
+            yield f"own/{chart}", where
+        else:
+            login = b64encode(f"{access.get('username', '')}:{access.get('password', '')}".encode()).decode()
+            registry = chart.removeprefix("oci://").split("/")[0]
+            file.write_text(json.dumps({"auths": {registry: {"auth": login}}}), encoding="utf-8")
+            authority = access.get("caFile")
+            yield chart, ["--registry-config", str(file), *(["--ca-file", authority] if authority else [])]
+
+
+def _run(program: Path, root: Path, command: Sequence[str], name: str, chart: str, given: str = "") -> str:
     try:
         done = subprocess.run(
-            command,
+            [str(program), *command],
             cwd=root,
-            input=json.dumps(dict(values or {})),
+            input=given,
             capture_output=True,
             text=True,
             timeout=_SECONDS,

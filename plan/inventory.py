@@ -18,6 +18,7 @@ from plan import rendering
 from plan.program import record_stack
 from plan.recording import Recording, Resource
 from plan.stack_config import Project, StackConfig
+from settings import restore
 from versions import CHARTS
 
 
@@ -106,8 +107,8 @@ def _spelled_out(image: str) -> str:
 
 
 def _charts(config: StackConfig, recording: Recording, root: Path) -> tuple[Chart, ...]:
-    settings: Mapping[str, str] = json.loads(config.values.get(Project(root).full_key("charts"), "{}"))
-    names = {chart_source(name, settings): name for name in CHARTS}
+    given = json.loads(config.values.get(Project(root).full_key("charts"), "{}"))
+    names = {chart_source(name, restore({"charts": given}).charts): name for name in CHARTS}
     used = {_source(resource) for resource in recording.resources.values() if resource.kind == "Release"}
     return tuple(_chart(names[source], source, root) for source in sorted(used, key=lambda source: source.chart))
 

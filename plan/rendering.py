@@ -41,13 +41,15 @@ def _component(recording: Recording, key: str) -> str:
 def rendered(release: Resource, program: Path, root: Path, *, include_crds: bool = False) -> list[dict[str, Any]]:
     """Return the objects of a release's chart. Raises `helm.HelmError`."""
     given = release.inputs
+    repository = dict(given.get("repositoryOpts") or {})
     text = helm.template(
         program,
         root,
         name=given.get("name") or release.name,
         chart=given["chart"],
         version=given.get("version"),
-        repository=(given.get("repositoryOpts") or {}).get("repo"),
+        repository=repository.pop("repo", None),
+        access=repository,
         namespace=given.get("namespace") or "default",
         values=given.get("values"),
         include_crds=include_crds,

@@ -35,8 +35,9 @@ def committed(paths: Paths = CHECKOUT) -> dict[str, Any]:
 
 
 def committed_charts(paths: Paths = CHECKOUT) -> dict[str, str]:
-    """Return the charts that the committed settings name themselves."""
-    return dict((committed(paths).get("config") or {}).get(_CHARTS) or {})
+    """Return the charts that the committed settings name themselves, with where each is."""
+    named = (committed(paths).get("config") or {}).get(_CHARTS) or {}
+    return {name: given["location"] if isinstance(given, dict) else given for name, given in named.items()}
 
 
 def write(facts: Facts, paths: Paths = CHECKOUT) -> None:

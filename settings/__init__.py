@@ -21,6 +21,7 @@ from settings.secret_parts import SecretPart, marked, plain_settings, without_se
 from settings.sections import (
     WINDOWS,
     Application,
+    ChartRepository,
     Checks,
     ClientAddress,
     Grafana,
@@ -45,6 +46,7 @@ __all__ = [
     "PROJECT",
     "WINDOWS",
     "Application",
+    "ChartRepository",
     "Checks",
     "ClientAddress",
     "Grafana",
@@ -185,6 +187,9 @@ def _fields(value: Any, *location: str | int) -> Iterator[tuple[tuple[str | int,
     if isinstance(value, tuple):
         for index, entry in enumerate(value):
             yield from _fields(entry, *location, index)
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _fields(entry, *location, key)
     elif isinstance(value, Section):
         for name, field in type(value).model_fields.items():
             inner, where = getattr(value, name), (*location, field.alias or name)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic.alias_generators import to_camel
 
 from names import PROBE_NAMESPACE, RATE_LIMIT_PLUGIN, RELEASES
 from settings.chart_values import check_values
 from settings.kinds import is_everywhere, network, scheme
-from settings.sections import WINDOWS, Application, Kong, Plugin, RateLimit, Route, Settings
+from settings.secret_parts import plain
+from settings.sections import WINDOWS, Application, ChartRepository, Kong, Plugin, RateLimit, Route, Settings
 from settings.sentences import SettingsError, show
 from versions import CHARTS
 
@@ -267,8 +269,41 @@ def _check_observability(settings: Settings, root: Path) -> None:
 
 def _check_charts(settings: Settings, root: Path) -> None:
     for name, source in settings.charts.items():
-        if scheme(source) not in ("http", "https", "oci"):
-            _check_chart_folder(name, _existing(root, source), source)
+        remote = scheme(source.location)
+        if remote not in ("http", "https", "oci"):
+            _check_chart_folder(name, _existing(root, source.location), source.location)
+        _check_login(f"charts.{name}", source, root)
+
+
+def _check_login(where: str, source: ChartRepository, root: Path) -> None:
+    """Raise for a login that Helm would not use."""
+    remote = scheme(source.location)
+    given = [key for key in ("username", "password", "ca_file") if getattr(source, key)]
+    if given and remote not in ("http", "https", "oci"):
+        raise SettingsError(
+            f"{where}.{to_camel(given[0])} is set while {where}.location is {show(source.location)}: a folder or file "
+            "wants no login; leave it out."
+        )
+    if bool(source.username) != bool(source.password):
+        missing = "password" if source.username else "username"
+        raise SettingsError(f"{where}.{missing} is missing: a login has both, username and password.")
+    if source.ca_file and not _is_certificate(_existing(root, source.ca_file)):
+        raise SettingsError(
+            f"{where}.caFile is {show(source.ca_file)}: there is no file of that name with a certificate as PEM in it; "
+            "give the path of one, from the project's folder."
+        )
+    if source.ca_file and remote != "https" and not source.password:
+        raise SettingsError(
+            f"{where}.caFile is set for {show(source.location)} without a login: Helm looks at it for https://, and for "
+            "oci:// with a username and password; give these, or name the file in the environment variable SSL_CERT_FILE."
+        )
+
+
+def _is_certificate(path: Path | None) -> bool:
+    try:
+        return path is not None and "-----BEGIN CERTIFICATE-----" in path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _check_chart_folder(name: str, path: Path | None, source: str) -> None:
@@ -411,7 +446,7 @@ def _check_plugin(plugin: Plugin, where: str) -> None:
 def _existing(root: Path, text: str) -> Path | None:
     """Return the file or folder that a setting names, if there is one."""
     try:
-        path = root / Path(text).expanduser()
+        path = root / Path(plain(text)).expanduser()
         return path if path.exists() else None
     # A name that is too long, or holds what none may; somebody's home folder who is not there.
     except (OSError, ValueError, RuntimeError):

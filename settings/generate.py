@@ -89,7 +89,7 @@ def _declaration(field: FieldInfo) -> dict[str, Any]:
 
 def _without_default(section: type[Section] | None, default: Any) -> str:
     """Return the keys that a declared default does not show, with those inside them."""
-    if section is None or isinstance(default, list):
+    if section is None or not default or isinstance(default, list):
         return ""
     names = []
     for key, field in _by_key(section):
@@ -104,7 +104,8 @@ def _below(key: str, field: FieldInfo) -> Iterator[tuple[str, FieldInfo]]:
     section = section_in(field.annotation)
     if section is None:
         return
-    where = f"{key}[]" if get_origin(field.annotation) is tuple else key
+    origin = get_origin(field.annotation)
+    where = f"{key}[]" if origin is tuple else f"{key}.<chart>" if origin is dict else key
     elsewhere = {section_in(other.annotation) for _, other in _by_key(Settings)}
     for name, inner in _by_key(section):
         nested = section_in(inner.annotation)

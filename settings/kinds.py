@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -54,6 +54,10 @@ class Hidden:
 
 class Secret(Hidden):
     """Marks a field that a stack has to keep encrypted; plain text is refused."""
+
+
+#: The type of an error whose value no sentence may show, whatever the field.
+UNSHOWN = "unshown"
 
 
 class FreeForm:
@@ -197,13 +201,33 @@ _Amounts = Annotated[
 ]
 Resources = Annotated[dict[str, Any], _checked_as(dict[Literal["requests", "limits"], _Amounts])]
 
-_Location = Annotated[
-    str, BeforeValidator(_must_be("a repository URL, oci://… or a folder", lambda source: scheme(source) is not None))
-]
+
+def _location(source: Any) -> Any:
+    """Return where a chart is, if it can be there; a URL may hold a password, which no sentence then shows."""
+    if isinstance(source, str) and "://" in source and not _is_plain_url(source):
+        raise PydanticCustomError(
+            UNSHOWN, "a URL without a login, blanks, ? and #: a login goes into username and password"
+        )
+    return _must_be("a repository URL, oci://… or a folder", lambda _: scheme(source) is not None)(source)
 
 
-def _one_of(names: Sequence[str]) -> Any:
-    return Literal[tuple(names)]
+def _is_plain_url(text: str) -> bool:
+    """Return whether a URL has a host, perhaps a port and a path, and nothing else."""
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and parts.port != 0 and not re.search(r"[@?#\s\x00-\x1f]", text)
+    except ValueError:
+        return False
 
 
-ChartLocations = Annotated[dict[str, str], _checked_as(dict[_one_of(list(CHARTS)), _Location])]  # type: ignore[misc]
+ChartLocation = Annotated[str, BeforeValidator(_location)]
+
+
+def by_chart(kind: Any) -> GetPydanticSchema:
+    """Return the kind of an object that says something of charts, by their names; a text is a location alone."""
+    short = BeforeValidator(lambda given: {"location": _location(given)} if _is_short(given) else given)
+    return _checked_as(dict[Literal[tuple(CHARTS)], Annotated[kind, short]])  # type: ignore[misc]
+
+
+def _is_short(given: Any) -> bool:
+    return not isinstance(given, Mapping | BaseModel)

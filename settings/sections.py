@@ -19,10 +19,11 @@ from settings.kinds import (
     AddressRange,
     Annotations,
     Certificate,
-    ChartLocations,
+    ChartLocation,
     ChartValues,
     DataKey,
     Duration,
+    FreeForm,
     Hidden,
     HostAndPort,
     HostName,
@@ -46,6 +47,7 @@ from settings.kinds import (
     Size,
     Text,
     UrlPath,
+    by_chart,
 )
 
 S = TypeVar("S", bound=Section)
@@ -508,6 +510,22 @@ class Images(Section):
     )
 
 
+class ChartRepository(Section):
+    """Where a chart comes from. Its location alone may take the place of the object."""
+
+    location: ChartLocation = Field(
+        description="A repository URL (https://…), an OCI reference (oci://…) or a folder or .tgz file."
+    )
+    # It goes with its password wherever that is left out.
+    username: Annotated[str, FreeForm()] = Field(
+        default="", description="Of a repository or registry that wants a login."
+    )
+    password: Password = Field(default="", description="A secret of the stack: plain text is refused.")
+    ca_file: str = Field(
+        default="", description="A file with the certificate, as PEM, of the authority that signed the repository's."
+    )
+
+
 BOOKINFO = Application(
     name="bookinfo",
     namespace="bookinfo",
@@ -550,12 +568,11 @@ class Settings(Section):
     observability: Observability = Observability()
     security: Security = Security()
     checks: Checks = Checks()
-    charts: ChartLocations = Field(
+    charts: Annotated[dict[str, ChartRepository], by_chart(ChartRepository)] = Field(
         default={},
         description=(
             "Where a chart comes from, if not from its public repository: base, istiod, gateway, cni, kong, prometheus, "
-            "grafana, kiali-server, each a repository URL (https://…), an OCI reference (oci://…) or a folder or .tgz "
-            "file."
+            "grafana, kiali-server, each a location or an object with a login. [More](air-gapped.md#charts-and-dashboards)."
         ),
     )
     images: Images = Images()

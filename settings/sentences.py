@@ -13,7 +13,7 @@ import pulumi
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from settings.kinds import Hidden, Secret, Section
+from settings.kinds import UNSHOWN, Hidden, Secret, Section
 from settings.secret_parts import HIDDEN, SecretPart
 from settings.sections import RENAMED
 
@@ -51,7 +51,8 @@ def sentence(model: type[Section], errors: Sequence[ErrorDetails]) -> str:
     if kind == "missing":
         owner = key_name(location[:-1])
         return f"{where} is missing: {_every(owner)} must have it."
-    return f"{where} is {_shown(error['input'], fields)}: it must {_remedy(error, fields)}."
+    shown = HIDDEN if kind == UNSHOWN else _shown(error["input"], fields)
+    return f"{where} is {shown}: it must {_remedy(error, fields)}."
 
 
 def unknown(where: str, known: Collection[str]) -> str:

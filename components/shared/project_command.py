@@ -56,10 +56,15 @@ def digest(*looked_at: Any) -> list[str]:
 
     Where a secret is in it the digest is one too: who knows the rest could try passwords against it.
     """
-    plain = [dataclasses.asdict(one) if dataclasses.is_dataclass(one) else one for one in looked_at]  # type: ignore[arg-type]
-    text = json.dumps(plain, sort_keys=True, default=dataclasses.asdict)
+    plain = [_compared(one) if dataclasses.is_dataclass(one) else one for one in looked_at]
+    text = json.dumps(plain, sort_keys=True, default=_compared)
     found = hashlib.sha256(text.encode()).hexdigest()[:12]
     return ["--digest", SecretText(found) if any(secret_parts(plain)) else found]
+
+
+def _compared(value: Any) -> dict[str, Any]:
+    """Return the fields that tell whether two of a dataclass are the same: others, such as a login, change nothing."""
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.compare}
 
 
 def run(

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import ssl
+from base64 import b64encode
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pulumi
 from pulumi_kubernetes.helm.v3 import Release, RepositoryOptsArgs
 
 from commands.cluster_access import Access
-from settings.secret_parts import sealed
+from settings import ChartRepository
+from settings.secret_parts import plain, sealed
 from versions import CHARTS
 
 _REACH_SECONDS = 10
@@ -24,58 +28,104 @@ _REACH_SECONDS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class ChartSource:
-    """Where Helm finds a chart. `version` and `repository` are None for a folder or an archive."""
+    """Where Helm finds a chart. `version` and `repository` are None for a folder or an archive.
+
+    `access`: a login and a private authority's certificate; how a chart is had says nothing of which one it is.
+    """
 
     chart: str
     version: str | None = None
     repository: str | None = None
+    access: ChartRepository | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def options(self) -> RepositoryOptsArgs | None:
+        """What the provider hands to Helm, for a registry too."""
+        if not self.repository and not self.access:
+            return None
+        access = self.access
+        return RepositoryOptsArgs(
+            repo=self.repository,
+            username=access.username if access and access.username else None,
+            password=pulumi.Output.secret(access.password) if access and access.password else None,
+            ca_file=_relative(access.ca_file) if access and access.ca_file else None,
+        )
 
 
-def chart_source(name: str, sources: Mapping[str, str]) -> ChartSource:
+def chart_source(name: str, sources: Mapping[str, ChartRepository]) -> ChartSource:
     """Return where the chart `name` of the table of versions comes from: the setting, else its public repository."""
     chart = CHARTS[name]
-    source = sources.get(name, chart.repository)
+    given = ChartRepository(**plain(dict(sources[name]))) if name in sources else None
+    source = given.location if given else chart.repository
+    access = given if given and (given.password or given.ca_file) else None
     scheme = urlsplit(source).scheme
     if scheme == "oci":
         # An OCI reference may name the folder of charts, or the chart itself.
         reference = source if source.rstrip("/").endswith(f"/{chart.name}") else f"{source.rstrip('/')}/{chart.name}"
-        return ChartSource(chart=reference, version=chart.version)
+        return ChartSource(chart=reference, version=chart.version, access=access)
     if scheme in ("http", "https"):
-        return ChartSource(chart=chart.name, version=chart.version, repository=source)
-    # An absolute path would differ from machine to machine, and show as a change (pulumi-kubernetes#2573).
-    path = Path(source).expanduser()
-    return ChartSource(chart=os.path.relpath(path) if path.is_absolute() else source)
+        return ChartSource(chart=chart.name, version=chart.version, repository=source, access=access)
+    return ChartSource(chart=_relative(source))
+
+
+def _relative(path: str) -> str:
+    """Return a path from the project's folder: an absolute one would show as a change elsewhere (pulumi-kubernetes#2573)."""
+    expanded = Path(path).expanduser()
+    return os.path.relpath(expanded) if expanded.is_absolute() else path
 
 
 class ChartError(pulumi.RunError):
     """A chart that cannot be had. Pulumi prints a RunError as its sentence."""
 
 
-def check_reachable(sources: Iterable[ChartSource]) -> None:
-    """Raise `ChartError` for the first repository that does not answer, before anything is created."""
-    repositories = sorted({source.repository for source in sources if source.repository})
-    with ThreadPoolExecutor(max_workers=max(len(repositories), 1)) as pool:
-        for repository, reason in zip(repositories, pool.map(_unreachable, repositories), strict=True):
-            if reason:
+def check_reachable(sources: Mapping[str, ChartSource], *, preview: bool) -> None:
+    """Raise `ChartError` for the first repository that does not answer, before anything is created.
+
+    `sources`: by the names that the setting `charts` has. In a preview, which may not know passwords, a refused one is none.
+    """
+    repositories = {
+        (source.repository, source.access): (name, source)
+        for name, source in sorted(sources.items())
+        if source.repository
+    }
+    looks = [source for _, source in repositories.values()]
+    with ThreadPoolExecutor(max_workers=max(len(looks), 1)) as pool:
+        for (name, source), reason in zip(repositories.values(), pool.map(_unreachable, looks), strict=True):
+            if isinstance(reason, int) and not (preview and source.access):
+                login = "takes another login than" if source.access and source.access.password else "wants a login: set"
                 raise ChartError(
-                    f"The chart repository {repository} cannot be reached ({reason}): check the network, or name a mirror "
-                    "or a folder for its charts in the setting charts."
+                    f"The chart repository {source.repository} {login} charts.{name}.username and charts.{name}.password "
+                    f"(it answers {reason})."
+                )
+            if isinstance(reason, str) and reason:
+                raise ChartError(
+                    f"The chart repository {source.repository} cannot be reached ({reason}): check the network, or name a "
+                    f"mirror or a folder in the setting charts.{name}, with its caFile where a private authority signed it."
                 )
 
 
-def _unreachable(repository: str) -> str:
-    """Return why a repository does not answer, or nothing."""
-    address = f"{repository.rstrip('/')}/index.yaml"
+def _unreachable(source: ChartSource) -> str | int:
+    """Return why a repository does not answer, or how it refuses a login, or nothing. Proxies are the environment's."""
     try:
-        with urlopen(address, timeout=_REACH_SECONDS):  # noqa: S310 -- http or https, as chart_source tells them apart
+        request = Request(f"{str(source.repository).rstrip('/')}/index.yaml")  # noqa: S310 -- http or https
+        access = source.access
+        if access and access.password:
+            login = b64encode(f"{access.username}:{access.password}".encode()).decode()
+            # Not to where a redirect leads.
+            request.add_unredirected_header("Authorization", f"Basic {login}")
+        trusted = (
+            ssl.create_default_context(cafile=str(Path(access.ca_file).expanduser()))
+            if access and access.ca_file
+            else None
+        )
+        with urlopen(request, timeout=_REACH_SECONDS, context=trusted):  # noqa: S310
             return ""
     except HTTPError as error:
-        # One that wants a login is there; Helm has the credentials, this look has not.
-        return "" if error.code in (401, 403) else f"{error.code} {error.reason}"
+        return error.code if error.code in (401, 403) else f"{error.code} {error.reason}"
     except URLError as error:
         return str(error.reason)
-    except OSError as error:
-        return str(error)
+    except (OSError, HTTPException, ValueError) as error:
+        return str(error) or type(error).__name__
 
 
 def release(
@@ -99,7 +149,7 @@ def release(
         name=name,
         chart=source.chart,
         version=source.version,
-        repository_opts=RepositoryOptsArgs(repo=source.repository) if source.repository else None,
+        repository_opts=source.options,
         namespace=namespace,
         values=sealed(values),
         skip_await=wait_seconds is None,

@@ -31,7 +31,7 @@ CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB+certificate/of=\n-----END CERTI
 TLS_KEY = "-----BEGIN PRIVATE KEY-----\nMIGH+hunter2/of+tls=\n-----END PRIVATE KEY-----\n"
 ROUTE: dict[str, Any] = {"service": "front", "port": 80}
 CORS: dict[str, Any] = {"name": "cors", "plugin": "cors"}
-SECRETS = ("kong", "rateLimit", "observability")
+SECRETS = ("charts", "kong", "rateLimit", "observability")
 
 APP: dict[str, Any] = {
     "name": "shop",
@@ -179,7 +179,13 @@ FULL: dict[str, Any] = {
         "protectNamespaces": True,
         "secretTimeoutSeconds": 60,
     },
-    "charts": {"kong": "charts/kong", "base": "https://mirror.example/istio"},
+    "charts": {
+        "kong": {"location": "charts/kong", "username": "", "password": "", "caFile": ""},
+        "base": {
+            "location": "https://mirror.example:8443/istio",
+            **{"username": "reader", "password": PASSWORD, "caFile": "authority.pem"},
+        },
+    },
     "images": {
         "registry": "mirror.example:5000/images",
         "pullSecrets": ["mirror-login"],
@@ -194,6 +200,7 @@ def root(tmp_path: Path) -> Path:
     for name in ("manifests/bookinfo.yaml", "manifests/shop.yaml", "dashboards/mesh.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}", encoding="utf-8")
+    (tmp_path / "authority.pem").write_text(CERTIFICATE, encoding="utf-8")
     chart(tmp_path / "charts/kong", "name: kong\nversion: 1.0.0\n")
     return tmp_path
 
@@ -824,7 +831,7 @@ def test_public_settings_are_all_but_the_secrets(root: Path) -> None:
         "rateLimit": WITH_PASSWORD,
         "applications": [OTHER, WITH_OWN_PASSWORD],
     }
-    found = settings.parse(config, ("kong", "observability", "rateLimit", "applications"), root)
+    found = settings.parse(config, ("charts", "kong", "observability", "rateLimit", "applications"), root)
     public = settings.public(found)
     text = json.dumps(public)
     assert PASSWORD not in text
@@ -1081,7 +1088,7 @@ def test_resources_may_be(key: str, amount: Any, root: Path) -> None:
 
 @pytest.mark.parametrize("source", ["https://mirror.example/charts", "oci://mirror.example/charts", "charts/kong"])
 def test_a_chart_may_come_from(source: str, root: Path) -> None:
-    assert settings.parse({"charts": {"kong": source}}, (), root).charts == {"kong": source}
+    assert settings.parse({"charts": {"kong": source}}, (), root).charts["kong"].location == source
 
 
 def test_a_chart_may_come_from_an_archive_or_the_home_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1092,13 +1099,62 @@ def test_a_chart_may_come_from_an_archive_or_the_home_folder(root: Path, monkeyp
     assert settings.parse({"charts": {"kong": str(root / "kong-3.tgz")}}, (), root)
 
 
-@pytest.mark.parametrize(
-    ("source", "shown"), [("", '""'), (5, "5"), (None, "null"), ({"a": 1}, "an object"), ("https://[", '"https://["')]
-)
+@pytest.mark.parametrize(("source", "shown"), [("", '""'), (5, "5"), (None, "null")])
 def test_a_chart_from_nowhere_is_refused(source: Any, shown: str, root: Path) -> None:
     says(
         refused({"charts": {"kong": source}}, root), f"charts.kong is {shown}", "a repository URL, oci://… or a folder"
     )
+
+
+LOGIN = {"location": "https://mirror.example", "username": "reader", "password": PASSWORD}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"https://reader:{PASSWORD}@mirror.example/charts",
+        f"https://{PASSWORD}@mirror.example/charts",
+        f"oci://reader:{PASSWORD}@mirror.example/charts",
+        f"https://reader:{PASSWORD}/with@mirror.example",
+        f"https://mirror.example/charts?sig={PASSWORD}",
+        f"https://mirror.example/charts#{PASSWORD}",
+        "https://mirror.example/my charts",
+        "https://mirror.example:port/charts",
+        "https://",
+        "https://[",
+    ],
+)
+def test_a_url_may_have_no_login_and_no_blank_and_is_not_shown_then(source: str, root: Path) -> None:
+    for given, where in ((source, "charts.kong"), ({"location": source}, "charts.kong.location")):
+        says(
+            refused({"charts": {"kong": given}}, root),
+            f"{where} is [secret]",
+            "without a login",
+            "username and password",
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"password": ""}, ["charts.kong.password is missing", "both"]),
+        ({"username": ""}, ["charts.kong.username is missing", "both"]),
+        ({"location": "charts/kong"}, ["charts.kong.username is set", "charts/kong", "no login"]),
+        ({"caFile": "nowhere.pem"}, ["charts.kong.caFile", "nowhere.pem", "no file"]),
+        ({"caFile": "manifests"}, ["charts.kong.caFile", "manifests", "no file"]),
+        (
+            {"location": "oci://mirror.example", "username": "", "password": "", "caFile": "authority.pem"},
+            ["charts.kong.caFile", "oci://mirror.example", "SSL_CERT_FILE"],
+        ),
+    ],
+)
+def test_a_login_that_nobody_would_use_is_refused(changes: dict[str, str], parts: list[str], root: Path) -> None:
+    assert settings.parse({"charts": {"kong": LOGIN}}, ("charts",), root)
+    says(refused({"charts": {"kong": {**LOGIN, **changes}}}, root, ("charts",)), *parts)
+
+
+def test_a_repositorys_password_is_taken_encrypted_only(root: Path) -> None:
+    says(refused({"charts": {"kong": LOGIN}}, root), "charts.kong.password is in plain text", "config set --secret")
 
 
 @pytest.mark.parametrize("described", [None, b"\xff\xfe\x00", b"{", b"- a list", b"version: 1", b"", b"name: [kong"])
