@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from charts import STAND_INS
 from fakes.chart_repository import PASSWORD, USERNAME, chart_repository
 
+import settings
 from components.shared.releases import ChartError, ChartSource, chart_source, check_reachable
 from plan import helm
 from sandbox import tools
+from sandbox.paths import CHECKOUT
 from sandbox.programs import TOOLS
 from settings import ChartRepository
 from versions import CHARTS
@@ -102,3 +105,11 @@ def test_helm_renders_it_and_nobody_sees_the_password(
         with pytest.raises(helm.HelmError, match="Failed to update"):
             helm.template(Path(program), tmp_path, access=access, **asked)
     assert not any(access["password"] in argument for command in lines for argument in command)
+
+
+def test_a_login_that_came_in_as_a_secret_is_used(repository: tuple[str, Path]) -> None:
+    url, authority = repository
+    login = {"location": url, "username": USERNAME, "password": PASSWORD, "caFile": str(authority)}
+    found = settings.parse({"charts": {KIALI: login, "kong": str(STAND_INS / "kong")}}, ("charts",), CHECKOUT.root)
+    check_reachable({KIALI: chart_source(KIALI, found.charts)}, preview=False)
+    assert "[secret]" not in chart_source("kong", found.charts).chart
