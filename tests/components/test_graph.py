@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import Request
 
 import pulumi
 import pytest
@@ -1353,8 +1354,8 @@ def test_an_up_never_follows_the_current_context(
 
 
 def test_a_chart_repository_that_does_not_answer_stops_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    def look(address: str, **_: Any) -> AbstractContextManager[None]:
-        if CHARTS["kiali-server"].repository in address:
+    def look(address: Request, **_: Any) -> AbstractContextManager[None]:
+        if CHARTS["kiali-server"].repository in address.full_url:
             raise OSError("no route to host")
         return nullcontext()
 
