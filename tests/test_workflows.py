@@ -16,8 +16,11 @@ from typing import Any
 import pytest
 import yaml
 
+from components.verification import LIMIT_SECONDS
+from plan.stack_config import Project
 from preview import publish
 from sandbox import pulumi_engine, tools
+from settings import read as settings_of
 from versions import KUBERNETES_MINIMUM, KUBERNETES_TESTED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -141,18 +144,39 @@ def test_the_comment_follows_the_previews() -> None:
     assert uploaded == [publish.ARTIFACT]
 
 
+def ups() -> dict[str, dict[str, Any]]:
+    """Return the jobs that run `pulumi up`."""
+    jobs = [(name, job) for file in WORKFLOWS for name, job in read(file)["jobs"].items()]
+    return {name: job for name, job in jobs if any("pulumi up" in step.get("run", "") for step in job.get("steps", []))}
+
+
 def test_no_up_is_ever_cancelled() -> None:
-    ups = 0
-    for file in WORKFLOWS:
-        content = read(file)
-        for job in content["jobs"].values():
-            if not any("pulumi up" in step.get("run", "") for step in job.get("steps", [])):
-                continue
-            ups += 1
-            for group in (content.get("concurrency"), job.get("concurrency")):
-                assert group is None or group["cancel-in-progress"] == "false"
-            assert content.get("concurrency") or job.get("concurrency")
-    assert ups == 3
+    assert set(ups()) == {"end-to-end", "staging", "prod"}
+    assert "concurrency" not in workflow("main"), (
+        "a run that waits for prod's reviewers holds up the next one's staging"
+    )
+    for name in ("staging", "prod"):
+        assert ups()[name]["concurrency"] == {"group": f"up-{name}", "cancel-in-progress": "false"}
+    # What that job leaves behind ends with its machine.
+    assert "kind create cluster" in str(ups()["end-to-end"])
+
+
+@pytest.mark.parametrize("stack", ["staging", "prod"])
+def test_an_up_is_not_killed_while_the_stack_waits_within_its_limits(stack: str) -> None:
+    found = Project(ROOT).read(ROOT / f"Pulumi.{stack}.yaml")
+    settings = settings_of(found.values, found.secrets, ROOT)
+    istio, kong = settings.istio, settings.kong
+    waits = [
+        settings.security.secret_timeout_seconds,
+        # istio-cni, then istiod; Kong, then its address and each route; what the provider gives a Deployment.
+        *(istio.ready_timeout_seconds, istio.ready_timeout_seconds),
+        *(kong.ready_timeout_seconds, kong.address_timeout_seconds, kong.ready_timeout_seconds, 600),
+        settings.observability.ready_timeout_seconds,
+        # The checks of the `up`, and those after it.
+        *(LIMIT_SECONDS, LIMIT_SECONDS),
+    ]
+    assert int(ups()[stack]["timeout-minutes"]) * 60 > sum(waits)
+    assert any("make recover STACK=$STACK" in step.get("run", "") for step in ups()[stack]["steps"])
 
 
 def test_staging_and_prod_wait_for_what_comes_before_and_for_their_gate() -> None:
@@ -187,7 +211,7 @@ def test_every_up_is_followed_by_checks_that_fail_the_job_and_by_their_reports()
 
 def test_every_job_ends(each: dict[str, Any]) -> None:
     for name, job in each["jobs"].items():
-        assert "uses" in job or int(job["timeout-minutes"]) <= 60, name
+        assert "uses" in job or int(job["timeout-minutes"]) <= (60 if "STACK" not in job.get("env", {}) else 180), name
 
 
 # --- What they call ----------------------------------------------------------------------------------------------
