@@ -103,7 +103,7 @@ def _perform(cluster: Cluster, engine: Engine, lock: Lock | None, to_do: Sequenc
     for remedy in to_do:
         if remedy.perform:
             remedy.perform(cluster)
-    engine.forget_what_was_begun()
+    engine.look_again([each.unfinished for each in to_do if each.unfinished])
 
 
 def _go_on(stack: Stack, verb: str, *, yes: bool) -> NoReturn:

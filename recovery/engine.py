@@ -7,7 +7,8 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -113,9 +114,24 @@ class Engine:
         """Take the lock off the stack."""
         self._ask("cancel", "--yes", config=False)
 
-    def forget_what_was_begun(self) -> None:
-        """Have the engine look at everything that the state holds, and drop the operations that never ended."""
+    def look_again(self, unfinished: Collection[str]) -> None:
+        """Have the engine look at everything that the state holds, and forget the operations that never ended.
+
+        The next `up` updates the `unfinished` Helm releases, given by their ids, whatever their inputs: the provider
+        takes a release that failed for one that is well.
+        """
         self._ask("refresh", "--yes", "--skip-preview", "--clear-pending-creates")
+        if not unfinished:
+            return
+        exported = self._told("stack", "export")
+        for each in exported["deployment"]["resources"]:
+            if each["type"] == RELEASE and each.get("id") in unfinished:
+                each["initErrors"] = ["Helm was cut off"]
+        # It holds no secret in clear text.
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(exported, file)
+            file.flush()
+            self._ask("stack", "import", "--file", file.name, config=False)
 
     def planned(self) -> list[Resource]:
         """Return the Kubernetes objects and Helm releases that an `up` would create."""

@@ -22,10 +22,14 @@ _IN_EVERY_NAMESPACE = ("kube-root-ca.crt", "istio-ca-root-cert", "istio-ca-crl")
 
 @dataclass(frozen=True, kw_only=True)
 class Remedy:
-    """`text`: what is done, and why. `perform`: does it; None where it is left to people."""
+    """`text`: what is done, and why. `perform`: does it; None where it is left to people.
+
+    `unfinished`: the id of a Helm release that the next `up` is to update, whatever its inputs.
+    """
 
     text: str
     perform: Callable[[Cluster], object] | None = None
+    unfinished: str = ""
 
 
 def remedies(cluster: Cluster, state: State, planned: Sequence[Resource]) -> list[Remedy]:
@@ -36,9 +40,9 @@ def remedies(cluster: Cluster, state: State, planned: Sequence[Resource]) -> lis
 def _of_releases(cluster: Cluster, state: State, planned: Sequence[Resource]) -> Iterator[Remedy]:
     for namespace, name in sorted(state.releases):
         found = HelmRelease.find(cluster, namespace, name)
-        if found and found.status.startswith("pending-"):
-            text = f"mark the Helm release {name} as failed, as it is {found.status}: Helm then upgrades it"
-            yield Remedy(text=text, perform=found.fail)
+        if found and (found.status == "failed" or found.status.startswith("pending-")):
+            text = f"have the Helm release {name} upgraded, as it is {found.status}"
+            yield Remedy(text=text, perform=found.fail, unfinished=f"{namespace}/{name}")
         elif found and found.status == "uninstalling":
             yield Remedy(text=f"uninstall the Helm release {name} to its end", perform=found.uninstall)
     for inputs in (each["inputs"] for each in planned if each["type"] == RELEASE):

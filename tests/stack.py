@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kube import Cluster
 from sandbox import tools
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT, CONTEXT, Paths, tool_cache
@@ -96,6 +97,11 @@ class Stack:
         """The environment for programs that work on the sandbox."""
         path = os.pathsep.join([str(self.paths.programs), self.project.environment["PATH"]])
         return {**self.project.environment, **tools.variables(self.paths), "PATH": path}
+
+    @property
+    def cluster(self) -> Cluster:
+        """The sandbox's cluster, for looks that have to be quick."""
+        return Cluster(str(self.paths.kubeconfig), CONTEXT)
 
     @property
     def facts(self) -> Facts:

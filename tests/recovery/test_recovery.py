@@ -184,8 +184,15 @@ WhatIs = Callable[[ApiServer], object]
             lambda server: put_release(server, "kiali", "istio-system", "pending-upgrade"),
             state(made("Release", "kiali", "istio-system")),
             [],
-            ["mark the Helm release kiali as failed, as it is pending-upgrade: Helm then upgrades it"],
+            ["have the Helm release kiali upgraded, as it is pending-upgrade"],
             id="an upgrade that was killed",
+        ),
+        pytest.param(
+            lambda server: put_release(server, "kiali", "istio-system", "failed"),
+            state(made("Release", "kiali", "istio-system")),
+            [],
+            ["have the Helm release kiali upgraded, as it is failed"],
+            id="an installation that was interrupted",
         ),
         pytest.param(
             lambda server: put_release(server, "kiali", "istio-system", "uninstalling"),
@@ -265,15 +272,18 @@ LOCKED = (
 
 @dataclass(frozen=True)
 class Answers(Stack):
-    """A stack whose Pulumi answers from a table: part of a command -> code, output, errors. `asked`: every command."""
+    """A stack whose Pulumi answers from a table: part of a command -> code, output, errors. `asked`: every command. `imported`: every state."""
 
     name: str = "dev"
     answers: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    imported: list[str] = field(default_factory=list)
 
     def pulumi(self, *arguments: str, **_: Any) -> subprocess.CompletedProcess[str]:
         words = " ".join(arguments)
         self.asked.append(words)
+        if words.startswith("stack import"):
+            self.imported.append(Path(arguments[-1]).read_text())
         code, out, err = next((answer for key, answer in self.answers.items() if key in words), (0, "", ""))
         return subprocess.CompletedProcess(words, code, out, err)
 
@@ -399,6 +409,18 @@ def test_with_a_word_it_unlocks_clears_up_and_has_the_engine_look(cut_off: Answe
     assert cli.main(["--stack", "dev", "--yes", "--then", "nothing"]) == 0
     assert asked(cut_off) == ["cancel --yes", "refresh --yes --skip-preview --clear-pending-creates"]
     assert "front" not in names(server)
+
+
+def test_the_next_up_updates_a_release_that_is_not_finished(cut_off: Answers, server: ApiServer) -> None:
+    kiali = made("Release", "kiali", "istio-system")
+    put_release(server, "kiali", "istio-system", "pending-upgrade")
+    known = {"deployment": {"resources": [SHOP, kiali, made("Release", "istiod", "istio-system")]}}
+    cut_off.answers["stack export"] = (0, json.dumps(known), "")
+    assert cli.main(["--stack", "dev", "--yes", "--then", "nothing"]) == 0
+    (imported,) = cut_off.imported
+    marked = {each["id"]: each.get("initErrors") for each in json.loads(imported)["deployment"]["resources"]}
+    assert marked == {"shop": None, "istio-system/kiali": ["Helm was cut off"], "istio-system/istiod": None}
+    assert cut_off.asked.index("refresh --yes --skip-preview --clear-pending-creates") < len(cut_off.asked) - 2
 
 
 def test_it_goes_on_with_up(cut_off: Answers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shutil
+import signal
 import socket
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from stack import Answer, Object, Stack, said
+from stack import Answer, Object, Stack, said, wait_for
 
 from sandbox import pulumi_engine
 from sandbox.paths import CONTEXT
@@ -298,6 +301,68 @@ def sentences(answer: Answer, severity: str, about: str = "") -> list[str]:
     """Return the messages of a severity that stand on lines of their own, each once."""
     lines = re.findall(rf"^ *{severity}: (.+)$", said(answer), re.MULTILINE)
     return list(dict.fromkeys(line.strip() for line in lines if about in line))
+
+
+# --- an `up` and a `destroy` that are killed ------------------------------------------------------------------
+
+
+def kill(stack: Stack, verb: str, when: Callable[[], object]) -> None:
+    """Run `pulumi up` or `pulumi destroy`, and kill it with all that it has started as soon as something is so."""
+    options = ("--yes", "--skip-preview", "--stack=sandbox", f"--config-file={CONFIG_FILE}", "--non-interactive")
+    process = subprocess.Popen(
+        ["pulumi", verb, *options],
+        cwd=stack.paths.root,
+        env=stack.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: process.poll() is not None or when(), f"the moment to kill `{verb}`", seconds=120)
+        assert process.poll() is None, f"`{verb}` ended before it could be killed"
+    finally:
+        for pid in family(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all that it has started."""
+    listed = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
+    found = [pid]
+    for each in found:
+        found += [child for child, parent in pairs if parent == each]
+    return found
+
+
+def status_of(stack: Stack, release: str) -> str:
+    """Return what Helm says of a release in istio-system; empty where it knows none."""
+    secrets = stack.cluster.list("secrets", "istio-system", labels=f"owner=helm,name={release}")
+    return str(secrets[-1]["metadata"]["labels"]["status"]) if secrets else ""
+
+
+def assert_whole(stack: Stack) -> None:
+    listed = json.loads(stack.run("helm", "list", "--all-namespaces", "--all", "-o", "json"))
+    assert {(item["status"], item["revision"]) for item in listed} == {("deployed", "1")}, f"Helm's releases: {listed}"
+    previewed = pulumi(stack, "preview", "--refresh", "--expect-no-changes")
+    assert previewed.returncode == 0, f"the stack is not as it should be:\n{said(previewed)}"
+
+
+def test_a_destroy_that_was_killed_is_recovered_to_a_whole_stack(engines: Stack) -> None:
+    kill(engines, "destroy", lambda: status_of(engines, "istiod") != "deployed")
+    recovered = engines.project.python("-m", "recovery", "--stack=sandbox", environment=engines.environment)
+    assert recovered.returncode == 0, said(recovered)
+    assert "take off the lock by " in recovered.stdout, said(recovered)
+    assert_whole(engines)
+
+
+def test_an_up_that_was_killed_inside_a_release_goes_on_by_make_up(engines: Stack) -> None:
+    destroyed = pulumi(engines, "destroy", "--yes", "--skip-preview")
+    assert destroyed.returncode == 0, said(destroyed)
+    kill(engines, "up", lambda: status_of(engines, "kiali") == "pending-install")
+    engines.up()
+    assert "uninstall the Helm release kiali in istio-system (pending-install)" in engines.said, engines.said
+    assert_whole(engines)
 
 
 # --- the end of the stack, and a new one in the same cluster; last, as the others need the stack --------------
