@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from checks.target import RoutedApplication, Target
+from names import GRAFANA_SECRET
 from settings import Application, Route, Settings
 
 _TOO_MANY_REQUESTS = 429
@@ -32,6 +33,7 @@ def describe(settings: Settings) -> Target:
         prometheus=shown.prometheus.enabled,
         grafana=shown.grafana.enabled,
         grafana_anonymous=shown.grafana.anonymous,
+        grafana_secret=shown.grafana.admin_secret or GRAFANA_SECRET,
         kiali=shown.kiali.enabled,
         kiali_auth=shown.kiali.auth,
         load=settings.checks.load,

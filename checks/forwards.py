@@ -14,10 +14,11 @@ from checks.describe import describe
 from checks.selected_stack import StackError
 from checks.target import Target
 from kube import ClusterError
-from names import DASHBOARD_PORTS, GRAFANA_SECRET, ISTIO_NAMESPACE, kiali_graph_path
+from names import DASHBOARD_PORTS, ISTIO_NAMESPACE, kiali_graph_path
 from settings import SettingsError
 
 _USAGE = 2
+_OUTPUT = "--output=jsonpath={.data.%s}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,10 +69,11 @@ def links(target: Target) -> list[str]:
             found.append(f"  token     {target.command(*home, 'create', 'token', 'kiali')}")
     if target.grafana:
         found.append(f"Grafana     http://localhost:{DASHBOARD_PORTS['grafana']}/dashboards")
-        field = "--output=jsonpath={.data.admin-password}"
         if not target.grafana_anonymous:
-            secret = target.command(*home, "get", "secret", GRAFANA_SECRET, field)
-            found.append(f"  password  {secret} | base64 --decode    (user admin)")
+            found += [
+                f"  {what:<9} {target.command(*home, 'get', 'secret', target.grafana_secret, _OUTPUT % key)} | base64 --decode"
+                for what, key in (("user", "admin-user"), ("password", "admin-password"))
+            ]
     if target.prometheus:
         found.append(f"Prometheus  http://localhost:{DASHBOARD_PORTS['prometheus']}/graph")
     return found

@@ -62,11 +62,13 @@ class Stack:
 
     def settings(self) -> Settings:
         """Return the stack's settings, defaults included. Raises `StackError` and `SettingsError`."""
-        # The sandbox may be without Pulumi.
-        texts, secrets = _from_file(self.config_file) if self.config_file else self._from_engine()
+        # The sandbox may be without Pulumi, but only Pulumi knows what is encrypted.
+        texts, secrets = _from_file(self.config_file) if self.config_file else ({}, frozenset())
+        if not self.config_file or (secrets and not self.rehearsed):
+            texts, secrets = self._from_engine()
         return read(texts, secrets, CHECKOUT.root)
 
-    def _from_engine(self) -> tuple[dict[str, str], list[str]]:
+    def _from_engine(self) -> tuple[dict[str, str], frozenset[str]]:
         # A key with one secret field is not told at all without them.
         done = self.pulumi("config", "--json", "--show-secrets")
         if done.returncode:
@@ -75,7 +77,7 @@ class Stack:
             raise StackError(f"The settings of the stack {self.name} cannot be read, or not decrypted: {reason}.")
         entries = json.loads(done.stdout or "{}")
         texts = {key: str(entry["value"]) for key, entry in entries.items()}
-        return texts, [key for key, entry in entries.items() if entry.get("secret")]
+        return texts, frozenset(key for key, entry in entries.items() if entry.get("secret"))
 
 
 def find(name: str = "") -> Stack:

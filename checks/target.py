@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from kube import Cluster
-from names import DASHBOARD_PORTS, INGRESS_CLASS, KONG_NAMESPACE
+from names import DASHBOARD_PORTS, GRAFANA_SECRET, INGRESS_CLASS, KONG_NAMESPACE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,7 @@ class Target:
     prometheus: bool = True
     grafana: bool = True
     grafana_anonymous: bool = False
+    grafana_secret: str = GRAFANA_SECRET
     kiali: bool = True
     kiali_auth: str = "token"
     load: bool = False

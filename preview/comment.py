@@ -24,11 +24,15 @@ _PARTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What the comment says of where it comes from; nothing of it is said by a preview."""
+    """What the comment says of where it comes from; nothing of it is said by a preview.
+
+    `fork`: the repository of somebody else whose code it was that made the previews.
+    """
 
     head: str
     base: str
     run: str = ""
+    fork: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,10 @@ def render(previews: Sequence[Preview], problems: Sequence[str], context: Contex
 
 def _body(previews: Sequence[Preview], problems: Sequence[str], context: Context, detail: Detail) -> str:
     blocks = [MARKER, f"### Preview of {code(context.head[:12])} against {code(context.base)}"]
+    if context.fork:
+        blocks.append(
+            f"⚠️ **Computed by the code of {code(context.fork)}**, a fork, which may write here what it likes: read the change itself."
+        )
     if previews:
         blocks.append(_overview(previews))
     blocks += [f"❌ {code(problem, 500)}" for problem in problems[:10]]

@@ -39,10 +39,20 @@ def publish(github: GitHub, run: Mapping[str, Any]) -> list[str]:
     previews = _previews(github, int(run["id"]))
     done = []
     for pull in pulls:
-        context = Context(head=str(run["head_sha"]), base=str(pull["base"]["ref"]), run=str(run.get("html_url") or ""))
+        context = _context(run, pull)
         body = comment.render(previews.readable, previews.problems, context)
         done.append(f"Commented: {github.put_comment(int(pull['number']), comment.MARKER, body)}")
     return done
+
+
+def _context(run: Mapping[str, Any], pull: Mapping[str, Any]) -> Context:
+    source, own = ((pull[side].get("repo") or {}).get("full_name") for side in ("head", "base"))
+    return Context(
+        head=str(run["head_sha"]),
+        base=str(pull["base"]["ref"]),
+        run=str(run.get("html_url") or ""),
+        fork="" if source == own else str(source),
+    )
 
 
 def _previews(github: GitHub, run: int) -> Previews:

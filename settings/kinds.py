@@ -133,6 +133,9 @@ Label = Annotated[str, _text(_LABEL, "a name of at most 63 small letters, digits
 OptionalLabel = Annotated[str, _text(f"|{_LABEL}", "a name of at most 63 small letters, digits and hyphens, or empty")]
 Name = Annotated[str, _text(_DOTTED, "a name of small letters, digits, dots and hyphens")]
 OptionalName = Annotated[str, _text(f"|{_DOTTED}", "a name of small letters, digits, dots and hyphens, or empty")]
+SecretName = Annotated[
+    str, AfterValidator(_must_be("the name of a Secret", lambda text: re.fullmatch(_DOTTED, text) is not None))
+]
 DataKey = Annotated[str, _text(r"[-._a-zA-Z0-9]{1,253}", "a name of letters, digits, dots, hyphens and underscores")]
 UrlPath = Annotated[str, _URL_PATH]
 OptionalUrlPath = Annotated[str | None, _URL_PATH]

@@ -43,6 +43,7 @@ from settings.kinds import (
     Requests,
     Resources,
     Seconds,
+    SecretName,
     Section,
     Size,
     Text,
@@ -500,7 +501,7 @@ class Images(Section):
             "becomes `<registry>/library/kong`); empty for none."
         ),
     )
-    pull_secrets: ListOf[str] = Field(
+    pull_secrets: ListOf[SecretName] = Field(
         default=(),
         description="Names of Secrets that open registries; an `up` waits for each in every namespace that pulls.",
     )

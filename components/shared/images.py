@@ -36,7 +36,6 @@ _REFERENCE = re.compile(
     r"(?:[\w-]+(?:\.[\w-]+)+|localhost|[\w-]+(?=:\d))(?::\d+)?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+"
     r"(?=[:@])(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 )
-_SECRET = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 def check_references(images: Images, objects: Iterable[Manifest]) -> None:
@@ -61,9 +60,6 @@ def check_references(images: Images, objects: Iterable[Manifest]) -> None:
                 f"images.references has {show(given)} for {image}: it must be a whole reference with a tag or a "
                 "digest, such as registry.example.com/name:1.2 or registry.example.com/name@sha256:…"
             )
-    for index, name in enumerate(images.pull_secrets):
-        if not _SECRET.fullmatch(name):
-            raise SettingsError(f"images.pullSecrets[{index}] is {show(name)}: it must be the name of a Secret.")
 
 
 def canonical(image: str) -> str:

@@ -17,11 +17,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 from fakes.api_server import ApiServer, write_kubeconfig
 from fakes.cluster import Cluster
 
 from checks import __main__ as cli
 from checks import forwards, framework, registry, runner, selected_stack
+from checks.describe import describe
 from checks.framework import Check, Failed, NotChecked, Outcome, eventually
 from checks.report import Part
 from checks.report.progress import Progress
@@ -29,7 +31,9 @@ from checks.target import RoutedApplication, Target, from_json, to_json
 from commands import http_client
 from display.console import console
 from kube import ClusterError
+from sandbox import tools
 from sandbox.paths import CHECKOUT
+from settings import restore
 
 SHOP = RoutedApplication(name="shop", namespace="shop", service="front", port=80, limits={"minute": 30})
 TARGET = Target(context="kind", applications=(SHOP,))
@@ -508,6 +512,33 @@ def test_a_stack_is_known_by_all_of_its_settings(
     assert "kind-two by NodePort" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_the_sandboxs_stack_file_is_decrypted_by_pulumi(
+    encrypted: bool,
+    programs: Callable[[str, str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Sandbox:
+        root, facts, sandbox, stack_file = CHECKOUT.root, tmp_path / "facts", tmp_path, tmp_path / "Pulumi.sandbox.yaml"
+
+    Sandbox.facts.write_text("{}")
+    context = {"secure": "v1:abc"} if encrypted else "kind-in-the-file"
+    Sandbox.stack_file.write_text(yaml.safe_dump({"config": {"kong-istio:kubeContext": context}}))
+    monkeypatch.setattr(selected_stack, "CHECKOUT", Sandbox)
+    monkeypatch.setattr(tools, "environment", lambda: dict(os.environ))
+    calls = programs("pulumi", pulumi("sandbox", {"kong-istio:kubeContext": {"value": "kind-told", "secret": True}}))
+    assert cli.main(["describe", "--stack", "sandbox"]) == 0
+    assert json.loads(capsys.readouterr().out)["context"] == ("kind-told" if encrypted else "kind-in-the-file")
+    assert (str(Sandbox.stack_file) in calls.read_text() if calls.exists() else False) is encrypted
+    # Brought up without an engine there is none to ask.
+    (tmp_path / "outputs.json").write_text("{}")
+    assert cli.main(["describe", "--stack", "sandbox"]) == 0
+    expected = "rehearsal-placeholder" if encrypted else "kind-in-the-file"
+    assert json.loads(capsys.readouterr().out)["context"] == expected
+
+
 @pytest.mark.usefixtures("no_sandbox")
 def test_a_stack_whose_secrets_cannot_be_decrypted_is_said(
     ours: Callable[..., None], programs: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str]
@@ -847,6 +878,14 @@ def test_only_dashboards_that_the_stack_has_are_linked() -> None:
     assert forwards.links(few) == ["Prometheus  http://localhost:9090/graph"]
     open_to_all = dataclasses.replace(TARGET, grafana_anonymous=True, kiali_auth="anonymous")
     assert not [line for line in forwards.links(open_to_all) if "token" in line or "password" in line]
+
+
+def test_the_login_of_grafana_is_in_the_secret_that_the_stack_has() -> None:
+    config = {"kubeContext": "kind", "observability": {"grafana": {"adminSecret": "login"}}}
+    login = [line for line in forwards.links(describe(restore(config))) if "get secret" in line]
+    assert ["get secret login " in line for line in login] == [True, True]
+    assert [line.split()[0] for line in login] == ["user", "password"]
+    assert "get secret grafana-admin " in " ".join(forwards.links(TARGET))
 
 
 def test_where_nodes_are_simulated_nothing_is_forwarded(ports: dict[str, int]) -> None:

@@ -305,12 +305,6 @@ def test_two_references_for_one_image_are_refused() -> None:
     assert sentence == ("images.references names docker.io/library/kong and kong, the same image: keep one of them.")
 
 
-@pytest.mark.parametrize("name", ["", "Pull", "a/b"])
-def test_a_pull_secret_that_cannot_be_is_refused(name: str) -> None:
-    sentence = refused(pullSecrets=["fine", name])
-    assert sentence == f'images.pullSecrets[1] is "{name}": it must be the name of a Secret.'
-
-
 @pytest.mark.parametrize(
     ("image", "full"),
     [

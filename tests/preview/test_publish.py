@@ -120,6 +120,17 @@ def test_a_first_run_comments_and_a_second_one_replaces_that(fake: Fake) -> None
     assert fake.comments[0]["body"].startswith(MARKER)
 
 
+def test_a_comment_that_a_forks_code_computed_says_so(fake: Fake) -> None:
+    published(fake)
+    line = "⚠️ **Computed by the code of `stranger/fork`**, a fork, which may write here what it likes: read the change itself."
+    assert fake.comments[0]["body"].splitlines().count(line) == 1
+    own = {"full_name": "o/r"}
+    fake.of_branch = [pull(3, head={"sha": SHA, "repo": own})]
+    fake.comments.clear()
+    publish.publish(GitHub(fake.address, "o/r", "token"), {**RUN, "head_repository": own})
+    assert "fork" not in fake.comments[0]["body"]
+
+
 def test_only_our_own_comment_is_replaced_however_many_there_are(fake: Fake) -> None:
     fake.comments = [{"id": n, "user": {"login": "stranger"}, "body": f"{MARKER} mine"} for n in range(149)]
     fake.comments += [{"id": 149, "user": None, "body": f"{MARKER} mine"}]

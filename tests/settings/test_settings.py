@@ -518,6 +518,12 @@ def test_a_number_at_its_bound_is_not_out_of_range(path: str, end: int, root: Pa
     assert settings.parse(config, SECRETS, root)
 
 
+@pytest.mark.parametrize("name", ["", "Pull", "a/b"])
+def test_a_pull_secret_that_cannot_be_is_refused(name: str, root: Path) -> None:
+    said = refused({"images": {"pullSecrets": ["fine", name]}}, root)
+    assert said.startswith(f'images.pullSecrets[1] is "{name}": it must be the name of a Secret')
+
+
 @pytest.mark.parametrize("path", CHOICES)
 def test_a_choice_that_is_none_is_refused(path: str, root: Path) -> None:
     assert refused(changed(path, "nonsense"), root) == f'{path} is "nonsense": it must be {CHOICES[path]}.'
