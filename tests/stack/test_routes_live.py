@@ -43,6 +43,11 @@ def workload(name: str, *ports: Object) -> list[Object]:
     return [deployment, service] if ports else [deployment]
 
 
+def headless(name: str, *ports: Object) -> list[Object]:
+    deployment, service = workload(name, *ports)
+    return [deployment, {**service, "spec": {**service["spec"], "clusterIP": "None"}}]
+
+
 def port(number: int, name: str = "http") -> Object:
     return {"name": name, "port": number, "targetPort": 8080}
 
@@ -88,13 +93,22 @@ API: Object = {
     "rateLimit": {"second": 5},
     "plugins": [{"name": "cors", "plugin": "cors", "config": {"origins": [SECRET]}}],
 }
+# Its name leads to its pods.
+DIRECT: Object = {"service": "direct", "port": 8080, "host": "shop.example", "path": "/direct"}
+RPC: Object = {"service": "rpc", "port": 90, "host": "rpc.example", "protocol": "grpc"}
 KEYS: Object = {"service": "keys", "port": 80, "path": "/keys", "plugins": ["ask-for-a-key"]}
 
 
 def applications(folder: Path, shop: Object) -> list[Object]:
     contents = {
         "worker": workload("worker"),
-        "shop": [*workload("front", port(80)), *workload("api", port(9000), port(9090, "http-metrics")), CERTIFICATE],
+        "shop": [
+            *workload("front", port(80)),
+            *workload("api", port(9000), port(9090, "http-metrics")),
+            *headless("direct", port(8080)),
+            *workload("rpc", port(90, "grpc")),
+            CERTIFICATE,
+        ],
         "keys": [*workload("keys", port(80)), *CONSUMER],
     }
     routes: dict[str, Object] = {"worker": {}, "shop": shop, "keys": {"route": KEYS}}
@@ -113,7 +127,6 @@ def choose(stack: Stack, shop: Object, file: str) -> None:
     settings["config"] |= {
         "kong-istio:applications": chosen,
         "kong-istio:security": {"onlyKongCalls": True, "networkPolicies": True},
-        "kong-istio:checks": {"enabled": False},
         "kong-istio:observability": {
             "prometheus": {"enabled": False},
             "grafana": {"enabled": False},
@@ -128,7 +141,7 @@ def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Bring up a stack with three applications, in a sandbox of its own."""
     if not shutil.which("pulumi"):
         pytest.skip(pulumi_engine.missing())
-    found = Stack(make_project(tmp_path_factory.mktemp("routed").resolve()), checks=False)
+    found = Stack(make_project(tmp_path_factory.mktemp("routed").resolve()))
     choose(found, {"route": FRONT}, found.paths.committed_stack_file.name)
     try:
         found.up()
@@ -163,7 +176,7 @@ def identities(stack: Stack) -> dict[tuple[str, str, str], str]:
 def test_each_form_of_application_lies_in_the_cluster(routed: Stack) -> None:
     before = identities(routed)
     assert ("Ingress", "shop", "front") in before
-    choose(routed, {"routes": [FRONT, API]}, CONFIG_FILE)
+    choose(routed, {"routes": [FRONT, API, DIRECT, RPC]}, CONFIG_FILE)
     changed = up(routed)
     assert "replaced" not in changed, changed
     after = identities(routed)
