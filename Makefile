@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help up down test unit preview bench dashboards recover clean
+.PHONY: help up down test unit preview bench dashboards recover drift clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ dashboards: venv/ready ## Kiali, Grafana and Prometheus on this machine, until C
 
 recover: venv/ready ## go on with an up that was killed or interrupted (STACK=NAME YES=1 THEN=destroy)
 	@venv/bin/python -m recovery $(if $(STACK),--stack $(STACK)) $(if $(YES),--yes) $(if $(THEN),--then $(THEN))
+
+drift: venv/ready ## what somebody changed by hand in the cluster, inside releases too (STACK=NAME)
+	@venv/bin/python -m checks drift $(if $(STACK),--stack $(STACK))
 
 clean: ## also remove the virtual environment and the cache of built tools
 	@if [ -x venv/bin/python ]; then venv/bin/python -m sandbox down --with-stack && venv/bin/python -m sandbox clean; fi

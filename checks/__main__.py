@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from checks import gone, nodes, report, runner, selected_stack, unchanged
+from checks import drift, gone, nodes, report, runner, selected_stack, unchanged
 from checks.describe import describe
 from checks.framework import Check, Outcome
 from checks.registry import AFTER_TRAFFIC, PARTS, UnknownCheckError, named
 from checks.report import Run, junit, machine, printed, webpage
 from checks.report.progress import Progress
-from checks.selected_stack import StackError
+from checks.selected_stack import Stack, StackError
 from checks.target import Target, from_json, to_json
 from checks.traffic import CHECKS as TRAFFIC
 from display.console import console
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     traffic = _command(commands, "traffic", "requests through Kong, at a pace that stays under the limit")
     traffic.add_argument("--requests", type=_requests, help=f"how many, up to {_MOST_REQUESTS}")
     _command(commands, "unchanged", "a second `pulumi up` would change nothing")
+    _command(commands, "drift", "nobody has changed in the cluster what the stack made")
     _command(commands, "gone", "nothing of a destroyed stack is left")
     _subject(commands, "describe", "print what there is to check of a stack, for --target")
     return parser
@@ -120,10 +121,23 @@ def _traffic(options: argparse.Namespace) -> int:
 
 
 def _unchanged(options: argparse.Namespace) -> int:
-    if options.target or options.settings:
-        raise StackError("`unchanged` asks Pulumi, so it needs a stack (--stack), and no --target or --settings.")
-    stack = selected_stack.find(options.stack)
+    stack = _asked(options)
     return _perform(options, f"the stack {stack.name}", Target(), unchanged.checks(stack), at_once=False)
+
+
+def _drift(options: argparse.Namespace) -> int:
+    stack = _asked(options)
+    subject, target = _target(options)
+    return _perform(options, subject, target, drift.checks(stack), at_once=False)
+
+
+def _asked(options: argparse.Namespace) -> Stack:
+    """Return the stack that Pulumi is asked about."""
+    if options.target or options.settings:
+        raise StackError(
+            f"`{options.command}` asks Pulumi, so it needs a stack (--stack), and no --target or --settings."
+        )
+    return selected_stack.find(options.stack)
 
 
 def _gone(options: argparse.Namespace) -> int:
@@ -143,6 +157,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "traffic": _traffic,
     "unchanged": _unchanged,
+    "drift": _drift,
     "gone": _gone,
     "describe": _describe,
 }

@@ -16,7 +16,8 @@ are simulated. *Load*: it sends load or creates something, and is left out where
 | --- | --- | --- | --- | --- |"""
 
 _TAIL = """| 16 | Nothing would change. | `python -m checks unchanged`: `pulumi preview --expect-no-changes`, also after a refresh | | |
-| 17 | Nothing is left after a destroy. | `python -m checks gone`: namespaces, webhooks, roles, CRDs, ConfigMaps, releases | | |"""
+| 17 | Nothing is left after a destroy. | `python -m checks gone`: namespaces, webhooks, roles, CRDs, ConfigMaps, releases | | |
+| 18 | Nobody has changed in the cluster what the stack made. | `python -m checks drift`: `pulumi preview --refresh`, and each release's manifest against the cluster | | |"""
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from checks.framework import Check, Failed, NotChecked
 from checks.selected_stack import Stack, StackError
 from checks.target import Target
 
-_SECONDS = 600
+SECONDS = 600
 _SHOWN = 5
 # Steps that leave everything as it is.
 _HARMLESS = {"same", "refresh", "read"}
@@ -24,26 +24,28 @@ def checks(stack: Stack) -> tuple[Check, ...]:
             name="second up",
             statement="A second `pulumi up` changes nothing.",
             how="pulumi preview --expect-no-changes",
-            look=_preview(stack),
-            seconds=_SECONDS,
+            look=preview(stack),
+            seconds=SECONDS,
         ),
         Check(
             number="16b",
             name="up after refresh",
             statement="Nor does one that first looks at what is really there.",
             how="pulumi preview --refresh --expect-no-changes",
-            look=_preview(stack, "--refresh"),
-            seconds=_SECONDS,
+            look=preview(stack, "--refresh"),
+            seconds=SECONDS,
         ),
     )
 
 
-def _preview(stack: Stack, *options: str) -> Callable[[Target], str]:
+def preview(stack: Stack, *options: str, remedy: str = "") -> Callable[[Target], str]:
+    """Return the look at what Pulumi would do; `remedy`: the command to name where it would do something."""
+
     def look(_: Target) -> str:
         if stack.rehearsed:
             raise NotChecked("the stack was rehearsed, and only Pulumi's engine can say what it would do")
         try:
-            done = stack.pulumi("preview", "--expect-no-changes", "--json", *options, seconds=_SECONDS)
+            done = stack.pulumi("preview", "--expect-no-changes", "--json", *options, seconds=SECONDS)
         except StackError as error:
             raise NotChecked(str(error).rstrip(".")) from None
         plan = _plan(done.stdout)
@@ -53,7 +55,7 @@ def _preview(stack: Stack, *options: str) -> Callable[[Target], str]:
         command = " ".join(["pulumi", "preview", "--diff", *options, "--stack", stack.name])
         if changes:
             cause = "settings or files that differ from those of the last up, or somebody else's change"
-            raise Failed("no change", _told(changes), cause=cause, look=command)
+            raise Failed("no change", _told(changes), cause=cause, look=remedy or command)
         reason = _reason(plan, done.stderr)
         raise Failed("a preview without changes", reason, cause="Pulumi cannot preview the stack", look=command)
 

@@ -58,13 +58,12 @@ class Cluster:
 
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """Return an object, or None where there is none of that name or kind."""
-        found = self._kinds.named(kind)
-        try:
-            return dict(self._connection.ask("GET", found.path(namespace, name))) if found else None
-        except ClusterError as error:
-            if error.code == HTTPStatus.NOT_FOUND:
-                return None
-            raise
+        return self._read(self._kinds.named(kind), namespace, name)
+
+    def counterpart(self, manifest: Object, namespace: str) -> Object | None:
+        """Return what there is of an object, in the version of its manifest; `namespace`: where that names none."""
+        metadata = manifest["metadata"]
+        return self._read(self._kinds.of(manifest), metadata.get("namespace") or namespace, metadata["name"])
 
     def list(self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Objects:
         """Return the objects of a namespace, or of all; none where the cluster has no such kind.
@@ -155,6 +154,14 @@ class Cluster:
         and the next one looks for a pod again.
         """
         return forward.forwarding(self, self._connection, namespace, resource, port, local_port)
+
+    def _read(self, kind: Kind | None, namespace: str, name: str) -> Object | None:
+        try:
+            return dict(self._connection.ask("GET", kind.path(namespace, name))) if kind else None
+        except ClusterError as error:
+            if error.code == HTTPStatus.NOT_FOUND:
+                return None
+            raise
 
     def _states(self, kind: str, name: str, namespace: str, end: float) -> Iterator[Object | None]:
         """Yield what an object is now, and what it becomes while one watch lasts."""

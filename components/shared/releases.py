@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ from commands.cluster_access import Access
 from settings import ChartRepository
 from settings.secret_parts import plain, sealed
 from versions import CHARTS
+
+#: In the environment of an `up`: Helm upgrades every release, also one whose chart and values are as they were. The
+#: provider reads of a release only what Helm remembers, so a refresh does not find what was changed in the cluster.
+REPAIR = "KONG_ISTIO_REPAIR"
 
 _REACH_SECONDS = 10
 
@@ -144,6 +149,8 @@ def release(
     objects are ready; without it the caller waits for what it needs, sooner and with a better answer when it fails.
     What is secret in `values` is one to the provider; what the chart makes of it is the chart's.
     """
+    # Another description is a reason for Helm to upgrade, which puts back what differs from the chart.
+    repaired = bool(os.environ.get(REPAIR))
     return Release(
         name,
         name=name,
@@ -155,9 +162,12 @@ def release(
         skip_await=wait_seconds is None,
         timeout=wait_seconds,
         max_history=5,
+        description=f"repaired at {datetime.now(UTC):%Y-%m-%d %H:%M:%S}" if repaired else None,
         opts=pulumi.ResourceOptions.merge(
             opts,
             # The release's name is taken while the old one lives, unless that is in another cluster, which is cleared last.
-            pulumi.ResourceOptions(delete_before_replace=not access.identity.moved),
+            pulumi.ResourceOptions(
+                delete_before_replace=not access.identity.moved, ignore_changes=[] if repaired else ["description"]
+            ),
         ),
     )

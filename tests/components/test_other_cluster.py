@@ -78,7 +78,7 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(kong_ready, "report", lambda *_: TODAY)
-    monkeypatch.setattr("inputs.check_reachable", lambda _: None)
+    monkeypatch.setattr("inputs.check_reachable", lambda *_, **__: None)
     return World(tmp_path, monkeypatch)
 
 
