@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from settings.chart_values import redis_outside
-from settings.cross_checks import cross_check
+from settings.cross_checks import RESERVED_NAMESPACES, cross_check
 from settings.kinds import FreeForm, Secret, Section
 from settings.secret_parts import SecretPart, marked, plain_settings, without_secrets
 from settings.sections import (
@@ -44,6 +44,7 @@ from settings.sentences import SettingsError, key_name, sentence, unknown
 __all__ = [
     "KEYS",
     "PROJECT",
+    "RESERVED_NAMESPACES",
     "WINDOWS",
     "Application",
     "ChartRepository",

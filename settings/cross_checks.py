@@ -18,7 +18,7 @@ from settings.sections import WINDOWS, Application, ChartRepository, Kong, Plugi
 from settings.sentences import SettingsError, show
 from versions import CHARTS
 
-_RESERVED_NAMESPACES = {
+RESERVED_NAMESPACES = {
     *RELEASES.values(),
     PROBE_NAMESPACE,
     *("default", "kube-system", "kube-public", "kube-node-lease"),
@@ -333,7 +333,7 @@ def _check_applications(settings: Settings, root: Path) -> None:
     applications = settings.applications
     for index, application in enumerate(applications):
         where = f"applications[{index}]"
-        if application.namespace in _RESERVED_NAMESPACES:
+        if application.namespace in RESERVED_NAMESPACES:
             raise SettingsError(
                 f"{where}.namespace is {application.namespace}: that one is not the application's; give it its own."
             )

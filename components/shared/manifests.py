@@ -9,7 +9,7 @@ from typing import Any
 
 import pulumi
 
-from components.shared import kubernetes_yaml, kustomization, object_kinds, placement
+from components.shared import kubernetes_yaml, kustomization, object_kinds, object_shape, placement
 from components.shared.kubernetes_yaml import UnreadableError
 from components.shared.kustomization import KustomizationError
 from components.shared.object_kinds import Discovery, Manifest, group_of, is_custom
@@ -150,7 +150,8 @@ def _checked(item: Any, where: str) -> Manifest:
         metadata = cleaned.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         if _is_text(name) or (name and not isinstance(name, str)):
-            _check_shape(cleaned, where)
+            if wrong := object_shape.misfit(cleaned):
+                raise ManifestError(f"{where}: {wrong}: correct the file.")
             return cleaned
     raise ManifestError(
         f"{where} holds something that is no Kubernetes object: each document needs apiVersion, kind and metadata.name."
@@ -159,65 +160,6 @@ def _checked(item: Any, where: str) -> Manifest:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value) and value.isprintable()
-
-
-def _check_shape(manifest: Manifest, where: str) -> None:
-    """Raise for what Kubernetes would refuse and the stack looks into: fields that are not of the kind they have to be."""
-    misfit = next(_misfits(manifest, _shape(manifest["kind"]), ""), None) or _unnumbered(manifest)
-    if misfit:
-        field, kind = misfit
-        raise ManifestError(
-            f"{where}: {field} of {manifest['kind']} {manifest['metadata']['name']} is not {_KINDS[kind]}: correct the file."
-        )
-
-
-_KINDS = {dict: "an object", list: "a list", int: "a whole number", str: "text"}
-_METADATA: dict[str, Any] = {"name": str, "namespace": str, "labels": {}, "annotations": {}}
-_CONTEXT: dict[str, Any] = {"capabilities": {"add": [str], "drop": [str]}, "seccompProfile": {}}
-_CONTAINER: dict[str, Any] = {"image": str, "ports": [{}], "securityContext": _CONTEXT}
-_POD: dict[str, Any] = {
-    "containers": [_CONTAINER],
-    "initContainers": [_CONTAINER],
-    "volumes": [{"image": {"reference": str}}],
-    "imagePullSecrets": [{"name": str}],
-    "securityContext": _CONTEXT,
-}
-
-
-def _shape(kind: str) -> dict[str, Any]:
-    """Return the fields of a kind that the stack looks into, each with the type that it has to be of."""
-    shape: dict[str, Any] = {}
-    if kind == "Service":
-        shape = {"spec": {"selector": {}, "ports": list}}
-    if kind == "CustomResourceDefinition":
-        shape = {"spec": {"group": str, "scope": str, "names": {"kind": str}}}
-    if kind in ("RoleBinding", "ClusterRoleBinding"):
-        shape = {"subjects": [{"name": str, "namespace": str}]}
-    if kind in TEMPLATES:
-        shape = {"spec": _POD}
-        for step in reversed(TEMPLATES[kind]):
-            shape = {step: shape}
-    return {"metadata": _METADATA, **shape}
-
-
-def _misfits(value: Any, shape: Any, path: str) -> Iterator[tuple[str, type]]:
-    kind = shape if isinstance(shape, type) else type(shape)
-    fits = type(value) is kind
-    if not fits:
-        yield path, kind
-    elif isinstance(shape, dict):
-        for field in (field for field in shape if field in value):
-            yield from _misfits(value[field], shape[field], f"{path}.{field}".lstrip("."))
-    elif isinstance(shape, list):
-        for inner in value:
-            yield from _misfits(inner, shape[0], f"{path}[]")
-
-
-def _unnumbered(manifest: Manifest) -> tuple[str, type] | None:
-    """Return the one field that must be there, where it is not."""
-    ports = manifest.get("spec", {}).get("ports", []) if manifest["kind"] == "Service" else []
-    numbered = all(isinstance(port, dict) and type(port.get("port")) is int for port in ports)
-    return None if numbered else ("spec.ports[].port", int)
 
 
 def _without_nothing(value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from components.shared.object_kinds import Manifest
+from settings import RESERVED_NAMESPACES
 
 _BINDINGS = {"RoleBinding", "ClusterRoleBinding"}
 # Fields that hold the name of a namespace, or names, wherever they stand.
@@ -64,9 +65,10 @@ def _other_namespace(found: Sequence[Found], inside: Sequence[bool], namespace: 
         return ""
     where, other, what = named[0]
     if not override:
+        or_there = "" if other in RESERVED_NAMESPACES else f", or its namespace to {other}"
         raise PlacementError(
             f"{where} puts {what} into the namespace {other}: the application's is {namespace}; set the application's "
-            f"overrideNamespace to true, which moves all objects from {other} to {namespace}, or its namespace to {other}."
+            f"overrideNamespace to true, which moves all objects from {other} to {namespace}{or_there}."
         )
     stray = next((entry for entry in named if entry[1] != other), None)
     if stray:
@@ -85,8 +87,11 @@ def _named(found: Sequence[Found], inside: Sequence[bool]) -> Iterator[tuple[str
         if scoped and "namespace" in item["metadata"]:
             yield where, _one_line(item["metadata"]["namespace"]), what
         for subject in item.get("subjects", []) if item["kind"] in _BINDINGS else []:
-            if subject.get("kind") == "ServiceAccount" and subject.get("name") in accounts and "namespace" in subject:
-                yield where, _one_line(subject["namespace"]), f"ServiceAccount {subject['name']}, a subject of {what},"
+            account, home = subject.get("name"), subject.get("namespace")
+            # kubectl puts objects into `default`, whose own account has the same name.
+            bound = account in accounts or account == home == "default"
+            if bound and home and subject.get("kind") == "ServiceAccount":
+                yield where, _one_line(home), f"ServiceAccount {account}, a subject of {what},"
 
 
 def _one_line(text: str) -> str:

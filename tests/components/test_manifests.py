@@ -176,7 +176,7 @@ def test_the_applications_own_namespace_may_stand_in_several_files(tmp_path: Pat
     ],
 )
 def test_values_are_read_as_kubectl_reads_them(written: str, read_as: dict[str, Any] | None, file: Path) -> None:
-    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n" + re.sub("(?m)^", "  ", written) + "\n"
+    text = f"apiVersion: example.com/v1\nkind: Thing\nmetadata: {{name: a}}\ndata:\n{re.sub('(?m)^', '  ', written)}\n"
     file.write_bytes(text.encode())
     if read_as is None:
         refused(file)
@@ -457,7 +457,7 @@ def test_aliases_that_would_fill_the_memory_are_refused(file: Path) -> None:
 
 def test_dates_and_times_are_text_as_for_kubectl(file: Path) -> None:
     file.write_text(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
+        "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: a}\n"
         "data: {day: 2020-01-01, odd: 2001-99-99, at: 12:30:45, n: 080, i: 10, hex: 0x1F, f: 1.5, b: true}\n"
     )
     assert manifests.read(file, "shop")[0]["data"] == {
@@ -491,11 +491,33 @@ def test_fields_of_the_wrong_kind_are_named(text: str, field: str, file: Path) -
     assert said.endswith(": correct the file."), said
 
 
+NO_TEXT = "is not text (a number, yes or no needs quotes)"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("kind: Pod\nmetadata: {name: 2024}", "metadata.name of Pod 2024 is not text"),
-        ("kind: Pod\nmetadata: {name: a, namespace: 5}", "metadata.namespace of Pod a is not text"),
+        ("kind: Pod\nmetadata: {name: 2024}", f"metadata.name of Pod 2024 {NO_TEXT}"),
+        ("kind: Pod\nmetadata: {name: a, namespace: 5}", f"metadata.namespace of Pod a {NO_TEXT}"),
+        ("kind: Pod\nmetadata: {name: a, labels: {tier: 1}}", f"metadata.labels.tier of Pod a {NO_TEXT}"),
+        (
+            "kind: Pod\nmetadata: {name: a, annotations: {prometheus.io/scrape: true}}",
+            f"metadata.annotations.prometheus.io/scrape of Pod a {NO_TEXT}",
+        ),
+        ("kind: ConfigMap\nmetadata: {name: a}\ndata: {port: 80}", f"data.port of ConfigMap a {NO_TEXT}"),
+        ("kind: Secret\nmetadata: {name: a}\nstringData: {pin: 1234}", f"stringData.pin of Secret a {NO_TEXT}"),
+        (
+            "kind: Deployment\nmetadata: {name: a}\nspec: {template: {metadata: {labels: {app: on}}}}",
+            f"spec.template.metadata.labels.app of Deployment a {NO_TEXT}",
+        ),
+        (
+            "kind: Pod\nmetadata: {name: a}\nspec: {containers: [{env: [{name: PORT, value: 8080}]}]}",
+            f"spec.containers[].env[].value of Pod a {NO_TEXT}",
+        ),
+        (
+            "kind: Pod\nmetadata: {name: a}\nspec: {containers: [{args: [--port, 8080]}]}",
+            f"spec.containers[].args[] of Pod a {NO_TEXT}",
+        ),
         ("kind: Pod\nmetadata: {name: a}\nspec: {volumes: [~]}", "spec.volumes[] of Pod a is not an object"),
         (
             "kind: Pod\nmetadata: {name: a}\nspec: {containers: [{securityContext: {capabilities: {drop: ALL}}}]}",
@@ -503,7 +525,7 @@ def test_fields_of_the_wrong_kind_are_named(text: str, field: str, file: Path) -
         ),
         (
             "kind: Pod\nmetadata: {name: a}\nspec: {imagePullSecrets: [{name: [b]}]}",
-            "spec.imagePullSecrets[].name of Pod a is not text",
+            f"spec.imagePullSecrets[].name of Pod a {NO_TEXT}",
         ),
     ],
 )
@@ -556,6 +578,13 @@ def test_what_is_no_object_is_refused(text: str, file: Path) -> None:
 )
 def test_a_file_without_objects_is_refused(text: str, file: Path) -> None:
     assert refused(file, text) == f"{file} holds no Kubernetes object: give a YAML file, or a folder with some."
+
+
+def test_what_is_beside_the_files_of_a_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "folder.yaml").mkdir()
+    for name, text in (("empty.yaml", ""), ("notes.yaml", "# nothing\n---\n"), ("shop.yaml", SHOP), ("x.txt", "{")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert names(manifests.read(tmp_path, "shop")) == ["Service/shop"]
 
 
 def test_a_folder_without_objects_is_refused(tmp_path: Path) -> None:
@@ -709,6 +738,12 @@ items:
 - {apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {selector: {app: shop}, ports: [{port: 80, name: http}]}}
 - {apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: a.b.c}, spec: {group: b.c}}
 - {apiVersion: b.c/v1, kind: A, metadata: {name: a}}
+- {apiVersion: v1, kind: ServiceAccount, metadata: {name: web, namespace: default}}
+- apiVersion: rbac.authorization.k8s.io/v1
+  kind: RoleBinding
+  metadata: {name: web, namespace: default}
+  roleRef: {kind: Role, name: web}
+  subjects: [{kind: ServiceAccount, name: web, namespace: default}]
 """
 SCRAPS = [
     *(
@@ -809,7 +844,7 @@ def misshapen(chance: random.Random) -> str:
 def outcome(file: Path) -> str:
     """Do with a file what a stack does, and return what came of it."""
     try:
-        found = manifests.read(file, "shop")
+        found = manifests.read(file, "shop", override_namespace=True)
     except ManifestError as error:
         return str(error)
     with suppress(ManifestError):

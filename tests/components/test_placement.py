@@ -342,6 +342,17 @@ def test_an_account_bound_in_another_namespace_is_named(tmp_path: Path) -> None:
     assert moved(tmp_path, *objects)[1]["subjects"] == [subject("shop")]
 
 
+def test_what_is_bound_for_the_account_of_the_namespace_default_is_named(tmp_path: Path) -> None:
+    objects = [item("v1", "Pod"), binding("ClusterRoleBinding", subject("default", "default"))]
+    with pytest.raises(ManifestError) as caught:
+        read(tmp_path, *objects)
+    # No application can have that namespace.
+    assert str(caught.value).endswith("overrideNamespace to true, which moves all objects from default to shop.")
+    assert moved(tmp_path, *objects)[1]["subjects"] == [subject("shop", "default")]
+    elsewhere = [item("v1", "Pod"), binding("ClusterRoleBinding", subject("kube-system", "default"))]
+    assert read(tmp_path, *elsewhere)[1]["subjects"] == [subject("kube-system", "default")]
+
+
 def test_objects_of_several_namespaces_are_not_moved_into_one(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
         moved(tmp_path, item("v1", "Pod"), item("v1", "Pod", "b", "shop"), ACCOUNT, item("v1", "Pod", "c", "prod"))
