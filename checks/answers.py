@@ -76,6 +76,8 @@ def _path(target: Target, endpoint: Endpoint, application: RoutedApplication) ->
     shown = f"via: {via}, x-kong-upstream-latency: {latency}, server: {server or 'none'}"
     if not target.injection:
         return f"{shown} (no sidecars in this stack)"
+    if application.speaks_tls:
+        return f"{shown} (sidecars do not read what Kong encrypts itself)"
     if server not in _SIDECARS:
         raise Failed(
             "server: envoy or istio-envoy, from a sidecar",

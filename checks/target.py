@@ -43,6 +43,11 @@ class RoutedApplication:
         return self.name.partition("/")[0]
 
     @property
+    def speaks_tls(self) -> bool:
+        """Whether Kong speaks TLS with its Service: sidecars then see connections, and no requests."""
+        return self.protocol in ("https", "grpcs")
+
+    @property
     def is_grpc(self) -> bool:
         """Whether it speaks gRPC, which no check does."""
         return self.protocol in ("grpc", "grpcs")
@@ -115,7 +120,9 @@ class Target:
         found: dict[str, list[RoutedApplication]] = {}
         for route in self.applications:
             found.setdefault(route.application, []).append(route)
-        return tuple(min(routes, key=lambda route: (route.is_grpc, route.guarded)) for routes in found.values())
+        return tuple(
+            min(routes, key=lambda route: (route.is_grpc, route.guarded, route.speaks_tls)) for routes in found.values()
+        )
 
     @property
     def dashboards(self) -> list[str]:

@@ -318,7 +318,7 @@ def _annotations(route: Route, kong: Kong) -> dict[str, str]:
     if plugins := plugin_names(route):
         own["konghq.com/plugins"] = ",".join(plugins)
     if kong.routing == "mesh":
-        by_host = kong.client_host == "serviceEntry" or route.protocol in client_host.ENCRYPTED
+        by_host = kong.client_host == "serviceEntry" or route.speaks_tls
         own["konghq.com/preserve-host"] = "true" if by_host else "false"
     if route.strip_path:
         own["konghq.com/strip-path"] = "true"

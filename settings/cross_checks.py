@@ -227,6 +227,8 @@ def _check_client_host(settings: Settings) -> None:
         return
     owners: dict[str, str] = {}
     for key, route in _routes(settings.applications):
+        if route.speaks_tls:
+            continue
         host, where = route.host, f"{key}.host"
         if not host or host.startswith("*"):
             raise SettingsError(

@@ -337,6 +337,11 @@ class Route(Section):
         return self.name or self.service
 
     @property
+    def speaks_tls(self) -> bool:
+        """Whether Kong speaks TLS with its Service, which sidecars cannot read."""
+        return self.protocol in ("https", "grpcs")
+
+    @property
     def limit_plugin(self) -> str:
         """The name of the KongPlugin that limits it: the application's or its own; empty for none."""
         if self.rate_limit is None:

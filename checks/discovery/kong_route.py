@@ -33,7 +33,7 @@ def look_at_upstream(target: Target) -> str:
     """Return which upstream requests of Kong to each application take."""
 
     def look(fetch: _Fetch, application: RoutedApplication) -> str:
-        if application.protocol in ("https", "grpcs"):
+        if application.speaks_tls:
             raise NotChecked("Kong speaks TLS with its Service, which its sidecar passes on unread")
         kong = _pod(target, KONG_NAMESPACE, _selector_of_kong(target), f"the Deployment {KONG_DEPLOYMENT}")
         found = _host_object(target, application)

@@ -64,5 +64,5 @@ def _check_route(objects: Sequence[Manifest], route: Route, where: str, settings
     through_mesh = settings.kong.routing == "mesh"
     service = routed_service.check(objects, route, where, through_mesh=through_mesh)
     traffic_policies.check_selector(service, where, settings.security)
-    if through_mesh and settings.kong.client_host == "serviceEntry":
+    if through_mesh and settings.kong.client_host == "serviceEntry" and not route.speaks_tls:
         client_host.check_service(service, route, where)

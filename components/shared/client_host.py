@@ -15,8 +15,6 @@ from components.shared.traffic_policies import target_port
 from names import KONG_NAMESPACE, KONG_POD_LABELS
 from settings import Kong, Route
 
-#: What a Service speaks that the sidecar finds by its address alone.
-ENCRYPTED = ("https", "grpcs")
 _ISTIO = "networking.istio.io/v1"
 
 
@@ -25,7 +23,7 @@ def created_for(kong: Kong, service: Manifest, route: Route) -> dict[str, Any] |
 
     What Kong itself encrypts, its sidecar cannot read; nor does it have to.
     """
-    if route.protocol in ENCRYPTED:
+    if route.speaks_tls:
         return None
     namespace = service["metadata"]["namespace"]
     match (kong.routing, kong.client_host):

@@ -122,6 +122,11 @@ def _labels(item: Manifest) -> Mapping[str, Any]:
 def _check_protocol(service: Manifest, port: Mapping[str, Any], route: Route, where: str) -> None:
     """Raise where the mesh would take a port for something else than Kong sends there."""
     taken_for = mesh_protocol(port)
+    if taken_for == "tcp" and not route.speaks_tls:
+        pulumi.log.warn(
+            f"{where}.port is {port['port']}: the mesh takes that port of the Service {route.service} for tcp, so it measures no "
+            f"requests, and the application does not see the client's Host; give that port appProtocol: {route.protocol}."
+        )
     # Whoever says it on the Service has his reasons: a plugin may translate.
     told = PROTOCOL in (service["metadata"].get("annotations") or {})
     if taken_for in _CONTRADICTS[route.protocol] and not told:

@@ -225,6 +225,17 @@ def test_what_only_others_can_ask_is_not_checked(number: str, fields: dict[str, 
     assert (result.outcome, reason in result.actual) == (Outcome.NOT_CHECKED, True), result
 
 
+@pytest.mark.parametrize("number", ["11", "12"])
+def test_what_kong_encrypts_itself_no_sidecar_measures(number: str) -> None:
+    world = World()
+    change(world, protocol="https")
+    result = see(world, number)
+    assert result.outcome is Outcome.NOT_CHECKED
+    assert "Kong speaks TLS with its Service" in result.actual
+    world.kong.upstream.server = "nginx"
+    assert see(world, "6").outcome is Outcome.PASSED
+
+
 def test_a_login_that_no_setting_explains_fails() -> None:
     world = World()
     world.kong.login = True

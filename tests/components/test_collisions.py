@@ -126,6 +126,26 @@ def test_everything_that_the_stack_makes_beside_the_manifests_is_compared(tmp_pa
     assert told == registered
 
 
+def test_everything_that_several_routes_need_is_compared(tmp_path: Path) -> None:
+    shop = application(tmp_path / "shop.yaml")
+    route = shop.pop("route")
+    further = {
+        "name": "api",
+        "path": "/api",
+        "rateLimit": REDIS,
+        "plugins": [{"name": "a", "plugin": "b", "config": {"c": 1}}],
+    }
+    shop["routes"] = [route, {**route, **further}]
+    settings = parse({"applications": [shop]}, ["applications"], ROOT)
+    objects = manifests.read(tmp_path / "shop.yaml", "shop")
+    told = {str(identity(item)) for item in stacks_own(settings, settings.applications[0], objects)}
+    assert told == {
+        *("Ingress shop/web", "Ingress shop/api", "KongPlugin shop/rate-limit", "KongPlugin shop/rate-limit-api"),
+        *("Secret shop/rate-limit-redis-api", "KongPlugin shop/a", "Secret shop/kong-plugin-a"),
+        *("EnvoyFilter kong-istio/client-host.web.shop", "EnvoyFilter kong-istio/client-host.api.shop"),
+    }
+
+
 @pytest.mark.parametrize("name", [name for name, (config, _) in STACKS_OWN.items() if config])
 def test_what_the_stack_does_not_make_with_these_settings_is_the_applications_to_make(
     name: str, tmp_path: Path

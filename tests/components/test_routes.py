@@ -330,6 +330,19 @@ def test_a_service_without_selector_and_endpoints_is_named(tmp_path: Path, caplo
     ) in caplog.text
 
 
+def test_a_port_whose_requests_the_mesh_does_not_read_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        recorded(tmp_path, service(port={"name": "tcp-web"}), route=ROUTE)
+    assert "applications[0].route.port is 80: the mesh takes that port of the Service web for tcp" in caplog.text
+
+
+def test_what_kong_encrypts_itself_needs_nothing_that_brings_the_host(tmp_path: Path) -> None:
+    found = recorded(tmp_path, route={**ROUTE, "protocol": "https"}, further={"kong": {"clientHost": "serviceEntry"}})
+    assert not names(found, "ServiceEntry")
+
+
 # --- The gateway -----------------------------------------------------------------------------------------------------
 
 
