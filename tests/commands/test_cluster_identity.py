@@ -7,14 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import pulumi
 import pytest
 import yaml
 from fakes.api_server import ApiServer
 
 from commands import command_line, leftovers
 from commands.cluster_access import Access, AccessError, identified, provider_identifier
-from commands.cluster_identity import CLUSTER_UID, Identity, LastUp
+from commands.cluster_identity import CLUSTER_UID, Identity, LastUp, last_up
 from commands.command_line import OtherClusterError
 
 URN = "urn:pulumi:prod::kong-istio::kong-istio:index:{}${}::{}"
@@ -200,3 +202,25 @@ def test_what_went_with_its_cluster_is_not_cleared_elsewhere(
     leftovers.main()
     assert "nothing was done" in capsys.readouterr().err
     assert all(method == "GET" for method, *_ in servers["two"].requests)
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+def test_a_state_that_is_being_written_is_read_again(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    left = ["failed to load checkpoint: EOF"] * times
+
+    def invoke(*_: object) -> Any:
+        if left:
+            raise Exception(left.pop())
+        return mock.Mock(value={"outputs": {}})
+
+    monkeypatch.setattr("pulumi.runtime.invoke", invoke)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    assert last_up() == LastUp()
+
+
+@pytest.mark.parametrize("reason", ["failed to load checkpoint: EOF", "no access"])
+def test_a_state_that_cannot_be_read_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    monkeypatch.setattr("pulumi.runtime.invoke", mock.Mock(side_effect=Exception(reason)))
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with pytest.raises(pulumi.RunError, match=rf"The state of .+/project/stack cannot be read \({reason}\)\."):
+        last_up()
