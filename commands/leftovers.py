@@ -44,11 +44,19 @@ _PATIENCE_SECONDS = 60
 _ANSWER_SECONDS = 30
 _PAUSE_SECONDS = 0.5
 _AT_ONCE = 16
+_REMEDY = (
+    "Where the cluster is gone for good, `PULUMI_K8S_DELETE_UNREACHABLE=true pulumi destroy --refresh` has the stack forget "
+    "it."
+)
 _PASSING = (429, 500, 502, 503, 504)
 
 
 class LeftoversError(Exception):
     """Why something is left, in one sentence."""
+
+
+class UnreachableError(LeftoversError):
+    """A cluster that does not answer, or that the kubeconfig does not know."""
 
 
 class Cluster(Protocol):
@@ -278,7 +286,7 @@ class Api:
 
     def _ask(self, method: str, path: str) -> Object | None:
         """Return what is answered, None where there is no such thing. An API server may be away for a minute."""
-        end = time.monotonic() + _PATIENCE_SECONDS
+        end = time.monotonic() + (0 if _is_given_up() else _PATIENCE_SECONDS)
         while True:
             status, answer = self._request(method, path)
             if status == HTTPStatus.NOT_FOUND:
@@ -286,10 +294,8 @@ class Api:
             if status < HTTPStatus.BAD_REQUEST and status:
                 return dict(json.loads(answer or "{}"))
             if (status and status not in _PASSING) or time.monotonic() >= end:
-                raise LeftoversError(
-                    f"The API server of context {self._context} does not do {method} {path}: {_one_line(answer)}. "
-                    "Where the cluster is gone for good, `pulumi state delete --all` has the stack forget it."
-                )
+                why = f"The API server of context {self._context} does not do {method} {path}: {_one_line(answer)}."
+                raise LeftoversError(why) if status else UnreachableError(f"{why} {_REMEDY}")
             time.sleep(_PAUSE_SECONDS)
 
 
@@ -309,7 +315,8 @@ def _by_package(kubeconfig: str, context: str) -> Request | None:
     try:
         config.load_kube_config(kubeconfig or None, context, found)
     except Exception as error:  # whatever is wrong with it: its text may quote a secret
-        raise LeftoversError(f"The kubeconfig does not lead to context {context} ({type(error).__name__}).") from None
+        why = f"The kubeconfig does not lead to context {context} ({type(error).__name__})."
+        raise UnreachableError(f"{why} {_REMEDY}") from None
     pool = client.ApiClient(found).rest_client.pool_manager
 
     def request(method: str, path: str) -> tuple[int, str]:
@@ -347,6 +354,11 @@ def _by_kubectl(kubeconfig: str, context: str) -> Request:
     return request
 
 
+def _is_given_up() -> bool:
+    """Return whether the user has told the provider to forget a cluster that does not answer."""
+    return os.environ.get("PULUMI_K8S_DELETE_UNREACHABLE") == "true"
+
+
 def _one_line(answer: str) -> str:
     try:
         text = str(json.loads(answer)["message"])
@@ -359,4 +371,5 @@ if __name__ == "__main__":
     try:
         main()
     except LeftoversError as error:
-        sys.exit(str(error))
+        if not (isinstance(error, UnreachableError) and _is_given_up()):
+            sys.exit(str(error))

@@ -387,14 +387,27 @@ def test_with_neither_there_is_one_sentence_that_helps(kubeconfig: Path, bare_py
     )
 
 
-def test_a_cluster_that_is_gone_is_one_sentence_that_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+GONE = "`PULUMI_K8S_DELETE_UNREACHABLE=true pulumi destroy --refresh` has the stack forget it."
+
+
+@pytest.mark.parametrize("context", ["one", "no-longer-there"])
+def test_a_cluster_that_is_gone_is_one_sentence_that_helps(
+    context: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(leftovers, "_PATIENCE_SECONDS", 0)
-    nobody = write_kubeconfig(tmp_path / "config", {"one": "http://127.0.0.1:9"})
+    nobody = write_kubeconfig(tmp_path / "config", {context: "http://127.0.0.1:9"})
     with pytest.raises(leftovers.LeftoversError) as caught:
         clear(nobody, monkeypatch)
-    assert "The API server of context one does not do GET" in str(caught.value)
-    assert "`pulumi state delete --all`" in str(caught.value)
+    assert str(caught.value).endswith(GONE)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("context", ["one", "no-longer-there"])
+def test_a_cluster_that_the_user_gives_up_is_left_at_once(context: str, tmp_path: Path) -> None:
+    nobody = write_kubeconfig(tmp_path / "config", {context: "http://127.0.0.1:9"})
+    environment = {"VIRTUAL_ENV": sys.prefix, "PULUMI_K8S_DELETE_UNREACHABLE": "true"}
+    answer = destroyed(tmp_path / "fresh", nobody, os.environ["PATH"], **environment)
+    assert (answer.returncode, answer.stderr) == (0, "")
 
 
 def test_it_imports_nothing_of_the_project() -> None:
