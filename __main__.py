@@ -8,6 +8,7 @@ import pulumi
 
 import outputs
 from components.application import Application, ApplicationArgs
+from components.chart_application import ChartApplication, ChartApplicationArgs
 from components.istio_gateways import IstioGateways, IstioGatewaysArgs
 from components.kong_gateway import KongGateway, KongGatewayArgs
 from components.leftovers import Leftovers, LeftoversArgs
@@ -56,9 +57,22 @@ if settings.istio.ingress_gateway or settings.istio.egress_gateway:
     created.append(IstioGateways("istio-gateways", gateways, stack.options(*first)))
 
 for app in settings.applications:
-    application = Application(
-        app.name,
-        ApplicationArgs(
+    application: Application | ChartApplication
+    if app.chart:
+        chart_application = ChartApplicationArgs(
+            application=app,
+            chart=app.chart,
+            source=stack.application_charts[app.name],
+            services=stack.manifests[app.name],
+            through_mesh=settings.kong.routing == "mesh",
+            mesh=mesh.outputs,
+            crds=[mesh.outputs.ready, gateway.outputs.ready],
+            standards=standards,
+            only_kong_calls=settings.security.only_kong_calls,
+        )
+        application = ChartApplication(app.name, chart_application, stack.options(*first))
+    else:
+        plain_application = ApplicationArgs(
             application=app,
             objects=stack.manifests[app.name],
             through_mesh=settings.kong.routing == "mesh",
@@ -66,9 +80,8 @@ for app in settings.applications:
             crds={"istio.io": mesh.outputs.ready, "konghq.com": gateway.outputs.ready},
             standards=standards,
             only_kong_calls=settings.security.only_kong_calls,
-        ),
-        stack.options(*first),
-    )
+        )
+        application = Application(app.name, plain_application, stack.options(*first))
     created.append(application)
     if app.routes:
         routes = RateLimitedRouteArgs(

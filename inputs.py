@@ -20,7 +20,7 @@ from components import collisions
 from components.shared import images
 from components.shared.application_manifests import read_applications
 from components.shared.manifests import Manifest
-from components.shared.releases import ChartSource, chart_source, check_reachable
+from components.shared.releases import ChartSource, application_source, chart_source, check_reachable
 from components.shared.standards import Standards
 from names import (
     EGRESS_GATEWAY_NAMESPACE,
@@ -40,6 +40,7 @@ class StackInputs:
     root: Path
     settings: Settings
     charts: Mapping[str, ChartSource]
+    application_charts: Mapping[str, ChartSource]
     manifests: Mapping[str, Sequence[Manifest]]
     standards: Standards
     providers: Sequence[pulumi.ProviderResource]
@@ -58,13 +59,16 @@ class StackInputs:
         manifests = read_applications(settings, root, standards)
         images.check_references(settings.images, itertools.chain(*manifests.values()))
         collisions.check(settings, manifests, namespaces_of(settings))
-        used = {name: charts[name] for name in configuration.charts_in_use(settings)}
+        own = {app.name: application_source(app.chart) for app in settings.applications if app.chart}
+        used = {f"charts.{name}": charts[name] for name in configuration.charts_in_use(settings)}
+        used |= {f"applications[].chart of {name}": source for name, source in own.items()}
         check_reachable(used, preview=pulumi.runtime.is_dry_run())
         access, providers = _reach(access, root)
         return cls(
             root=root,
             settings=settings,
             charts=charts,
+            application_charts=own,
             manifests=manifests,
             standards=Standards.of(settings, access),
             providers=providers,

@@ -35,7 +35,9 @@ def _page(target: Target, endpoint: Endpoint, application: RoutedApplication) ->
     answer = through_kong.page(target, endpoint, application)
     path = through_kong.page_path(application)
     if not through_kong.is_bookinfo(application):
-        return f"200 for {path} through {endpoint.how}"
+        text = f", with “{application.check_contains}”" if application.check_contains else ""
+        by = " made by a plugin of Kong's" if through_kong.made_by_kong(answer) else ""
+        return f"{answer.status}{by} for {path}{text} through {endpoint.how}"
     if _TITLE not in answer.text:
         raise Failed(
             f"{_TITLE} in {path}",
@@ -205,7 +207,8 @@ CHECKS = (
         number="5",
         name="page",
         statement="Each application answers through Kong.",
-        how="GET by Kong's address; for BookInfo /productpage, its title, and no error about details or reviews",
+        how="GET by Kong's address: what applications[].check says, else any answer of its own below 500; for BookInfo "
+        "/productpage, its title, and no error about details or reviews",
         look=_page_comes,
         seconds=_FIRST_ANSWER_SECONDS + through_kong.PATIENCE,
         data_path=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from checks.target import RoutedApplication, Target
 from names import GRAFANA_SECRET
-from settings import Application, Route, Settings
+from settings import Application, ApplicationCheck, Route, Settings
 
 _TOO_MANY_REQUESTS = 429
 
@@ -44,6 +44,7 @@ def describe(settings: Settings) -> Target:
 
 def _routed(settings: Settings, application: Application, route: Route) -> RoutedApplication:
     limit, first = settings.limit_on(application, route), route is application.routes[0]
+    check = (application.check if first else None) or ApplicationCheck()
     return RoutedApplication(
         name=application.name if first else f"{application.name}/{route.ingress}",
         namespace=application.namespace,
@@ -59,4 +60,7 @@ def _routed(settings: Settings, application: Application, route: Route) -> Route
         limit_headers_hidden=bool(limit and limit.hide_client_headers),
         error_code=(limit and limit.error_code) or _TOO_MANY_REQUESTS,
         policy=limit.policy if limit else "local",
+        check_path=check.path or "",
+        check_status=check.status,
+        check_contains=check.contains,
     )

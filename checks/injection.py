@@ -14,12 +14,13 @@ from checks import endpoints
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import Target
 from kube import Cluster, ClusterError
-from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE
+from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE, KONG_NAMESPACE
 
 Object = dict[str, Any]
 
 SIDECAR = "istio-proxy"
 STATUS = "sidecar.istio.io/status"
+_ASKS = "sidecar.istio.io/inject"
 
 _ASKED = "injection-asked"
 _SECONDS = 30
@@ -62,12 +63,20 @@ def has_sidecar(pod: Object) -> bool:
 
 
 def judge_inside(pods: list[Object], target: Target, labelled: Collection[str]) -> str:
-    """Return how many pods of the mesh's namespaces there are, if all of them have a sidecar."""
-    counts = []
+    """Return how many pods of the mesh's namespaces there are, if all of them have a sidecar, or a reason for none."""
+    counts, named = [], []
     for namespace in target.namespaces:
-        own = [pod for pod in pods if _namespace(pod) == namespace and _stays(pod)]
-        bare = [pod["metadata"]["name"] for pod in own if not has_sidecar(pod)]
-        if bare or not own:
+        there = [pod for pod in pods if _namespace(pod) == namespace]
+        own = [pod for pod in there if _stays(pod)]
+        # Nobody asks Kong's own pods what they want: all that the checks see of the mesh starts there.
+        reasons = {
+            pod["metadata"]["name"]: "" if namespace == KONG_NAMESPACE else why_none(pod)
+            for pod in own
+            if not has_sidecar(pod)
+        }
+        named += [f"{namespace}/{name} has none ({why})" for name, why in reasons.items() if why]
+        bare = [name for name, why in reasons.items() if not why]
+        if bare or not (own or any(map(_is_of_job, there))):
             unlabelled = f"the namespace {namespace} has no label istio-injection=enabled"
             late = "they started before istiod injected, or ask for no sidecar: restart them"
             absent = "its Deployments are gone, scaled to nothing, or refused their pods"
@@ -78,8 +87,27 @@ def judge_inside(pods: list[Object], target: Target, labelled: Collection[str]) 
                 look=_describe(target, namespace),
                 certain=namespace not in labelled,
             )
-        counts.append(f"{len(own)} in {namespace}")
-    return f"all pods have a sidecar ({', '.join(counts)})"
+        counts.append(f"{len(own) - len(reasons)} in {namespace}")
+    return "; ".join([f"all pods have a sidecar ({', '.join(counts)})", *named])
+
+
+def why_none(pod: Object) -> str:
+    """Return why a pod may well have no sidecar; empty where nothing says so.
+
+    istiod injects into no pod of the host's network, and none that asks for that (istio/istio, pkg/kube/inject/inject.go).
+    A Job may have started before istiod injected, and ends.
+    """
+    asked = (pod["metadata"].get("annotations") or {}).get(_ASKS)
+    asked = (pod["metadata"].get("labels") or {}).get(_ASKS, asked)
+    if asked == "false":
+        return f"it says {_ASKS}: false"
+    if pod["spec"].get("hostNetwork"):
+        return "it is on its node's network"
+    return "it is of a Job" if _is_of_job(pod) else ""
+
+
+def _is_of_job(pod: Object) -> bool:
+    return any(owner.get("kind") == "Job" for owner in pod["metadata"].get("ownerReferences") or [])
 
 
 def judge_outside(pods: list[Object], target: Target, labelled: Collection[str]) -> str:
@@ -176,7 +204,7 @@ def _stays(pod: Object) -> bool:
 def _wants_one(pod: Object) -> bool:
     """Return whether a pod asks for a sidecar by itself, whatever its namespace."""
     metadata = pod["metadata"]
-    asked = (metadata.get("labels") or {}).get("sidecar.istio.io/inject")
+    asked = (metadata.get("labels") or {}).get(_ASKS)
     return str(asked) == "true"
 
 
@@ -192,7 +220,7 @@ CHECKS = (
     Check(
         number="2",
         name="injection",
-        statement="Every pod of the mesh's namespaces has a sidecar, and no pod elsewhere.",
+        statement="Every pod of the mesh's namespaces has a sidecar, but for those that say why not, and no pod elsewhere.",
         how="all pods that are there, and what the API server would create for a new one inside and outside (a dry run)",
         look=look,
         seconds=_SECONDS,

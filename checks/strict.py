@@ -64,13 +64,13 @@ def _outside_and_kong(target: Target, applications: Sequence[RoutedApplication],
 
         def look(application: RoutedApplication) -> str:
             actual = judge(target, application, ask(application))
-            through_kong.eventually_through(
+            answer = through_kong.eventually_through(
                 target,
                 lambda endpoint: through_kong.page(target, endpoint, application),
                 _KONG_SECONDS,
                 tls=application.tls,
             )
-            return f"{actual}; 200 through Kong"
+            return f"{actual}; {answer.status} through Kong"
 
         return through_kong.of_each(applications, look)
 

@@ -20,6 +20,7 @@ class RoutedApplication:
 
     `ingress`: empty for the Service's name. `tls`: Kong serves it over TLS alone. `guarded`: it has further plugins, which may
     ask for a login. `limits` holds what it allows, window (second … year) -> requests; `policy` is where Kong counts them.
+    `check_path`, `check_status`, `check_contains`: what is asked for and expected, where the settings say it.
     """
 
     name: str
@@ -36,6 +37,9 @@ class RoutedApplication:
     limit_headers_hidden: bool = False
     error_code: int = 429
     policy: str = "local"
+    check_path: str = ""
+    check_status: int | None = None
+    check_contains: str = ""
 
     @property
     def application(self) -> str:

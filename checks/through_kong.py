@@ -22,6 +22,8 @@ _BOOKINFO_PAGE = "/productpage"
 _WANTS_LOGIN = (401, 403)
 # What a sidecar writes where a policy refuses a request.
 _FORBIDDEN = "RBAC: access denied"
+# What plugins of Kong's answer in place of an application: a redirect, or the wish for a login or for TLS.
+_OF_PLUGINS = (301, 302, 303, 307, 308, 401, 403, 426)
 
 NOT_KONG = "something else than Kong answers at this address, or kong.values turn its headers off (env.headers)"
 
@@ -32,12 +34,15 @@ counting = threading.Lock()
 
 
 def is_bookinfo(application: RoutedApplication) -> bool:
-    """Return whether an application is the guide's, whose page is known."""
-    return application.service == "productpage"
+    """Return whether an application is the guide's, whose page is known, and nothing else is expected of it."""
+    own = application.check_path or application.check_status or application.check_contains
+    return application.service == "productpage" and not own
 
 
 def page_path(application: RoutedApplication) -> str:
-    """Return the path that is asked for: the route's own, or for BookInfo the page that has a title."""
+    """Return the path that is asked for: the settings', the route's own, or for BookInfo the page that has a title."""
+    if application.check_path:
+        return application.check_path
     own_page = is_bookinfo(application) and _BOOKINFO_PAGE.startswith(application.path)
     return _BOOKINFO_PAGE if own_page else application.path
 
@@ -77,8 +82,9 @@ def check_speaks_http(application: RoutedApplication) -> None:
 
 
 def check_needs_no_login(answer: Answer, application: RoutedApplication) -> None:
-    """Raise `NotChecked` where a plugin of the route's refuses who has no login."""
-    if application.guarded and answer.status in _WANTS_LOGIN and made_by_kong(answer):
+    """Raise `NotChecked` where a plugin of the route's refuses who has no login, unless that is what is expected."""
+    refused = application.guarded and answer.status in _WANTS_LOGIN and made_by_kong(answer)
+    if refused and not is_plugins(answer, application):
         raise NotChecked(f"a plugin on its route asks for a login ({answer.status}), and no check has one")
 
 
@@ -87,7 +93,8 @@ def wake(target: Target, application: RoutedApplication) -> None:
 
     def look(endpoint: Endpoint) -> None:
         answer = fetch(target, endpoint, application)
-        if answer.status >= 500:
+        check_sees_behind(answer, application)
+        if answer.status >= 500 and answer.status != application.check_status:
             raise _unexpected(target, application, f"an answer of {application.name}", answer)
 
     eventually_through(target, look, _WAKING_SECONDS, tls=application.tls)
@@ -107,12 +114,56 @@ def ask(target: Target, endpoint: Endpoint, request: Callable[[], Answer]) -> An
 
 
 def page(target: Target, endpoint: Endpoint, application: RoutedApplication) -> Answer:
-    """Return the page of an application, if it comes."""
+    """Return the page of an application, if it is as expected."""
     answer = fetch(target, endpoint, application)
-    if answer.status != 200 or not made_by_upstream(answer):
-        expected = f"200 for {page_path(application)} of {application.name}, made by its Service {application.service}"
-        raise _unexpected(target, application, expected, answer)
+    if not is_right(answer, application):
+        raise _unexpected(target, application, expectation(application), answer)
     return answer
+
+
+def is_right(answer: Answer, application: RoutedApplication) -> bool:
+    """Return whether an answer is what the settings expect; without them what the application itself makes below 500.
+
+    The mesh and a limit of the application's own also answer with less than 500; what only BookInfo answers is known.
+    """
+    if application.check_contains not in answer.text:
+        return False
+    if application.check_status:
+        own = made_by_upstream(answer) or is_plugins(answer, application)
+        return own and answer.status == application.check_status
+    if is_bookinfo(application):
+        return made_by_upstream(answer) and answer.status == 200
+    return made_by_upstream(answer) and answer.status < 500 and answer.status != 429 and not made_by_sidecar(answer)
+
+
+def expectation(application: RoutedApplication) -> str:
+    """Return in words what an answer for the page has to be."""
+    status = str(application.check_status or (200 if is_bookinfo(application) else "an answer below 500"))
+    text = f", with “{application.check_contains}”" if application.check_contains else ""
+    where = f"{page_path(application)} of {application.name}"
+    return f"{status} for {where}{text}, made by its Service {application.service}"
+
+
+def is_plugins(answer: Answer, application: RoutedApplication) -> bool:
+    """Return whether a plugin of Kong's, such as one for a login, answered as the settings expect."""
+    expected = answer.status == application.check_status and answer.status in _OF_PLUGINS
+    return expected and made_by_kong(answer)
+
+
+def check_sees_behind(answer: Answer, application: RoutedApplication) -> None:
+    """Raise `NotChecked` where a plugin's answer, which is right, leaves unseen what is behind it."""
+    if is_plugins(answer, application):
+        raise NotChecked(
+            f"Kong itself answers {answer.status}, as the application's check.status says: what is behind it is not seen"
+        )
+
+
+def made_by_sidecar(answer: Answer) -> bool:
+    """Return whether a sidecar refused a request that Kong passed on: by a policy, or as it leads nowhere."""
+    nowhere = answer.status == 404 and not answer.text and answer.header("server") in ("envoy", "istio-envoy")
+    # The sidecar of whoever answers says how long it took.
+    lost = nowhere and not answer.header("x-envoy-upstream-service-time")
+    return lost or (answer.status == 403 and _FORBIDDEN in answer.text)
 
 
 def _unexpected(target: Target, application: RoutedApplication, expected: str, answer: Answer) -> Failed:
@@ -122,6 +173,7 @@ def _unexpected(target: Target, application: RoutedApplication, expected: str, a
 def passed_on(target: Target, endpoint: Endpoint, application: RoutedApplication) -> Answer:
     """Return an answer for the page that Kong did not make itself."""
     answer = fetch(target, endpoint, application)
+    check_sees_behind(answer, application)
     if made_by_kong(answer):
         expected = f"an answer of {application.name} for {page_path(application)}"
         raise _unexpected(target, application, expected, answer)
@@ -129,7 +181,7 @@ def passed_on(target: Target, endpoint: Endpoint, application: RoutedApplication
 
 
 def cause_of(answer: Answer, application: RoutedApplication) -> str:
-    """Return why an application's page is likely to be answered otherwise than by 200."""
+    """Return why an application's page is likely to be answered otherwise than expected."""
     if is_limited(answer, application):
         return "others use up the limit at this moment, or it does not lift"
     if answer.status in (502, 503, 504):
@@ -143,10 +195,15 @@ def cause_of(answer: Answer, application: RoutedApplication) -> str:
             "an AuthorizationPolicy refuses Kong: its requests bypass the mesh, so that it is nobody there, or the policy "
             "names another service account"
         )
+    if made_by_sidecar(answer):
+        return "a sidecar knows no way for the request: a VirtualService leads it nowhere"
     if answer.status == 429:
         return f"{application.name} itself, or its sidecar, limits requests"
     if answer.status < 500:
-        return f"{application.name} itself answers so: it has no such page, or wants a login for it"
+        return (
+            f"{application.name} itself answers so: it has no such page, or wants a login for it; if that is right, say so in "
+            "its setting check"
+        )
     return f"{application.name} itself answers so: one of its pods is broken, or comes and goes"
 
 

@@ -142,7 +142,10 @@ def prepared(item: Manifest, args: ApplicationArgs) -> dict[str, Any]:
     """Return an object as it is deployed: annotated, with its images as the settings say, its secrets marked as such."""
     manifest = dict(item)
     if manifest["kind"] == "Service":
-        annotations = {SKIP_AWAIT: "true", **_for_kong(manifest["metadata"]["name"], args)}
+        annotations = {
+            SKIP_AWAIT: "true",
+            **for_kong(manifest["metadata"]["name"], args.application, through_mesh=args.through_mesh),
+        }
         # The provider waits 10 s for a Service's endpoints, and the pods behind it are awaited anyhow.
         manifest["metadata"] = _annotated(manifest["metadata"], annotations)
     if manifest["kind"] == "Secret":
@@ -153,12 +156,12 @@ def prepared(item: Manifest, args: ApplicationArgs) -> dict[str, Any]:
     return pod_security.hardened(manifest) if args.standards.harden and manifests.makes_pods(item) else manifest
 
 
-def _for_kong(service: str, args: ApplicationArgs) -> dict[str, str]:
+def for_kong(service: str, application: ApplicationSettings, *, through_mesh: bool) -> dict[str, str]:
     """Return the annotations by which a routed Service tells Kong how to call it."""
-    route = next((route for route in args.application.routes if route.service == service), None)
+    route = next((route for route in application.routes if route.service == service), None)
     if not route:
         return {}
-    upstream = {SERVICE_UPSTREAM: "true"} if args.through_mesh else {}
+    upstream = {SERVICE_UPSTREAM: "true"} if through_mesh else {}
     return {**upstream, **({routed_service.PROTOCOL: route.protocol} if route.protocol != "http" else {})}
 
 

@@ -1,6 +1,7 @@
 """No two resources of the stack may be one Kubernetes object.
 
-Server-side apply takes a second one without a word: whoever comes last wins.
+The engine would find it out in the middle of an `up`, when the second one is there already; whoever applies objects
+server-side, as the rehearsal does, would not find it out at all.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def _told(settings: Settings) -> dict[str, Any]:
     for key in ("keepCrds", "charts", "images", "security"):
         del told[key]
     for application in told["applications"]:
-        application["manifests"] = ""
+        application["manifests"], application["chart"] = "", None
     del told["observability"]["grafana"]["dashboards"], told["checks"]["reports"]
     return dict(_without_names_of_secrets(told))
 
@@ -121,7 +121,8 @@ def rests_on(args: VerificationArgs) -> list[Any]:
         for limit in [settings.limit_on(app, route)]
     ]
     manifests = {name: [_without_secrets(item) for item in items] for name, items in args.manifests.items()}
-    return [settings.model_dump(exclude=left_out), routes, args.charts, manifests, KONG_GATEWAY, KONG_CONTROLLER]
+    own = [[app.chart.model_dump(exclude={"values"}), app.chart.values] for app in settings.applications if app.chart]
+    return [settings.model_dump(exclude=left_out), routes, args.charts, manifests, own, KONG_GATEWAY, KONG_CONTROLLER]
 
 
 def _without_what_may_be_secret(route: Route) -> list[Any]:

@@ -110,7 +110,7 @@ def _charts(config: StackConfig, recording: Recording, root: Path) -> tuple[Char
     given = json.loads(config.values.get(Project(root).full_key("charts"), "{}"))
     names = {chart_source(name, restore({"charts": given}).charts): name for name in CHARTS}
     used = {_source(resource) for resource in recording.resources.values() if resource.kind == "Release"}
-    return tuple(_chart(names[source], source, root) for source in sorted(used, key=lambda source: source.chart))
+    return tuple(_chart(names.get(source), source, root) for source in sorted(used, key=lambda source: source.chart))
 
 
 def _source(release: Resource) -> ChartSource:
@@ -121,14 +121,16 @@ def _source(release: Resource) -> ChartSource:
     )
 
 
-def _chart(name: str, source: ChartSource, root: Path) -> Chart:
-    published = CHARTS[name]
+def _chart(name: str | None, source: ChartSource, root: Path) -> Chart:
+    """Return a chart of the table of versions; without a name in it, one of an application's, which is published there."""
+    where, version = source.repository or source.chart, source.version or _version_in(root / source.chart)
+    published = CHARTS[name] if name else None
     return Chart(
-        name=published.name,
-        version=published.version,
-        source=published.repository,
-        taken_from=source.repository or source.chart,
-        taken_version=source.version or _version_in(root / source.chart),
+        name=published.name if published else source.chart.rpartition("/")[2],
+        version=published.version if published else version,
+        source=published.repository if published else where,
+        taken_from=where,
+        taken_version=version,
     )
 
 

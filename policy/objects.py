@@ -77,8 +77,8 @@ def of_resource(
         body = {"kind": "Command", "metadata": {"name": name}, "spec": _without(inputs, secret)}
     elif type_.startswith(_KUBERNETES) and mapping(inputs.get("metadata")):
         version, _, kind = type_.removeprefix(_KUBERNETES).rpartition(":")
-        # A typed class of the SDK says these two in its type alone.
-        body = {"apiVersion": version.removeprefix("core/"), "kind": kind, **inputs}
+        # A typed class of the SDK says these two in its type alone, and only there that it is a patch.
+        body = {"apiVersion": version.removeprefix("core/"), **inputs, "kind": kind}
     else:
         return None
     return Object(body=body, resource=resource, secret=secret)

@@ -21,6 +21,8 @@ from settings.secret_parts import SecretPart, marked, plain_settings, without_se
 from settings.sections import (
     WINDOWS,
     Application,
+    ApplicationChart,
+    ApplicationCheck,
     ChartRepository,
     Checks,
     ClientAddress,
@@ -47,6 +49,8 @@ __all__ = [
     "RESERVED_NAMESPACES",
     "WINDOWS",
     "Application",
+    "ApplicationChart",
+    "ApplicationCheck",
     "ChartRepository",
     "Checks",
     "ClientAddress",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,24 @@ from names import PROBE_NAMESPACE, RATE_LIMIT_PLUGIN, RELEASES
 from settings.chart_values import check_values
 from settings.kinds import is_everywhere, network, scheme
 from settings.secret_parts import plain
-from settings.sections import WINDOWS, Application, ChartRepository, Kong, Plugin, RateLimit, Route, Settings
+from settings.sections import (
+    WINDOWS,
+    Application,
+    ApplicationChart,
+    ChartRepository,
+    Kong,
+    Plugin,
+    RateLimit,
+    Route,
+    Settings,
+)
 from settings.sentences import SettingsError, show
 from versions import CHARTS
 
+# What Helm takes (helm/helm, pkg/chartutil/validate_name.go).
+_RELEASE_NAME_LENGTH = 53
+# No range, which is another version on another day.
+_VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
 RESERVED_NAMESPACES = {
     *RELEASES.values(),
     PROBE_NAMESPACE,
@@ -339,11 +354,7 @@ def _check_applications(settings: Settings, root: Path) -> None:
             raise SettingsError(
                 f"{where}.namespace is {application.namespace}: that one is not the application's; give it its own."
             )
-        if not _existing(root, application.manifests):
-            raise SettingsError(
-                f"{where}.manifests is {show(application.manifests)}: there is no such file or folder; "
-                "give the path of the application's YAML, from the project's folder."
-            )
+        _check_what_is_deployed(application, where, root)
         if application.route and application.listed_routes:
             raise SettingsError(
                 f"{where} has route and routes: keep routes with all of them in it, the one of route first, or route alone."
@@ -358,6 +369,33 @@ def _check_applications(settings: Settings, root: Path) -> None:
     for index, application in enumerate(applications):
         _check_routes(application, f"applications[{index}]")
     _check_paths(applications)
+
+
+def _check_what_is_deployed(application: Application, where: str, root: Path) -> None:
+    if bool(application.manifests) == bool(application.chart):
+        given, do = ("both", "keep one of them") if application.chart else ("none", "give one of them")
+        raise SettingsError(f"{where} has {given} of manifests and chart: {do}.")
+    if application.chart:
+        _check_application_chart(application, application.chart, where, root)
+    elif not _existing(root, application.manifests):
+        raise SettingsError(
+            f"{where}.manifests is {show(application.manifests)}: there is no such file or folder; "
+            "give the path of the application's YAML, from the project's folder."
+        )
+    if application.check:
+        _check_expectation(application, f"{where}.check")
+
+
+def _check_expectation(application: Application, where: str) -> None:
+    """Raise for a check that would ask for something which is not the application's."""
+    path, route = application.check and application.check.path, next(iter(application.routes), None)
+    if not route:
+        raise SettingsError(f"{where} is set for an application without a route: leave it out, or add one.")
+    # What follows is a regular expression.
+    if path and not route.path.startswith("/~") and not path.startswith(route.path.rstrip("/")):
+        raise SettingsError(
+            f"{where}.path is {show(path)}, and the application's first route leads {route.path} there: give a path below that."
+        )
 
 
 def _routes(applications: Sequence[Application]) -> Iterator[tuple[str, Route]]:
@@ -442,6 +480,57 @@ def _check_plugin(plugin: Plugin, where: str) -> None:
     if plugin.name == RATE_LIMIT_PLUGIN or plugin.name.startswith(f"{RATE_LIMIT_PLUGIN}-"):
         raise SettingsError(
             f"{where}.name is {plugin.name}: the stack has such a KongPlugin of its own; use rateLimit, or another name."
+        )
+
+
+def _check_application_chart(application: Application, chart: ApplicationChart, where: str, root: Path) -> None:
+    _check_source(chart, f"{where}.chart", root)
+    release = chart.release_name or application.name
+    if len(release) > _RELEASE_NAME_LENGTH:
+        raise SettingsError(
+            f"{where}.chart would be the Helm release {release}: Helm takes names of at most {_RELEASE_NAME_LENGTH} "
+            f"characters; set {where}.chart.releaseName to a shorter one."
+        )
+    if application.override_namespace:
+        raise SettingsError(
+            f"{where}.overrideNamespace is true beside a chart, which says its namespaces itself: leave it out."
+        )
+    if application.resources:
+        raise SettingsError(
+            f"{where}.resources is set beside a chart, whose containers the stack does not see: size them by {where}.chart.values."
+        )
+
+
+def _check_source(chart: ApplicationChart, where: str, root: Path) -> None:
+    """Raise for a chart that Helm could not find, or that would be another one on another day."""
+    if chart.repository and scheme(chart.repository) not in ("http", "https"):
+        raise SettingsError(
+            f"{where}.repository is {show(chart.repository)}: it must be the URL of a repository (https://…); an OCI reference, "
+            f"a folder or a .tgz file goes into {where}.name."
+        )
+    remote = chart.repository or scheme(chart.name) == "oci"
+    if chart.repository and scheme(chart.name) != "":
+        raise SettingsError(
+            f"{where}.name is {show(chart.name)} beside a repository: give the chart's name in it, or leave {where}.repository out."
+        )
+    if remote and not _VERSION.fullmatch(chart.version):
+        raise SettingsError(
+            f"{where}.version is {show(chart.version)}: it must be one version such as 1.2.3, or each up may install another."
+        )
+    if not remote:
+        _check_local_chart(chart, where, root)
+
+
+def _check_local_chart(chart: ApplicationChart, where: str, root: Path) -> None:
+    path = _existing(root, chart.name)
+    if not path or (_chart_in(path) is None and not (path.is_file() and path.suffix == ".tgz")):
+        raise SettingsError(
+            f"{where}.name is {show(chart.name)}: there is no readable chart (a folder with a Chart.yaml, or a .tgz file); "
+            f"give its path from the project's folder, or set {where}.repository."
+        )
+    if chart.version:
+        raise SettingsError(
+            f"{where}.version is {show(chart.version)} beside a folder or a .tgz file, which has a version of its own: leave it out."
         )
 
 

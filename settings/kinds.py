@@ -185,6 +185,8 @@ AddressRange = Annotated[
 Port = Annotated[int, Field(ge=1, le=65535)]
 PortOrZero = Annotated[int, Field(ge=0, le=65535)]
 Replicas = Annotated[int, Field(ge=1, le=100)]
+OptionalPort = Annotated[int | None, Field(ge=1, le=65535)]
+OptionalStatus = Annotated[int | None, Field(ge=100, le=599)]
 Seconds = Annotated[int, Field(ge=1, le=3600)]
 Requests = Annotated[int | None, Field(ge=1, le=1_000_000_000)]
 
@@ -195,6 +197,10 @@ ListOf = Annotated[tuple[T, ...], BeforeValidator(lambda value: tuple(value) if 
 
 ChartValues = Annotated[dict[str, Any], FreeForm()]
 Annotations = Annotated[dict[str, str], FreeForm()]
+
+Selector = Annotated[
+    dict[str, str], AfterValidator(_must_be("an object with at least one label, such as app: shop", bool))
+]
 
 _Amounts = Annotated[
     dict[str, Annotated[Any, AfterValidator(_must_be("an amount such as 500m or 1Gi", _is_amount))]],

@@ -32,6 +32,8 @@ from settings.kinds import (
     Name,
     OptionalLabel,
     OptionalName,
+    OptionalPort,
+    OptionalStatus,
     OptionalText,
     OptionalUrlPath,
     Password,
@@ -45,6 +47,7 @@ from settings.kinds import (
     Seconds,
     SecretName,
     Section,
+    Selector,
     Size,
     Text,
     UrlPath,
@@ -354,12 +357,47 @@ class Route(Section):
         return self.rate_limit is not None and bool(self.rate_limit.model_fields_set)
 
 
+class ChartService(Section):
+    """A Service that an application's chart makes, as far as the stack has to know it to guard its pods."""
+
+    name: Label = Field(description="Of the Service.")
+    selector: Selector = Field(description="The labels of its pods.")
+    target_port: OptionalPort = Field(default=None, description="The pods' port; empty where it is the Service's.")
+
+
+class ApplicationChart(Section):
+    """A Helm chart, in place of manifests."""
+
+    name: str = Field(
+        description="Its name in the repository; without one an OCI reference (`oci://…`), a folder or a .tgz file."
+    )
+    repository: str = Field(default="", description="Of charts: `https://…`.")
+    version: str = Field(default="", description="The one to install; only a folder or a .tgz file goes without.")
+    release_name: OptionalLabel = Field(default="", description="Of the Helm release; empty for the application's.")
+    values: ChartValues = Field(default={}, description="Of the chart.")
+    timeout_seconds: Seconds = Field(default=600, description=_ready("what the chart makes"))
+    services: ListOf[ChartService] = ()
+
+
+class ApplicationCheck(Section):
+    """What the checks expect of an application."""
+
+    path: OptionalUrlPath = Field(default=None, description="What they ask for; without it the route's path.")
+    status: OptionalStatus = Field(
+        default=None, description="The answer's, such as 302 or 401; without it any below 500 that Kong did not make."
+    )
+    contains: str = Field(default="", description="Text that the answer has.")
+
+
 class Application(Section):
     """What is deployed into the mesh and routed to through Kong; each application has a namespace of its own."""
 
     name: Label = Field(description="In place of BookInfo, which is the default. Names its resources in the stack.")
     namespace: Label = Field(description="Its own, created by the stack.")
-    manifests: str = Field(description="A file of YAML or JSON, a folder of them, or one with a kustomization.")
+    manifests: str = Field(
+        default="",
+        description="A file of YAML or JSON, a folder of them, or one with a kustomization; or else `chart`.",
+    )
     override_namespace: bool = Field(
         default=False,
         description=(
@@ -367,6 +405,7 @@ class Application(Section):
             "refers to it."
         ),
     )
+    chart: ApplicationChart | None = None
     listed_routes: ListOf[Route] = Field(
         default=(), alias="routes", description="What Kong sends there; an application without HTTP has none."
     )
@@ -374,6 +413,7 @@ class Application(Section):
     resources: Resources = Field(
         default={}, description="Requests and limits of each container that has none in the manifests."
     )
+    check: ApplicationCheck | None = None
     rate_limit: RateLimit = Field(
         default=RateLimit(),
         description="Fields that differ from the key `rateLimit`; one with any window keeps only its own.",

@@ -9,6 +9,7 @@ import pulumi
 
 from commands.kind_discovery import KindDiscovery
 from components.shared import (
+    application_charts,
     client_host,
     manifests,
     own_routes,
@@ -25,12 +26,17 @@ from settings import Route, Settings
 def read_applications(settings: Settings, root: Path, standards: Standards) -> dict[str, list[Manifest]]:
     """Return each application's objects by its name, once they are known to fit the settings. Raises `ManifestError`.
 
-    `root` is the folder that paths start from.
+    Of a chart these are the routed Services alone. `root` is the folder that paths start from.
     """
     discovery = KindDiscovery(standards.access, root)
     found = {}
     for index, application in enumerate(settings.applications):
         where = f"applications[{index}]"
+        if application.chart:
+            found[application.name] = application_charts.services(application, application.chart)
+            application_charts.check_services(found[application.name], where, settings)
+            application_charts.tell(application, where, settings, standards)
+            continue
         objects = manifests.read(
             root / Path(application.manifests).expanduser(),
             application.namespace,

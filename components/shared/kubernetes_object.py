@@ -17,6 +17,7 @@ from settings.secret_parts import sealed
 
 # The provider's own annotations (https://www.pulumi.com/registry/packages/kubernetes/installation-configuration/).
 SKIP_AWAIT = "pulumi.com/skipAwait"
+_EVERYWHERE = {("ServiceAccount", "default")}
 _PROPAGATION = "pulumi.com/deletionPropagationPolicy"
 
 
@@ -24,10 +25,12 @@ class KubernetesObject(pulumi.CustomResource):
     """One Kubernetes object. Type `kubernetes:<apiVersion>:<Kind>`.
 
     Inputs: `manifest`, the whole object as in YAML. The provider waits until it is ready, as it does for typed classes.
+    An object that every namespace has already is patched instead (`<Kind>Patch`): the provider would not create it.
     """
 
     def __init__(self, name: str, manifest: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
-        token = type_token(manifest["apiVersion"], manifest["kind"])
+        there = (manifest["kind"], manifest["metadata"]["name"]) in _EVERYWHERE
+        token = type_token(manifest["apiVersion"], f"{manifest['kind']}{'Patch' if there else ''}")
         super().__init__(token, name, sealed(_deleted_at_once(manifest)), opts)
 
 

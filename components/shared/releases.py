@@ -20,7 +20,7 @@ import pulumi
 from pulumi_kubernetes.helm.v3 import Release, RepositoryOptsArgs
 
 from commands.cluster_access import Access
-from settings import ChartRepository
+from settings import ApplicationChart, ChartRepository
 from settings.secret_parts import plain, sealed
 from versions import CHARTS
 
@@ -73,6 +73,13 @@ def chart_source(name: str, sources: Mapping[str, ChartRepository]) -> ChartSour
     return ChartSource(chart=_relative(source))
 
 
+def application_source(chart: ApplicationChart) -> ChartSource:
+    """Return where an application's chart comes from."""
+    if chart.repository or urlsplit(chart.name).scheme == "oci":
+        return ChartSource(chart=chart.name, version=chart.version, repository=chart.repository or None)
+    return ChartSource(chart=_relative(chart.name))
+
+
 def _relative(path: str) -> str:
     """Return a path from the project's folder: an absolute one would show as a change elsewhere (pulumi-kubernetes#2573)."""
     expanded = Path(path).expanduser()
@@ -86,26 +93,26 @@ class ChartError(pulumi.RunError):
 def check_reachable(sources: Mapping[str, ChartSource], *, preview: bool) -> None:
     """Raise `ChartError` for the first repository that does not answer, before anything is created.
 
-    `sources`: by the names that the setting `charts` has. In a preview, which may not know passwords, a refused one is none.
+    `sources`: by the settings' keys for them. In a preview, which may not know passwords, a refused one is none.
     """
     repositories = {
-        (source.repository, source.access): (name, source)
-        for name, source in sorted(sources.items())
+        (source.repository, source.access): (key, source)
+        for key, source in sorted(sources.items())
         if source.repository
     }
     looks = [source for _, source in repositories.values()]
     with ThreadPoolExecutor(max_workers=max(len(looks), 1)) as pool:
-        for (name, source), reason in zip(repositories.values(), pool.map(_unreachable, looks), strict=True):
+        for (key, source), reason in zip(repositories.values(), pool.map(_unreachable, looks), strict=True):
             if isinstance(reason, int) and not (preview and source.access):
                 login = "takes another login than" if source.access and source.access.password else "wants a login: set"
                 raise ChartError(
-                    f"The chart repository {source.repository} {login} charts.{name}.username and charts.{name}.password "
+                    f"The chart repository {source.repository} {login} {key}.username and {key}.password "
                     f"(it answers {reason})."
                 )
             if isinstance(reason, str) and reason:
                 raise ChartError(
                     f"The chart repository {source.repository} cannot be reached ({reason}): check the network, or name a "
-                    f"mirror or a folder in the setting charts.{name}, with its caFile where a private authority signed it."
+                    f"mirror or a folder in the setting {key}, with its caFile where a private authority signed it."
                 )
 
 

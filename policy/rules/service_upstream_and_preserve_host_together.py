@@ -15,6 +15,7 @@ _HOST = "konghq.com/preserve-host"
 def unpaired_annotations(objects: Sequence[Object], options: Options) -> Iterator[Violation]:  # noqa: ARG001 -- nothing is excused
     """Look at every Ingress and the Services behind it, as far as they are of the stack."""
     services = {(item.namespace, item.name): item for item in objects if item.kind == "Service"}
+    patched = {(item.namespace, item.name) for item in objects if item.kind == "ServicePatch" and _by_name(item)}
     known = {str(host) for item in objects if item.kind == "ServiceEntry" for host in _hosts(item)}
     for item in objects:
         if item.kind != "Ingress":
@@ -27,7 +28,7 @@ def unpaired_annotations(objects: Sequence[Object], options: Options) -> Iterato
             service = services.get((item.namespace, name))
             if service is None:
                 continue
-            upstream = str(service.annotations.get(_UPSTREAM)).lower() == "true"
+            upstream = _by_name(service) or (item.namespace, name) in patched
             if upstream and not by_service and not by_host:
                 yield Violation(
                     item,
@@ -41,6 +42,10 @@ def unpaired_annotations(objects: Sequence[Object], options: Options) -> Iterato
                     f"Kong calls its pods under the Service's name (Ingress {item.name}), which bypasses the mesh",
                     f'annotate the Service with {_UPSTREAM}: "true"',
                 )
+
+
+def _by_name(item: Object) -> bool:
+    return str(item.annotations.get(_UPSTREAM)).lower() == "true"
 
 
 def _hosts(item: Object) -> Sequence[Any]:

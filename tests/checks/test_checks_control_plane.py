@@ -122,6 +122,58 @@ def test_a_pod_of_the_mesh_without_a_sidecar_is_named(bare: Object) -> None:
     assert "the namespace bookinfo has no label" in failure.value.cause
 
 
+def apart(**fields: Any) -> Object:
+    """Return a pod without a sidecar, with further fields of its metadata and its specification."""
+    found = pod("bookinfo", name="apart")
+    for place in ("metadata", "spec", "status"):
+        found[place] |= fields.get(place, {})
+    return found
+
+
+OF_JOB: Object = {"ownerReferences": [{"kind": "Job", "name": "migrate"}]}
+APART: dict[str, tuple[Object, str]] = {
+    "label": (
+        apart(metadata={"labels": {"sidecar.istio.io/inject": "false"}}),
+        "bookinfo/apart has none (it says sidecar.istio.io/inject: false)",
+    ),
+    "annotation": (
+        apart(metadata={"annotations": {"sidecar.istio.io/inject": "false"}}),
+        "bookinfo/apart has none (it says sidecar.istio.io/inject: false)",
+    ),
+    "host network": (apart(spec={"hostNetwork": True}), "bookinfo/apart has none (it is on its node's network)"),
+    "running Job": (apart(metadata=OF_JOB), "bookinfo/apart has none (it is of a Job)"),
+    "finished Job": (apart(metadata=OF_JOB, status={"phase": "Succeeded"}), "all pods have a sidecar"),
+    "failed Job": (apart(metadata=OF_JOB, status={"phase": "Failed"}), "all pods have a sidecar"),
+}
+
+
+@pytest.mark.parametrize("case", APART)
+def test_a_pod_that_says_why_it_has_no_sidecar_is_named_and_fails_nothing(case: str) -> None:
+    found, said = APART[case]
+    pods = [pod("kong-istio", sidecar="native"), found]
+    assert said in injection.judge_inside(pods, TARGET, LABELLED)
+    assert "1 in bookinfo" in injection.judge_inside([*pods, pod("bookinfo", sidecar="native")], TARGET, LABELLED)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"labels": {"sidecar.istio.io/inject": "true"}, "annotations": {"sidecar.istio.io/inject": "false"}},
+        {"labels": {"sidecar.istio.io/inject": "no"}},
+        {"ownerReferences": [{"kind": "ReplicaSet", "name": "web"}]},
+    ],
+)
+def test_a_pod_that_istiod_would_have_injected_into_is_not_excused(metadata: Object) -> None:
+    with pytest.raises(Failed, match=r"none in apart$"):
+        injection.judge_inside([pod("kong-istio", sidecar="native"), apart(metadata=metadata)], TARGET, LABELLED)
+
+
+def test_kongs_own_pods_are_never_excused() -> None:
+    kong = pod("kong-istio", name="kong", labels={"sidecar.istio.io/inject": "false"})
+    with pytest.raises(Failed, match=r"none in kong$"):
+        injection.judge_inside([kong, pod("bookinfo", sidecar="native")], TARGET, LABELLED)
+
+
 def test_a_namespace_of_the_mesh_without_pods_fails() -> None:
     leaving = pod("bookinfo", sidecar="native")
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"

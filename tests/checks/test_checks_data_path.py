@@ -8,7 +8,7 @@ import io
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -272,6 +272,102 @@ def test_another_application_than_bookinfo_needs_no_title() -> None:
     world.kong.upstream.title = "Shop"
     result = see(world, "5")
     assert (result.outcome, result.actual[:22]) == (Outcome.PASSED, "shop: 200 for /shop th")
+
+
+SHOP = {"name": "shop", "service": "shop", "path": "/"}
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 401, 403, 404, 405])
+def test_any_answer_of_an_application_below_500_is_right(status: int) -> None:
+    world = World()
+    change(world, **SHOP)
+    world.kong.upstream.status = status
+    seen = {number: see(world, number) for number in ("5", "10", "13", "14")}
+    assert {number: result.outcome for number, result in seen.items()} == dict.fromkeys(seen, Outcome.PASSED)
+    assert seen["5"].actual.startswith(f"shop: {status} for / ")
+    assert f"25 requests, all {status}, " in seen["10"].actual
+    assert seen["13"].actual.endswith(f"; {status} through Kong")
+
+
+def _route_of_a_virtual_service(world: World) -> None:
+    """Have Kong's sidecar know no way for a request: nobody tells how long it took."""
+    reply = Reply(404, "", {"server": "envoy", "date": "Wed, 25 Nov 2026 23:20:21 GMT"})
+    world.kong.upstream.answer = lambda: reply  # type: ignore[method-assign]
+
+
+def _upstream(**values: object) -> Callable[[World], None]:
+    def spoil(world: World) -> None:
+        for name, value in values.items():
+            setattr(world.kong.upstream, name, value)
+
+    return spoil
+
+
+NOT_THE_APPLICATIONS: dict[str, tuple[Callable[[World], None], str]] = {
+    "Kong knows no route": (lambda world: setattr(world.kong, "routed", False), "Kong knows no such route"),
+    "Kong finds no pod": (_upstream(status=503), "Kong does not reach shop"),
+    "a policy": (_upstream(status=403, body="RBAC: access denied"), "an AuthorizationPolicy refuses Kong"),
+    "a sidecar without a route": (_route_of_a_virtual_service, "a VirtualService leads it nowhere"),
+    "a limit of its own": (_upstream(status=429), "shop itself, or its sidecar, limits"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_THE_APPLICATIONS)
+@pytest.mark.parametrize("status", [None, 200])
+def test_what_others_answer_in_its_place_is_not(case: str, status: int | None) -> None:
+    spoil, cause = NOT_THE_APPLICATIONS[case]
+    world = World()
+    change(world, **SHOP, check_status=status)
+    spoil(world)
+    result = see(world, "5")
+    assert (result.outcome, cause in result.cause) == (Outcome.FAILED, True)
+    assert result.expected.startswith("200 for /" if status else "an answer below 500 for / of shop")
+
+
+def test_where_the_settings_say_what_is_right_nothing_else_is() -> None:
+    world = World()
+    change(world, **SHOP, check_path="/login", check_status=401, check_contains="Sign in")
+    upstream = world.kong.upstream
+    upstream.status, upstream.body = 401, "<h1>Sign in</h1>"
+    assert see(world, "5").actual.startswith("shop: 401 for /login, with “Sign in” through")
+    upstream.body = "Welcome"
+    assert see(world, "5").expected == "401 for /login of shop, with “Sign in”, made by its Service shop"
+    upstream.status, upstream.body = 200, "Sign in"
+    assert {see(world, number).outcome for number in ("5", "10")} == {Outcome.FAILED}
+
+
+def test_an_error_of_the_application_may_be_right() -> None:
+    world = World()
+    change(world, **SHOP, check_status=501)
+    world.kong.upstream.status = 501
+    assert {see(world, number).outcome for number in ("5", "9", "10")} == {Outcome.PASSED}
+
+
+def test_a_plugin_that_wants_a_login_may_be_right_and_hides_what_is_behind_it() -> None:
+    world = World()
+    change(world, **SHOP, check_status=401)
+    world.kong.login = True
+    seen = {number: see(world, number) for number in ("5", "6", "8", "9", "10", "11", "12")}
+    assert seen.pop("5").actual.startswith("shop: 401 made by a plugin of Kong's for /")
+    for number, result in seen.items():
+        assert (number, result.outcome) == (number, Outcome.NOT_CHECKED)
+        assert "Kong itself answers 401, as the application's check.status says" in result.actual
+
+
+def test_a_route_that_kong_does_not_know_is_no_404_of_the_application() -> None:
+    world = World()
+    change(world, **SHOP, check_status=404)
+    world.kong.upstream.status = 404
+    assert see(world, "5").outcome is Outcome.PASSED
+    world.kong.routed = False
+    assert see(world, "5").outcome is Outcome.FAILED
+
+
+def test_bookinfo_may_be_asked_for_another_page() -> None:
+    world = World()
+    change(world, check_path="/login", check_status=302)
+    world.kong.upstream.status = 302
+    assert see(world, "5").actual.startswith("bookinfo: 302 for /login")
 
 
 def test_an_answer_that_only_kong_made_is_not_the_page() -> None:

@@ -50,14 +50,14 @@ def source(repository: tuple[str, Path], **changes: str) -> ChartSource:
 
 def refused(found: ChartSource, *, preview: bool = False) -> str:
     with pytest.raises(ChartError) as caught:
-        check_reachable({KIALI: found}, preview=preview)
+        check_reachable({f"charts.{KIALI}": found}, preview=preview)
     assert PASSWORD not in str(caught.value)
     assert str(caught.value).endswith(".")
     return str(caught.value)
 
 
 def test_one_with_a_login_and_a_private_authority_is_reached(repository: tuple[str, Path]) -> None:
-    check_reachable({KIALI: source(repository)}, preview=False)
+    check_reachable({f"charts.{KIALI}": source(repository)}, preview=False)
 
 
 def test_what_is_wrong_with_the_way_there_is_said(repository: tuple[str, Path]) -> None:
@@ -65,7 +65,7 @@ def test_what_is_wrong_with_the_way_there_is_said(repository: tuple[str, Path]) 
     assert "another login than charts.kiali-server.username" in refused(source(repository, password="wrong"))
     assert "wants a login: set charts.kiali-server.username" in refused(source(repository, username="", password=""))
     # A preview may not know the password.
-    check_reachable({KIALI: source(repository, password="placeholder")}, preview=True)
+    check_reachable({f"charts.{KIALI}": source(repository, password="placeholder")}, preview=True)
     assert "cannot be reached" in refused(source(("https://127.0.0.1:1/charts", repository[1])))
 
 
@@ -111,5 +111,5 @@ def test_a_login_that_came_in_as_a_secret_is_used(repository: tuple[str, Path]) 
     url, authority = repository
     login = {"location": url, "username": USERNAME, "password": PASSWORD, "caFile": str(authority)}
     found = settings.parse({"charts": {KIALI: login, "kong": str(STAND_INS / "kong")}}, ("charts",), CHECKOUT.root)
-    check_reachable({KIALI: chart_source(KIALI, found.charts)}, preview=False)
+    check_reachable({f"charts.{KIALI}": chart_source(KIALI, found.charts)}, preview=False)
     assert "[secret]" not in chart_source("kong", found.charts).chart

@@ -185,7 +185,10 @@ def test_two_applications_may_not_share_an_object_of_the_cluster(tmp_path: Path)
 def test_the_service_account_default_is_the_applications_to_change(tmp_path: Path) -> None:
     account = thing("ServiceAccount", "default", imagePullSecrets=[{"name": "mine"}])
     recording = recorded({"applications": [application(tmp_path / "shop.yaml", account)]})
-    assert recording.resources["shop-serviceaccount-default"].inputs["imagePullSecrets"] == [{"name": "mine"}]
+    made = recording.resources["shop-serviceaccount-default"]
+    # It is there as soon as the namespace is, and the provider creates nothing that is there.
+    assert made.type == "kubernetes:core/v1:ServiceAccountPatch"
+    assert made.inputs["imagePullSecrets"] == [{"name": "mine"}]
 
 
 def test_what_the_manifests_say_of_the_namespace_is_said_of_the_stacks(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from charts import STAND_INS
 from plan import helm
 from plan.inventory import images_in
 from plan.mirror import main
+from policy import findings
 from sandbox import tools
 from sandbox.paths import CHECKOUT
 from sandbox.programs import TOOLS
@@ -30,6 +31,18 @@ data:
   values: |
     {"global": {"hub": {{ .Values.global.hub | quote }}, "tag": "1.2.3",
      "proxy": {"image": {{ .Values.global.proxy.image | quote }}}, "proxy_init": {"image": "proxyv2"}}}
+"""
+# As of some application's chart: a Service, and pods without requests and limits.
+WEB = """\
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec: {template: {spec: {containers: [{name: web, image: "nginx:1.27"}]}}}
 """
 ISTIOD_VALUES = "global: {hub: registry.istio.io/release, proxy: {image: proxyv2}}\n"
 
@@ -173,6 +186,36 @@ def test_what_cannot_be_listed_is_one_sentence(
     assert fragment in said.err
     assert said.err.count("\n") == 1
     assert said.out == ""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> dict[str, Any]:
+    """Return an application that is a chart, with one image."""
+    folder = tmp_path / "web"
+    (folder / "templates").mkdir(parents=True)
+    (folder / "Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 4.5.6\n")
+    (folder / "templates" / "all.yaml").write_text(WEB)
+    return {
+        **{"name": "shop", "namespace": "shop", "chart": {"name": str(folder)}},
+        "route": {"service": "web", "port": 80, "path": "/shop"},
+    }
+
+
+def test_an_application_that_is_a_chart_is_listed_with_its_images(
+    config: Callable[..., Path], capsys: pytest.CaptureFixture[str], shop: dict[str, Any]
+) -> None:
+    found = listed(config(applications=[shop], images={"registry": HOME}), capsys)
+    (image,) = (one for one in found["images"] if one["needed_by"] == ["shop"])
+    # What is in a chart is not the stack's to replace.
+    assert (image["source"], image["pulled_as"]) == ("docker.io/library/nginx:1.27",) * 2
+    (chart,) = (one for one in found["charts"] if one["name"] == "web")
+    assert (chart["version"], chart["taken_from"] == chart["source"]) == ("4.5.6", True)
+
+
+def test_the_rules_look_into_an_application_that_is_a_chart(config: Callable[..., Path], shop: dict[str, Any]) -> None:
+    found = [one.resource for one in findings(config(applications=[shop])) if "shop" in one.resource]
+    assert [one for one in found if one.startswith("Deployment shop/web")]
+    assert not [one for one in found if one.startswith("Service")]
 
 
 def test_a_stack_that_is_not_there_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

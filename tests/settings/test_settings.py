@@ -45,6 +45,7 @@ OTHER: dict[str, Any] = {
     "manifests": "manifests/shop.yaml",
     "route": {"service": "front", "port": 80, "path": "/blog"},
 }
+CHART: dict[str, Any] = {"name": "charts/kong", "services": [{"name": "front", "selector": {"app": "front"}}]}
 
 # Every key, every field of it, and hardly a default.
 FULL: dict[str, Any] = {
@@ -113,6 +114,7 @@ FULL: dict[str, Any] = {
                 }
             ],
             "resources": {"requests": {"cpu": "5m"}},
+            "check": {"path": "/shop/login", "status": 302, "contains": "Sign in"},
             "rateLimit": {"errorMessage": "Slow down"},
         }
     ],
@@ -246,6 +248,8 @@ def plain(value: BaseModel) -> dict[str, Any]:
 def changed(path: str, value: Any) -> dict[str, Any]:
     """Return the full configuration with another value at a path such as `applications[0].route.port`."""
     config = deepcopy(FULL)
+    if ".chart." in path:
+        config["applications"] = [{**OTHER, "manifests": "", "chart": deepcopy(CHART)}]
     *steps, last = [int(step) if step.isdigit() else step for step in re.findall(r"\w+", path)]
     place: Any = config
     for step in steps:
@@ -332,6 +336,7 @@ def test_the_full_configuration_names_every_field() -> None:
     expected |= {f"rateLimit.{key}" for key in keys(RateLimit)}
     expected |= {f"rateLimit.redis.{key}" for key in keys(Redis)}
     expected |= {f"kong.tls.{key}" for key in keys(Tls)} | {"kong.tls"}
+    expected |= {f"applications[0].check{key}" for key in ("", ".path", ".status", ".contains")}
     lists = {"kong.clientAddress.trustedRanges[0]", "images.pullSecrets[0]", "applications[0].routes[0].plugins[0]"}
     lists |= {f"applications[0].routes[0].plugins[0].{key}" for key in keys(Plugin)}
     # A password and the name of a Secret that holds one exclude each other.
@@ -412,7 +417,7 @@ def test_a_key_that_cannot_be_one_is_named(config: dict[Any, Any], parts: list[s
     says(refused(config, root), *parts)
 
 
-@pytest.mark.parametrize("path", ["name", "namespace", "manifests", "route.service", "route.port"])
+@pytest.mark.parametrize("path", ["name", "namespace", "route.service", "route.port"])
 def test_an_application_needs(path: str, root: Path) -> None:
     config = {"applications": [OTHER, deepcopy(APP)]}
     *outer, name = path.split(".")
