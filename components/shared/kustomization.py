@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 # It may fetch what it builds on.
 _SECONDS = 120
 _PROGRAMS = (("kubectl", "kustomize"), ("kustomize", "build"))
+_LOGGED = re.compile(r"""^E\d{4} .*?\] "command failed" err=[<"]? ?(.*?) ?[>"]?$""")
 # git, which fetches remote bases, asks nobody: an `up` would wait for an answer that nobody sees it ask for.
 _ASK_NOTHING = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
 
@@ -45,8 +47,14 @@ def build(folder: Path) -> bytes:
     else:
         if not code:
             return made
-        why = " ".join(said.decode(errors="replace").split()).removeprefix("error: ")
+        why = _reason(said.decode(errors="replace"))
     raise KustomizationError(f"{folder} has a kustomization that cannot be built ({why}): correct it.")
+
+
+def _reason(said: str) -> str:
+    """Return what went wrong on one line, without what kubectl's log puts around it, and without a base's login."""
+    line = " ".join(said.split()).removeprefix("error: ")
+    return re.sub(r"(?<=://)[^/@\s]+@", "", _LOGGED.sub(r"\1", line))
 
 
 def _run(command: Sequence[str]) -> tuple[int, bytes, bytes]:

@@ -342,11 +342,20 @@ def test_a_kustomization_that_nothing_can_build_is_refused(
     )
 
 
-def test_a_kustomization_that_cannot_be_built_is_refused(kustomization: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    programs(kustomization.parent, monkeypatch, kubectl="printf 'error: no such\\nfile: a.yaml\\n' >&2; exit 1")
-    assert refused(kustomization) == (
-        f"{kustomization} has a kustomization that cannot be built (no such file: a.yaml): correct it."
-    )
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("error: no such\\nfile: a.yaml\\n", "no such file: a.yaml"),
+        ('E1126 05:04:50.268042    4771 run.go:72] "command failed" err="invalid: line 1"', "invalid: line 1"),
+        ('E1126 05:04:44.4 3 run.go:72] "command failed" err=<\\n\\tno host\\n >', "no host"),
+        ("fatal: unable to access https://me:hidden@git.example/x", "fatal: unable to access https://git.example/x"),
+    ],
+)
+def test_a_kustomization_that_cannot_be_built_is_refused(
+    said: str, why: str, kustomization: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs(kustomization.parent, monkeypatch, kubectl=f"printf '{said}' >&2; exit 1")
+    assert refused(kustomization) == f"{kustomization} has a kustomization that cannot be built ({why}): correct it."
 
 
 def test_a_kustomization_asks_nobody_and_ends_in_time(kustomization: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from fakes.api_server import ApiServer, write_kubeconfig
 
 from commands.cluster_access import Access
 from commands.kind_discovery import KindDiscovery
-from components.shared import manifests
+from components.shared import manifests, releases
 from components.shared.manifests import ManifestError
 from components.shared.object_kinds import Manifest
+from plan import record
 
 
 def item(version: str, kind: str, name: str = "a", namespace: str = "", **fields: Any) -> Manifest:
@@ -361,3 +363,22 @@ def test_objects_of_several_namespaces_are_not_moved_into_one(tmp_path: Path) ->
         "3, line 12 puts ServiceAccount web into default: overrideNamespace moves the objects of one namespace; make an "
         "application of each."
     )
+
+
+WIDGET = "Widget/shop-widget-a"
+WIDGETS = "CustomResourceDefinition/shop-customresourcedefinition-widgets.widgets.k8s.io"
+
+
+def test_the_setting_reaches_what_is_registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.setattr(releases, "urlopen", lambda *_, **__: nullcontext())
+    service = item("v1", "Service", "front", "default", spec={"ports": [{"port": 80}]})
+    widgets = [crd("widgets.k8s.io", "Widget", "Cluster"), item("widgets.k8s.io/v1", "Widget")]
+    (tmp_path / "shop.yaml").write_text(yaml.safe_dump_all([service, *widgets]), encoding="utf-8")
+    application = {"name": "shop", "namespace": "shop", "manifests": str(tmp_path / "shop.yaml")}
+    config = {"kubeContext": "somewhere", "applications": [{**application, "overrideNamespace": True}]}
+    recording = record(config)
+    keys = {resource.label: key for key, resource in recording.resources.items()}
+    metadata = [recording.resources[keys[label]].inputs["metadata"] for label in ("Service/shop-service-front", WIDGET)]
+    assert [each.get("namespace") for each in metadata] == ["shop", None]
+    assert recording.depends_on(keys[WIDGET], keys[WIDGETS])
