@@ -14,6 +14,7 @@ from typing import NoReturn
 from checks import selected_stack
 from checks.describe import describe
 from checks.selected_stack import SANDBOX, Stack, StackError
+from commands.cluster_identity import uid_of
 from kube import Cluster, ClusterError
 from recovery import RecoveryError
 from recovery.engine import Engine, Lock
@@ -67,6 +68,11 @@ def recover(stack: Stack, *, yes: bool, only_if_interrupted: bool = False) -> No
         return
     target = describe(stack.settings())
     stack.enter()
+    if engine.state.cluster not in ("", uid_of(target.cluster)):
+        raise RecoveryError(
+            f"The context {target.context} leads to another cluster than at the last `up`, where nothing was cut off: name that "
+            f"one in kubeContext, or have the stack made anew with `pulumi refresh --stack {stack.name}` and `pulumi up`."
+        )
     found = remedies(target.cluster, engine.state, engine.planned())
     to_do = [each for each in found if each.perform]
     _show(stack, engine, lock, found)

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from checks.selected_stack import Stack
+from commands.cluster_identity import LastUp
 from recovery import RecoveryError
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
@@ -73,6 +74,14 @@ class State:
     def root(self) -> str:
         """The URN of the stack itself; empty for a stack without resources."""
         return next((str(each["urn"]) for each in self.resources if each["type"] == "pulumi:pulumi:Stack"), "")
+
+    @property
+    def cluster(self) -> str:
+        """The UID of the cluster that the stack is in; empty where none is known."""
+        told = {
+            str(each["urn"]): {"type": each["type"], "outputs": each.get("outputs") or {}} for each in self.resources
+        }
+        return LastUp.of(told).uid
 
     def has(self, urn: str) -> bool:
         """Return whether there is a resource."""

@@ -366,6 +366,7 @@ def test_an_update_that_did_not_come_to_a_good_end_is_one_to_look_after(
 def cut_off(server: ApiServer, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answers:
     """Return a stack whose `up` was killed on another machine, with an object that the state does not know."""
     put(server, "Deployment", "front", "shop")
+    put(server, "Namespace", "kube-system", uid="the-cluster")
     known = {"deployment": {"resources": [SHOP], "pending_operations": [{"type": "creating", "resource": FRONT}]}}
     settings = {
         "kong-istio:kubeconfig": {"value": str(write_kubeconfig(tmp_path / "config", {"kind": url}))},
@@ -421,6 +422,18 @@ def test_the_next_up_updates_a_release_that_is_not_finished(cut_off: Answers, se
     marked = {each["id"]: each.get("initErrors") for each in json.loads(imported)["deployment"]["resources"]}
     assert marked == {"shop": None, "istio-system/kiali": ["Helm was cut off"], "istio-system/istiod": None}
     assert cut_off.asked.index("refresh --yes --skip-preview --clear-pending-creates") < len(cut_off.asked) - 2
+
+
+def test_in_another_cluster_nothing_is_done(
+    cut_off: Answers, server: ApiServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = {"urn": f"{URN}command:local:Command::precheck", "type": "command:local:Command"}
+    precheck = {**command, "outputs": {"environment": {"CLUSTER_UID": "another-cluster"}}}
+    cut_off.answers["stack export"] = (0, json.dumps({"deployment": {"resources": [SHOP, precheck]}}), "")
+    assert cli.main(["--stack", "dev", "--yes"]) == 1
+    assert "The context kind leads to another cluster than at the last `up`" in capsys.readouterr().err
+    assert asked(cut_off) == []
+    assert "front" in names(server)
 
 
 def test_it_goes_on_with_up(cut_off: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
