@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from commands import ownership
+from commands import deployments, ownership
 from components.shared import kubernetes_yaml
 from kube import Cluster, Object
 from recovery import RecoveryError
@@ -56,14 +56,20 @@ class HelmRelease:
         patch = {"metadata": {"labels": labels}, "data": {"release": packed}}
         cluster.patch("secrets", secret["metadata"]["name"], self.namespace, patch)
 
+    def trouble(self, cluster: Cluster) -> str:
+        """Return what keeps its Deployments from being available, as ` (…)`; empty where nothing does, or nothing is known."""
+        names = [item["metadata"]["name"] for item in self._listed() if item["kind"] == "Deployment"]
+        return next(filter(None, (deployments.trouble(cluster, self.namespace, name) for name in names)), "")
+
+    def _listed(self) -> list[Object]:
+        """Return the manifests of every revision."""
+        texts = {str(_unpacked(secret).get("manifest") or "") for secret in self.secrets}
+        return [document.value for text in texts for document in kubernetes_yaml.read(text.encode()) if document.value]
+
     def _own(self, cluster: Cluster) -> Iterator[Object]:
-        """Yield what there is of the objects of every revision."""
-        manifests = {str(_unpacked(secret).get("manifest") or "") for secret in self.secrets}
-        listed = [
-            document.value for text in manifests for document in kubernetes_yaml.read(text.encode()) if document.value
-        ]
+        """Yield what there is of its objects, save those that are to be kept."""
         seen = set()
-        for item in listed:
+        for item in self._listed():
             found = live(cluster, item, self.namespace)
             if not found or found["metadata"]["uid"] in seen or ownership.release_of(found) != self.name:
                 continue

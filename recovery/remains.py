@@ -41,7 +41,7 @@ def _of_releases(cluster: Cluster, state: State, planned: Sequence[Resource]) ->
     for namespace, name in sorted(state.releases):
         found = HelmRelease.find(cluster, namespace, name)
         if found and (found.status == "failed" or found.status.startswith("pending-")):
-            text = f"have the Helm release {name} upgraded, as it is {found.status}"
+            text = f"have the Helm release {name} upgraded, as it is {found.status}{found.trouble(cluster)}"
             yield Remedy(text=text, perform=found.fail, unfinished=f"{namespace}/{name}")
         elif found and found.status == "uninstalling":
             yield Remedy(text=f"uninstall the Helm release {name} to its end", perform=found.uninstall)

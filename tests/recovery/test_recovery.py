@@ -67,7 +67,7 @@ def put(server: ApiServer, kind: str, name: str, namespace: str = "", **further:
 def put_release(server: ApiServer, name: str, namespace: str, status: str, by: Any = PROVIDERS) -> Object:
     """Write down a release as Helm does, with a Deployment, an object of somebody else's and one that is kept."""
     marks = {"meta.helm.sh/release-name": name, "meta.helm.sh/release-namespace": namespace}
-    put(server, "Deployment", name, namespace, annotations=marks)
+    put(server, "Deployment", name, namespace, annotations=marks)["spec"] = {"selector": {"matchLabels": {"app": name}}}
     put(server, "Service", "somebodys", namespace)
     put(server, "Service", "kept", namespace, annotations={**marks, "helm.sh/resource-policy": "keep"})
     kinds = {"Deployment": "apps/v1", "Service": "v1"}
@@ -231,6 +231,21 @@ def test_what_is_half_done_is_found(
     there(server)
     found = remedies(cluster, known, planned)
     assert [f"{'' if each.perform else 'LEFT '}{each.text}" for each in found] == expected
+
+
+def test_why_a_release_failed_is_told(server: ApiServer, cluster: Cluster) -> None:
+    """Helm itself says `context deadline exceeded`."""
+    put_release(server, "kiali", "istio-system", "failed")
+    condition = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/2 nodes are available",
+    }
+    metadata = {"name": "kiali-0", "namespace": "istio-system", "labels": {"app": "kiali"}}
+    server.put("pods", {"metadata": metadata, "status": {"conditions": [condition]}})
+    (found,) = remedies(cluster, state(made("Release", "kiali", "istio-system")), [])
+    assert found.text.endswith("upgraded, as it is failed (pod kiali-0: Unschedulable 0/2 nodes are available)")
 
 
 def test_what_up_has_replaced_already_is_not_the_stacks() -> None:
