@@ -56,6 +56,7 @@ def _routed(settings: Settings, application: Application, route: Route) -> Route
         protocol=route.protocol,
         tls=route.https != "optional",
         guarded=bool(route.plugins),
+        narrowed=route.narrowed,
         limits=limit.windows if limit else {},
         limit_headers_hidden=bool(limit and limit.hide_client_headers),
         error_code=(limit and limit.error_code) or _TOO_MANY_REQUESTS,

@@ -19,8 +19,9 @@ class RoutedApplication:
     """A route of an application behind Kong; its name is the application's, but for the first one with the route's.
 
     `ingress`: empty for the Service's name. `tls`: Kong serves it over TLS alone. `guarded`: it has further plugins, which may
-    ask for a login. `limits` holds what it allows, window (second … year) -> requests; `policy` is where Kong counts them.
-    `check_path`, `check_status`, `check_contains`: what is asked for and expected, where the settings say it.
+    ask for a login. `narrowed`: a plain GET is none of its requests. `limits` holds what it allows, window (second … year) ->
+    requests; `policy` is where Kong counts them. `check_path`, `check_status`, `check_contains`: what is asked for and
+    expected, where the settings say it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class RoutedApplication:
     protocol: str = "http"
     tls: bool = False
     guarded: bool = False
+    narrowed: bool = False
     limits: dict[str, int] = field(default_factory=dict)
     limit_headers_hidden: bool = False
     error_code: int = 429
@@ -125,7 +127,8 @@ class Target:
         for route in self.applications:
             found.setdefault(route.application, []).append(route)
         return tuple(
-            min(routes, key=lambda route: (route.is_grpc, route.guarded, route.speaks_tls)) for routes in found.values()
+            min(routes, key=lambda route: (route.is_grpc or route.narrowed, route.guarded, route.speaks_tls))
+            for routes in found.values()
         )
 
     @property

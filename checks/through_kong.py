@@ -63,7 +63,7 @@ def fetch(target: Target, endpoint: Endpoint, application: RoutedApplication) ->
     Where the limit is used up it waits for it to lift, and raises `NotChecked` where that takes over a minute; also for a
     route that speaks gRPC, or asks for a login.
     """
-    check_speaks_http(application)
+    check_can_be_asked(application)
     answer = ask(target, endpoint, lambda: send(endpoint, application))
     check_needs_no_login(answer, application)
     if not is_limited(answer, application):
@@ -75,10 +75,12 @@ def fetch(target: Target, endpoint: Endpoint, application: RoutedApplication) ->
     return ask(target, endpoint, lambda: send(endpoint, application))
 
 
-def check_speaks_http(application: RoutedApplication) -> None:
+def check_can_be_asked(application: RoutedApplication) -> None:
     """Raise `NotChecked` for a route whose answers no check can read."""
     if application.is_grpc:
         raise NotChecked("it speaks gRPC, which no check does")
+    if application.narrowed:
+        raise NotChecked("its annotations keep it for other requests than the plain GET of the checks")
 
 
 def check_needs_no_login(answer: Answer, application: RoutedApplication) -> None:

@@ -96,7 +96,7 @@ def shown(target: Target, dashboard: str, look: Look) -> str:
     """
 
     def look_at(application: RoutedApplication) -> str:
-        through_kong.check_speaks_http(application)
+        through_kong.check_can_be_asked(application)
         if application.speaks_tls:
             raise NotChecked("Kong speaks TLS with its Service: sidecars measure connections there, and no requests")
         trickle, settled = Trickle(application), time.monotonic() + _SETTLED_AFTER_SECONDS

@@ -42,7 +42,8 @@ _LIMIT_HEADER = "x-ratelimit-limit-"
 class Route:
     """What Kong is to serve: an Ingress with its KongPlugin, if it is limited.
 
-    `limits`: window -> requests; `redis`: host:port; `tls`: Kong serves it over TLS alone; `grpc`: it speaks gRPC.
+    `limits`: window -> requests; `redis`: host:port; `tls`: Kong serves it over TLS alone; `grpc`: it speaks gRPC;
+    `narrowed`: a plain GET is none of its requests.
     """
 
     namespace: str
@@ -55,6 +56,7 @@ class Route:
     redis: str
     tls: bool = False
     grpc: bool = False
+    narrowed: bool = False
 
     @property
     def where(self) -> str:
@@ -85,6 +87,7 @@ def main() -> None:
         redis=options.redis,
         tls=options.tls,
         grpc=options.grpc,
+        narrowed=options.narrowed,
     )
     if simulated_nodes.simulated(cluster):
         _say(f"Every node is simulated, so no Kong runs: {route.where} was not asked for.")
@@ -106,6 +109,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--redis", default="", metavar="HOST:PORT", help="where the limit is counted, if there")
     parser.add_argument("--tls", action="store_true", help="Kong serves the route over TLS alone")
     parser.add_argument("--grpc", action="store_true", help="the route speaks gRPC")
+    parser.add_argument("--narrowed", action="store_true", help="the route is for other requests than a plain GET")
     parser.add_argument("--type", required=True, choices=("LoadBalancer", "NodePort", "ClusterIP"))
     parser.add_argument("--proxy-protocol", action="store_true", help="Kong takes no request without its header")
     parser.add_argument("--timeout", type=int, default=300, help="seconds to wait for the route")
@@ -191,6 +195,8 @@ class Wait:
         """Yield what each pod of Kong answers that has not served the route yet."""
         if self.route.path.startswith(_EXPRESSION):
             raise _NotYet("unseen", "its path is a regular expression")
+        if self.route.narrowed:
+            raise _NotYet("unseen", "its annotations keep it for other requests than a plain GET")
         if len(names) == 1 and (answer := self._direct()):
             yield names[0], answer
             return

@@ -20,6 +20,7 @@ from components.shared.manifests import Manifest
 from components.shared.standards import Standards
 from names import RATE_LIMIT_PLUGIN, REDIS_SECRET
 from settings import Application, Kong, RateLimit, Redis, Route, Settings
+from settings.secret_parts import plain
 
 _PASSWORD_KEY = "password"  # noqa: S105 -- a key in the Secret
 _GRPC = ("grpc", "grpcs")
@@ -133,12 +134,12 @@ class RateLimitedRoute(pulumi.ComponentResource):
         namespace, created = self._args.deployed.namespace, dict[str, pulumi.Resource]()
         for plugin in route_plugins.made(self._args.application):
             needed = self._needed(self._args.application.routes[0].service)
-            if plugin.config:
+            if name := route_plugins.config_secret(plugin):
                 secret = Secret(
-                    f"{self._name}-{route_plugins.config_secret(plugin)}",
-                    metadata={"name": route_plugins.config_secret(plugin), "namespace": namespace},
+                    f"{self._name}-{name}",
+                    metadata={"name": name, "namespace": namespace},
                     string_data=pulumi.Output.secret(
-                        {route_plugins.CONFIG_KEY: json.dumps(plugin.config, sort_keys=True)}
+                        {route_plugins.CONFIG_KEY: json.dumps(plain(plugin.config), sort_keys=True)}
                     ),
                     opts=pulumi.ResourceOptions(parent=self, depends_on=needed),
                 )
@@ -211,6 +212,7 @@ def wait_arguments(args: RateLimitedRouteArgs, route: Route) -> list[str]:
         *(["--redis", f"{redis.host}:{redis.port}"] if redis else []),
         *(["--tls"] if route.https != "optional" and route.protocol not in _GRPC else []),
         *(["--grpc"] if route.protocol in _GRPC else []),
+        *(["--narrowed"] if route.narrowed else []),
         *("--type", args.kong.service_type, "--timeout", str(args.kong.ready_timeout_seconds)),
         *(["--proxy-protocol"] if args.kong.client_address.source == "proxyProtocol" else []),
         *project_command.digest(plugin, ingress(namespace, route, args.kong)),
@@ -271,8 +273,8 @@ def ingress(namespace: str, route: Route, kong: Kong) -> dict[str, Any]:
     spec: dict[str, Any] = {"ingressClassName": kong.ingress_class, "rules": [rule]}
     if route.host:
         rule["host"] = route.host
-    if secret := tls_secret(route):
-        spec["tls"] = [{"hosts": [route.host], "secretName": secret}]
+    if route.certificate:
+        spec["tls"] = [{"hosts": [route.host], "secretName": route.certificate}]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
@@ -329,11 +331,6 @@ def _annotations(route: Route, kong: Kong) -> dict[str, str]:
     if route.https == "redirect":
         own["konghq.com/https-redirect-status-code"] = _REDIRECT
     return {**route.annotations, **own, **issuer_annotation(route)}
-
-
-def tls_secret(route: Route) -> str:
-    """Return the Secret with a route's certificate; empty where Kong's own serves."""
-    return route.tls_secret or (f"{route.ingress}-tls" if issuer_annotation(route) else "")
 
 
 def issuer_annotation(route: Route) -> dict[str, str]:

@@ -127,7 +127,7 @@ def rests_on(args: VerificationArgs) -> list[Any]:
 
 def _without_what_may_be_secret(route: Route) -> list[Any]:
     names = [plugin.name for plugin in route.plugins]
-    return [route.model_dump(exclude={"annotations", "plugins", "rate_limit"}), names]
+    return [route.model_dump(exclude={"annotations", "plugins", "rate_limit"}), names, route.narrowed]
 
 
 def _without_secrets(item: Manifest) -> Manifest:

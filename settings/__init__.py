@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from settings.chart_values import redis_outside
 from settings.cross_checks import RESERVED_NAMESPACES, cross_check
 from settings.kinds import FreeForm, Secret, Section
-from settings.secret_parts import SecretPart, marked, plain_settings, without_secrets
+from settings.secret_parts import SecretPart, marked, plain_settings, secret_parts, without_secrets
 from settings.sections import (
     WINDOWS,
     Application,
@@ -126,7 +126,7 @@ def public(settings: Settings) -> dict[str, Any]:
     """
     found = settings.model_dump(mode="json", by_alias=True)
     for location, field, value in _fields(settings):
-        if any(isinstance(entry, Secret | FreeForm) for entry in field.metadata) or isinstance(value, SecretPart):
+        if any(isinstance(entry, Secret | FreeForm) for entry in field.metadata) or _is_secret(value):
             *outer, last = location[:-1] if field.is_required() else location
             owner: Any = found
             for step in outer:
@@ -185,6 +185,11 @@ def _check_secrets(settings: Settings) -> None:
                 f"{where} is in plain text: take it out of the stack file and store it with "
                 f"`pulumi config set --secret --path '{PROJECT}:{where}'`."
             )
+
+
+def _is_secret(value: Any) -> bool:
+    """Return whether a value is secret, or holds something secret that has no field of its own."""
+    return isinstance(value, SecretPart) or (isinstance(value, dict) and any(True for _ in secret_parts(value)))
 
 
 def _fields(value: Any, *location: str | int) -> Iterator[tuple[tuple[str | int, ...], FieldInfo, Any]]:

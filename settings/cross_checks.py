@@ -408,6 +408,11 @@ def _routes(applications: Sequence[Application]) -> Iterator[tuple[str, Route]]:
 def _check_paths(applications: Sequence[Application]) -> None:
     """Raise where Kong could not tell two routes apart."""
     for (first, one), (second, other) in itertools.combinations(_routes(applications), 2):
+        if one.host == other.host and "" != one.certificate != other.certificate != "":
+            raise SettingsError(
+                f"{first} and {second} are both of the host {one.host}, with the certificates {one.certificate} and "
+                f"{other.certificate}: Kong serves one for a host; leave it out of one of them."
+            )
         # For Kubernetes, /shop and /shop/ are one path.
         path = one.path.rstrip("/") or "/"
         alike = (one.host, path) == (other.host, other.path.rstrip("/") or "/")

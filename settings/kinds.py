@@ -196,7 +196,7 @@ Requests = Annotated[int | None, Field(ge=1, le=1_000_000_000)]
 ListOf = Annotated[tuple[T, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
 
 ChartValues = Annotated[dict[str, Any], FreeForm()]
-Annotations = Annotated[dict[str, str], FreeForm()]
+Annotations = dict[str, str]
 
 Selector = Annotated[
     dict[str, str], AfterValidator(_must_be("an object with at least one label, such as app: shop", bool))

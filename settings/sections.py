@@ -281,7 +281,8 @@ class Plugin(Section):
         description="Kong's own name of it, such as `cors`, to have the stack make the KongPlugin; empty: the manifests do.",
     )
     config: ChartValues = Field(
-        default={}, description="Its configuration, in Kong's spelling; kept in a Secret, as a password may be in it."
+        default={},
+        description="Its configuration, in Kong's spelling; kept in a Secret where something in it is encrypted.",
     )
 
     @model_validator(mode="before")
@@ -338,6 +339,18 @@ class Route(Section):
     def ingress(self) -> str:
         """The name of its Ingress, which no other route of the application has."""
         return self.name or self.service
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether its annotations keep it for requests that a plain GET is none of."""
+        methods = self.annotations.get("konghq.com/methods", "GET").upper().split(",")
+        others = any(name.startswith(("konghq.com/headers.", "konghq.com/snis")) for name in self.annotations)
+        return others or "GET" not in [method.strip() for method in methods]
+
+    @property
+    def certificate(self) -> str:
+        """The Secret with its certificate, which somebody gives or cert-manager makes; empty where Kong's own serves."""
+        return self.tls_secret or (f"{self.ingress}-tls" if self.issuer or self.cluster_issuer else "")
 
     @property
     def speaks_tls(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from components.shared.manifests import Manifest, ManifestError
 from settings import Application, Plugin
+from settings.secret_parts import secret_parts
 
 #: Of a Secret: the key that holds a plugin's configuration.
 CONFIG_KEY = "config"
@@ -25,26 +26,28 @@ def defined(objects: Sequence[Manifest]) -> dict[str, Manifest]:
 
 
 def config_secret(plugin: Plugin) -> str:
-    """Return the name of the Secret that holds a plugin's configuration."""
-    return f"kong-plugin-{plugin.name}"
+    """Return the name of the Secret that holds a plugin's configuration; empty where nothing in it is secret."""
+    return f"kong-plugin-{plugin.name}" if any(True for _ in secret_parts(plugin.config)) else ""
 
 
 def kong_plugin(namespace: str, plugin: Plugin) -> dict[str, Any]:
-    """Return the KongPlugin for what the settings say; its configuration is only named in it."""
-    reference = {"name": config_secret(plugin), "key": CONFIG_KEY}
+    """Return the KongPlugin for what the settings say; a configuration with something secret in it is only named there."""
+    config: dict[str, Any] = {"config": dict(plugin.config)} if plugin.config else {}
+    if secret := config_secret(plugin):
+        config = {"configFrom": {"secretKeyRef": {"name": secret, "key": CONFIG_KEY}}}
     return {
         "apiVersion": "configuration.konghq.com/v1",
         "kind": "KongPlugin",
         "metadata": {"name": plugin.name, "namespace": namespace},
         "plugin": plugin.plugin,
-        **({"configFrom": {"secretKeyRef": reference}} if plugin.config else {}),
+        **config,
     }
 
 
 def objects(namespace: str, plugin: Plugin) -> list[dict[str, Any]]:
     """Return what the stack makes for a plugin that the settings define; of its Secret the name alone."""
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": config_secret(plugin), "namespace": namespace}}
-    return [kong_plugin(namespace, plugin), *([secret] if plugin.config else [])]
+    return [kong_plugin(namespace, plugin), *([secret] if config_secret(plugin) else [])]
 
 
 def check(objects: Sequence[Manifest], application: Application, where: str) -> None:

@@ -215,6 +215,7 @@ def test_a_route_without_a_limit_is_one_that_is_there() -> None:
     [
         ({"guarded": True}, "a plugin on its route asks for a login (401), and no check has one"),
         ({"protocol": "grpc"}, "it speaks gRPC, which no check does"),
+        ({"narrowed": True}, "its annotations keep it for other requests than the plain GET of the checks"),
     ],
 )
 def test_what_only_others_can_ask_is_not_checked(number: str, fields: dict[str, Any], reason: str) -> None:

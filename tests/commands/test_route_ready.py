@@ -312,6 +312,11 @@ HIDDEN: dict[str, tuple[list[str], dict[str, list[tuple[float, Answer]]], str]] 
         {"kong-1": [(0, Answer(415, (), b""))]},
         "it speaks gRPC, and a request without that gets 415",
     ),
+    "narrowed": (
+        ["--narrowed"],
+        {"kong-1": [(0, NO_ROUTE)]},
+        "its annotations keep it for other requests than a plain GET",
+    ),
     "expression": (["--path", "/~^/a$"], {"kong-1": [(0, NO_ROUTE)]}, "its path is a regular expression"),
 }
 

@@ -197,7 +197,8 @@ def test_a_given_certificate_is_waited_for_and_one_of_cert_manager_is_not(tmp_pa
 def test_further_plugins_are_there_before_the_route_and_their_configuration_is_secret(tmp_path: Path) -> None:
     oidc = {"name": "login", "plugin": "openid-connect", "config": {"client_secret": "hunter2"}}
     plain = {"name": "bots", "plugin": "bot-detection"}
-    found = recorded(tmp_path, *BOTH, PLUGIN, route={**ROUTE, "plugins": ["ask-for-a-key", oidc, plain]})
+    plugins = ["ask-for-a-key", oidc, plain]
+    found = recorded(tmp_path, *BOTH, PLUGIN, route={**ROUTE, "plugins": plugins}, secrets=("applications",))
     named = "rate-limit,ask-for-a-key,login,bots"
     assert said_by(found, "shop-route-ingress")["konghq.com/plugins"] == named
     waited = {"shop-kongplugin-ask-for-a-key", "shop-route-plugin-login", "shop-route-plugin-bots"}
@@ -207,18 +208,21 @@ def test_further_plugins_are_there_before_the_route_and_their_configuration_is_s
     assert (made["plugin"], made["configFrom"]) == ("openid-connect", {"secretKeyRef": reference})
     (secret,) = (r for r in found.resources.values() if r.name == "shop-route-kong-plugin-login")
     assert "stringData" in secret.secret_inputs
+    assert secret.inputs["stringData"] == {"config": '{"client_secret": "hunter2"}'}
     others = [r.inputs for r in found.resources.values() if r is not secret]
     assert "hunter2" not in json.dumps([others, found.outputs], default=str)
     assert "configFrom" not in inputs(found, "KongPlugin", "shop-route-plugin-bots")
 
 
 def test_routes_may_share_a_plugin_that_one_of_them_makes(tmp_path: Path) -> None:
-    cors = {"name": "cors", "plugin": "cors"}
+    cors = {"name": "cors", "plugin": "cors", "config": {"origins": ["https://shop.example"]}}
     found = recorded(
         tmp_path, *BOTH, CLUSTER_PLUGIN, routes=[{**ROUTE, "plugins": [cors]}, {**API, "plugins": ["cors"]}]
     )
     assert names(found, "KongPlugin") == {"shop-route-rate-limit", "shop-route-plugin-cors"}
     assert said_by(found, "shop-route-ingress.api")["konghq.com/plugins"] == "rate-limit,cors"
+    assert inputs(found, "KongPlugin", "shop-route-plugin-cors")["config"] == cors["config"]
+    assert not names(found, "Secret") & {"shop-route-kong-plugin-cors"}
 
 
 # --- What no request would reach -------------------------------------------------------------------------------------

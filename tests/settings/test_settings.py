@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 import settings
 from sandbox.paths import CHECKOUT
-from settings import Plugin, RateLimit, Redis, Settings, SettingsError, Tls, generate
+from settings import Plugin, RateLimit, Redis, Route, Settings, SettingsError, Tls, generate
 from settings.sentences import bounds, keys
 
 PROJECT = CHECKOUT.root
@@ -1308,6 +1308,16 @@ ROUTES_REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         },
         "applications[0].routes[0].plugins[0] and applications[0].routes[1].plugins[0] both make the plugin cors",
     ),
+    "two certificates of one host": (
+        {
+            "routes": [
+                {**ROUTE, "host": "a.example", "tlsSecret": "one"},
+                {**ROUTE, "name": "b", "path": "/b", "host": "a.example", "issuer": "own"},
+            ]
+        },
+        "applications[0].routes[0] and applications[0].routes[1] are both of the host a.example, with the certificates one "
+        "and b-tls: Kong serves one for a host; leave it out of one of them.",
+    ),
     "an annotation of the stack's": (
         {"route": {**ROUTE, "annotations": {"konghq.com/strip-path": "true"}}},
         "applications[0].route.annotations has konghq.com/strip-path, which the stack sets itself: use stripPath for it.",
@@ -1322,6 +1332,20 @@ ROUTES_REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("given", "text"), ROUTES_REFUSED.values(), ids=ROUTES_REFUSED)
 def test_routes_that_cannot_be_are_refused(given: dict[str, Any], text: str, root: Path) -> None:
     assert text in refused({"applications": [without_route(APP) | given]}, root)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "narrowed"),
+    [
+        ({}, False),
+        ({"konghq.com/methods": "get, POST", "konghq.com/host-aliases": "b.example"}, False),
+        ({"konghq.com/methods": "POST"}, True),
+        ({"konghq.com/headers.x-version": "2"}, True),
+        ({"konghq.com/snis": "a.example"}, True),
+    ],
+)
+def test_annotations_may_keep_a_route_for_other_requests(annotations: dict[str, str], narrowed: bool) -> None:
+    assert Route(service="a", port=80, annotations=annotations).narrowed is narrowed
 
 
 def test_an_internal_load_balancer_is_one(root: Path) -> None:
