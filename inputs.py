@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import pulumi_kubernetes
 
 import settings as configuration
 from commands import cluster_access
-from commands.cluster_access import Access
+from commands.cluster_access import Access, AccessError
 from commands.cluster_identity import Identity, last_up
 from components import collisions
 from components.shared import images
@@ -28,8 +29,9 @@ from names import (
     ISTIO_CNI_NAMESPACE,
     ISTIO_NAMESPACE,
     KONG_NAMESPACE,
+    is_kubeconfig,
 )
-from settings import Settings
+from settings import KubeconfigFrom, Settings
 from versions import CHARTS
 
 
@@ -54,7 +56,8 @@ class StackInputs:
         _end_quietly_when_interrupted()
         settings = configuration.load(root)
         charts = {name: chart_source(name, settings.charts) for name in CHARTS}
-        access = Access(kubeconfig=settings.kubeconfig, context=settings.kube_context, sandbox=settings.sandbox)
+        kubeconfig = settings.kubeconfig or _of_another_stack(settings.kubeconfig_from)
+        access = Access(kubeconfig=kubeconfig, context=settings.context, sandbox=settings.sandbox)
         standards = Standards.of(settings, access)
         manifests = read_applications(settings, root, standards)
         images.check_references(settings.images, itertools.chain(*manifests.values()))
@@ -100,6 +103,37 @@ def _end_quietly_when_interrupted() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def _of_another_stack(source: KubeconfigFrom) -> str:
+    """Return the kubeconfig that another stack has for an output, empty where none is named.
+
+    A preview does without, an `up` raises `AccessError`.
+    """
+    if not source.stack:
+        return ""
+    try:
+        # What a StackReference asks, but known at once: all that is registered rests on it.
+        answer = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": source.stack}).value
+    except Exception:
+        answer = None
+    found = ((answer or {}).get("outputs") or {}).get(source.output)
+    text = json.dumps(found) if isinstance(found, dict) else found
+    if isinstance(text, str) and is_kubeconfig(text):
+        return text
+    missing = (
+        f"kubeconfigFrom names the output {source.output} of the stack {source.stack}: there is none that holds the content of a "
+        "kubeconfig; bring that stack up first, or name another one."
+    )
+    if not pulumi.runtime.is_dry_run():
+        raise AccessError(missing)
+    pulumi.log.warn(missing)
+    return cluster_access.NO_CLUSTER
+
+
+def _for_the_provider(access: Access) -> pulumi.Input[str]:
+    given = access.given()
+    return pulumi.Output.secret(given) if given else access.kubeconfig
+
+
 def _reach(access: Access, root: Path) -> tuple[Access, list[pulumi.ProviderResource]]:
     """Return the access with the identity of its cluster, and the providers. Raises `AccessError`."""
     preview = pulumi.runtime.is_dry_run()
@@ -115,7 +149,7 @@ def _reach(access: Access, root: Path) -> tuple[Access, list[pulumi.ProviderReso
     kubernetes = pulumi_kubernetes.Provider(
         "kubernetes",
         # Given None, the SDK would put $KUBECONFIG there, a path of this machine; empty, the provider looks itself.
-        kubeconfig=cluster_access.NO_CLUSTER if missing else access.kubeconfig,
+        kubeconfig=cluster_access.NO_CLUSTER if missing else _for_the_provider(access),
         context=None if missing else access.context,
         cluster_identifier=cluster_access.provider_identifier(access),
         # A stack that is up does not change for a preview that finds no cluster.

@@ -73,3 +73,17 @@ def kiali_graph_path(namespaces: Sequence[str]) -> str:
     """Return the path of Kiali's graph of some namespaces, by workload, of the last ten minutes."""
     query = urlencode({"namespaces": ",".join(namespaces), "graphType": "workload", "duration": "600"}, safe=",")
     return f"/kiali/console/graph/namespaces?{query}"
+
+
+#: In place of a kubeconfig: the service account of the pod that Pulumi runs in; also the name of its context.
+IN_CLUSTER: Final = "in-cluster"
+
+
+def is_kubeconfig(given: str) -> bool:
+    """Return whether a text is a kubeconfig itself, and not the path of one."""
+    return "\n" in given or given.lstrip().startswith("{")
+
+
+def is_kubeconfig_path(given: str) -> bool:
+    """Return whether a text is the path of a kubeconfig."""
+    return bool(given) and given != IN_CLUSTER and not is_kubeconfig(given)

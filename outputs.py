@@ -60,14 +60,14 @@ def export(
 
 def commands(settings: Settings) -> dict[str, str]:
     """Return commands that open what the stack keeps inside the cluster, ready to paste."""
-    access = Access(kubeconfig=settings.kubeconfig, context=settings.kube_context)
+    access = Access(kubeconfig=settings.kubeconfig, context=settings.context)
     shown = settings.observability
     switches: Mapping[str, bool] = {
         KIALI: shown.kiali.enabled,
         GRAFANA: shown.grafana.enabled,
         PROMETHEUS: shown.prometheus.enabled,
     }
-    kubectl = _pasteable(["kubectl", *access.arguments(), "--namespace", ISTIO_NAMESPACE])
+    kubectl = _pasteable([*access.kubectl(), "--namespace", ISTIO_NAMESPACE])
     lines = {
         name: f"{kubectl} port-forward service/{name} {DASHBOARD_PORTS[name]}" for name, on in switches.items() if on
     }
@@ -78,7 +78,7 @@ def commands(settings: Settings) -> dict[str, str]:
         secret = shown.grafana.admin_secret or GRAFANA_SECRET
         lines["grafanaPassword"] = f"{kubectl} get secret {secret} --output jsonpath='{password}' | base64 --decode"
     if settings.kong.service_type == "ClusterIP":
-        in_kong = _pasteable(["kubectl", *access.arguments(), "--namespace", KONG_NAMESPACE])
+        in_kong = _pasteable([*access.kubectl(), "--namespace", KONG_NAMESPACE])
         lines["proxy"] = f"{in_kong} port-forward service/{KONG_PROXY_SERVICE} 8000:80"
     return lines
 

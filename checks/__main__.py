@@ -23,6 +23,7 @@ from checks.report.progress import Progress
 from checks.selected_stack import Stack, StackError
 from checks.target import Target, from_json, to_json
 from checks.traffic import CHECKS as TRAFFIC
+from commands import command_line
 from display.console import console
 from settings import Settings, SettingsError, restore
 
@@ -77,6 +78,8 @@ def _subject(
     )
     form = "FILE|-|JSON"
     of.add_argument("--settings", metavar=form, help="a stack's settings by their keys, in place of a stack")
+    # What no settings on a command line may show.
+    parser.add_argument("--kubeconfig", type=command_line.given, default="", help=argparse.SUPPRESS)
     of.add_argument("--target", metavar=form, help="what `describe` prints, in place of a stack")
     return parser
 
@@ -189,11 +192,13 @@ def _settings(options: argparse.Namespace) -> tuple[str, Settings]:
         settings = restore(dict(json.loads(_text("settings", options.settings))))
     except (ValueError, TypeError) as error:
         raise StackError(f"The settings are no JSON object: {error}.") from None
-    return f"the stack in {settings.kube_context}", settings
+    if options.kubeconfig:
+        settings = settings.model_copy(update={"kubeconfig": options.kubeconfig})
+    return f"the stack in {settings.context}", settings
 
 
 def _described(settings: Settings) -> Target:
-    if not settings.kube_context:
+    if not settings.context:
         raise StackError("The stack names no cluster: set kubeContext in its settings.")
     return describe(settings)
 

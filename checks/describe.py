@@ -14,7 +14,7 @@ def describe(settings: Settings) -> Target:
     shown = settings.observability
     return Target(
         kubeconfig=settings.kubeconfig,
-        context=settings.kube_context,
+        context=settings.context,
         simulated=settings.sandbox,
         injection=settings.istio.injection,
         routing=settings.kong.routing,

@@ -16,7 +16,7 @@ import pulumi
 from plan.stack_config import Project
 from sandbox import tools
 from sandbox.paths import CHECKOUT
-from settings import Settings, read
+from settings import KubeconfigFrom, Settings, read
 
 SANDBOX = "sandbox"
 
@@ -66,15 +66,27 @@ class Stack:
         texts, secrets = _from_file(self.config_file) if self.config_file else ({}, frozenset())
         if not self.config_file or (secrets and not self.rehearsed):
             texts, secrets = self._from_engine()
-        return read(texts, secrets, CHECKOUT.root)
+        found = read(texts, secrets, CHECKOUT.root)
+        source = found.kubeconfig_from
+        return found.model_copy(update={"kubeconfig": self._output_of(source)}) if source.stack else found
+
+    def _output_of(self, source: KubeconfigFrom) -> str:
+        asked = ["stack", "output", source.output, "--stack", source.stack, "--show-secrets"]
+        done = _pulumi(self.environment, asked, _SECONDS)
+        if done.returncode:
+            raise StackError(
+                f"The kubeconfig is the output {source.output} of the stack {source.stack}, which cannot be read: "
+                f"{_reason(done)}."
+            )
+        return done.stdout
 
     def _from_engine(self) -> tuple[dict[str, str], frozenset[str]]:
         # A key with one secret field is not told at all without them.
         done = self.pulumi("config", "--json", "--show-secrets")
         if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["pulumi said nothing"]
-            reason = lines[-1].removeprefix("error: ")
-            raise StackError(f"The settings of the stack {self.name} cannot be read, or not decrypted: {reason}.")
+            raise StackError(
+                f"The settings of the stack {self.name} cannot be read, or not decrypted: {_reason(done)}."
+            )
         entries = json.loads(done.stdout or "{}")
         texts = {key: str(entry["value"]) for key, entry in entries.items()}
         return texts, frozenset(key for key, entry in entries.items() if entry.get("secret"))
@@ -100,6 +112,11 @@ def _from_file(file: Path) -> tuple[dict[str, str], frozenset[str]]:
     except (OSError, pulumi.RunError) as problem:
         raise StackError(f"{file} cannot be read as a stack file ({problem}): run `make up`.") from None
     return found.values, found.secrets
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    lines = done.stderr.strip().splitlines() or ["pulumi said nothing"]
+    return lines[-1].removeprefix("error: ").rstrip(".")
 
 
 def _selected() -> str:

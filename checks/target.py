@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from kube import Cluster
-from names import DASHBOARD_PORTS, GRAFANA_SECRET, INGRESS_CLASS, KONG_NAMESPACE
+from names import DASHBOARD_PORTS, GRAFANA_SECRET, INGRESS_CLASS, KONG_NAMESPACE, is_kubeconfig, is_kubeconfig_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Target:
     where each answers, if not through the cluster (empty: by load balancer, node port or port-forward).
     """
 
-    kubeconfig: str = ""
+    kubeconfig: str = field(default="", repr=False)
     context: str = ""
     simulated: bool = False
     injection: bool = True
@@ -107,7 +107,7 @@ class Target:
 
     def command(self, *arguments: str) -> str:
         """Return a kubectl command for people to paste."""
-        kubeconfig = ["--kubeconfig", self.kubeconfig] if self.kubeconfig else []
+        kubeconfig = ["--kubeconfig", self.kubeconfig] if is_kubeconfig_path(self.kubeconfig) else []
         return shlex.join(["kubectl", *kubeconfig, "--context", self.context, *arguments])
 
     def logs(self, namespace: str, deployment: str, *options: str) -> str:
@@ -138,8 +138,9 @@ class Target:
 
 
 def to_json(target: Target) -> str:
-    """Return a target as JSON."""
-    return json.dumps(dataclasses.asdict(target), sort_keys=True)
+    """Return a target as JSON, without the content of a kubeconfig: that is secret."""
+    kubeconfig = "" if is_kubeconfig(target.kubeconfig) else target.kubeconfig
+    return json.dumps({**dataclasses.asdict(target), "kubeconfig": kubeconfig}, sort_keys=True)
 
 
 def from_json(text: str) -> Target:

@@ -17,6 +17,8 @@ import yaml
 
 from commands.cluster_identity import Identity, LastUp, uid_of
 from kube import Cluster, ClusterError
+from kube.kubeconfig import content, parsed, shown
+from names import is_kubeconfig_path
 
 SANDBOX_KUBECONFIG = ".sandbox/kubeconfig"
 
@@ -49,22 +51,37 @@ class AccessError(pulumi.RunError):
 class Access:
     """The kubeconfig and context of a stack, as its settings name them.
 
-    `kubeconfig` is empty for kubectl's own search ($KUBECONFIG, else ~/.kube/config). `identity`: the cluster that it
-    leads to.
+    `kubeconfig` is a path, the content of one, or `in-cluster`; empty for kubectl's own search ($KUBECONFIG, else
+    ~/.kube/config). `identity`: the cluster that it leads to.
     """
 
-    kubeconfig: str
+    kubeconfig: str = field(repr=False)
     context: str
     sandbox: bool = False
     identity: Identity = field(default_factory=Identity, repr=False)
 
     def arguments(self) -> list[str]:
-        """Return the options that point kubectl, and the commands of this package, at the cluster."""
+        """Return the options that point the commands of this package at the cluster; a content among them is secret."""
         kubeconfig = ["--kubeconfig", self.kubeconfig] if self.kubeconfig else []
         return [*kubeconfig, "--context", self.context]
 
+    def kubectl(self) -> list[str]:
+        """Return the beginning of a command for people; in place of a content they have a kubeconfig of their own."""
+        return [
+            "kubectl",
+            *(["--kubeconfig", self.kubeconfig] if is_kubeconfig_path(self.kubeconfig) else []),
+            "--context",
+            self.context,
+        ]
+
+    def given(self) -> str:
+        """Return the content that is given, or made of the pod's service account; empty where there are files."""
+        return content(self.kubeconfig) if self.kubeconfig and not is_kubeconfig_path(self.kubeconfig) else ""
+
     def files(self, root: Path) -> list[Path]:
         """Return the kubeconfig files that are read; relative paths start at `root`."""
+        if self.kubeconfig and not is_kubeconfig_path(self.kubeconfig):
+            return []
         if self.kubeconfig:
             return [root / Path(self.kubeconfig).expanduser()]
         listed = [Path(name) for name in os.environ.get("KUBECONFIG", "").split(os.pathsep) if name]
@@ -161,7 +178,7 @@ def _check_sandbox(access: Access, root: Path) -> None:
     own = root / SANDBOX_KUBECONFIG
     if access.files(root) != [own]:
         raise AccessError(
-            f"kubeconfig is {access.kubeconfig or 'empty'} while sandbox is true: this stack takes only the kubeconfig "
+            f"kubeconfig is {shown(access.kubeconfig) or 'empty'} while sandbox is true: this stack takes only the kubeconfig "
             f"that the sandbox wrote; set kubeconfig back to {SANDBOX_KUBECONFIG}, or use another stack."
         )
     for cluster in _load([own])["clusters"].values():
@@ -183,29 +200,33 @@ def _host(server: str) -> str | None:
 def _missing(access: Access, root: Path) -> str | None:
     """Return a sentence about what is not there, or None. Raises for a context that would ask for a password."""
     files = access.files(root)
-    shown = access.kubeconfig or os.pathsep.join(str(path) for path in files)
-    if not any(path.is_file() for path in files):
+    named = shown(access.kubeconfig) or os.pathsep.join(str(path) for path in files)
+    called = named if files else f"the kubeconfig {named}"
+    if files and not any(path.is_file() for path in files):
         remedy = "run `make up`" if access.sandbox else "set kubeconfig to the file that reaches your cluster"
-        return f"The kubeconfig {shown} does not exist: {remedy}."
-    config = _load(files)
+        return f"The kubeconfig {called} does not exist: {remedy}."
+    try:
+        config = _load(files) if files else _entries([parsed(access.kubeconfig)])
+    except ClusterError as error:
+        raise AccessError(str(error)) from None
     contexts = ", ".join(sorted(config["contexts"])) or "none"
     if not access.context:
         return (
             "kubeContext is empty, and this stack never follows the current context: name one with "
-            f"`pulumi config set kubeContext NAME` (contexts in {shown}: {contexts})."
+            f"`pulumi config set kubeContext NAME` (contexts in {called}: {contexts})."
         )
     if access.context not in config["contexts"]:
-        return f"kubeContext is {access.context}: {shown} has no such context (there are: {contexts})."
-    _check_credentials(access, config, shown)
+        return f"kubeContext is {access.context}: {called} has no such context (there are: {contexts})."
+    _check_credentials(access, config, called)
     return None
 
 
-def _check_credentials(access: Access, config: Mapping[str, Any], shown: str) -> None:
+def _check_credentials(access: Access, config: Mapping[str, Any], called: str) -> None:
     name = config["contexts"][access.context].get("user", "")
     user = config["users"].get(name) or {}
     if not any(any(user.get(field) for field in fields) for fields in _CREDENTIALS):
         raise AccessError(
-            f"kubeContext is {access.context}: its user {name or '(none)'} in {shown} has no credentials, and the "
+            f"kubeContext is {access.context}: its user {name or '(none)'} in {called} has no credentials, and the "
             "provider would wait at a password prompt; add a client certificate, a token or an exec plugin to that user."
         )
 
@@ -219,16 +240,27 @@ def _check_answers(access: Access) -> None:
 
 
 def _load(files: list[Path]) -> dict[str, dict[str, Any]]:
+    contents = []
+    for path in files:
+        if path.is_file():
+            try:
+                contents.append(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+                _entries(contents[-1:])
+            except (OSError, ValueError, yaml.YAMLError, ClusterError):
+                raise AccessError(
+                    f"The kubeconfig {path} cannot be read as one: fix it, or name another one."
+                ) from None
+    return _entries(contents)
+
+
+def _entries(contents: list[Any]) -> dict[str, dict[str, Any]]:
     """Return clusters, contexts and users by name; as for kubectl, the first file that names one wins."""
     found: dict[str, dict[str, Any]] = {"clusters": {}, "contexts": {}, "users": {}}
-    for path in files:
-        if not path.is_file():
-            continue
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        for content_ in contents:
             for kind, known in found.items():
-                for entry in content.get(kind) or []:
+                for entry in content_.get(kind) or []:
                     known.setdefault(entry["name"], dict(entry.get(kind.removesuffix("s")) or {}))
-        except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
-            raise AccessError(f"The kubeconfig {path} cannot be read as one: fix it, or name another one.") from None
+    except (ValueError, AttributeError, KeyError, TypeError):
+        raise ClusterError("The kubeconfig in the settings cannot be read as one: store another one.") from None
     return found

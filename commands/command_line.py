@@ -33,7 +33,7 @@ class OtherClusterError(CommandError):
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser with the options that name the cluster."""
     created = argparse.ArgumentParser(description=(description or "").split("\n", 1)[0])
-    created.add_argument("--kubeconfig", default="", type=given, help="path of the kubeconfig file, or its content")
+    created.add_argument("--kubeconfig", default="", type=given, help="path of the kubeconfig file, or what is in it")
     created.add_argument("--context", required=True, help="name of the context")
     created.add_argument(
         "--digest", help="of what is looked at: another one is a reason to look again, and nothing more"
@@ -43,8 +43,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 def given(text: str) -> str:
     """Return an argument, or what the variable holds that it names."""
-    named = text.startswith(FROM_ENVIRONMENT)
-    return os.environ.get(text.removeprefix(FROM_ENVIRONMENT), "") if named else text
+    if not text.startswith(FROM_ENVIRONMENT):
+        return text
+    name = text.removeprefix(FROM_ENVIRONMENT)
+    if name not in os.environ:
+        raise argparse.ArgumentTypeError(f"{name} is not set: only the stack itself gives it to its commands")
+    return os.environ[name]
 
 
 def connect(options: argparse.Namespace) -> Cluster:

@@ -7,11 +7,13 @@ library alone, and asks the API server by the package kubernetes or, without it,
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +36,9 @@ _CONFIG_MAPS = ("istio-ca-root-cert", "istio-ca-crl")
 # It creates its GatewayClasses where the kind is there (istio: pilot/pkg/config/kube/gatewaycommon/gatewayclass.go).
 _GATEWAY_CONTROLLERS = "istio.io/"
 _ISTIODS_MANAGER = "pilot-discovery"  # the name of its program, with which it begins
+
+# In place of a kubeconfig: the service account of the pod that this runs in.
+_IN_CLUSTER = "in-cluster"
 
 _GONE_SECONDS = 60
 # The longest grace period of the stack's pods, which is Prometheus'.
@@ -90,7 +95,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--kubeconfig", default="", help="path of the kubeconfig file")
+    parser.add_argument("--kubeconfig", default="", type=_given, help="path of the kubeconfig file, or what is in it")
     parser.add_argument("--context", required=True, help="name of the context")
     # States of former versions have no --istio, and the second name of --keep-crds.
     parser.add_argument(
@@ -99,6 +104,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--keep-crds", "--keep-definitions", action="store_true", help="leave the CRDs")
     parser.add_argument("--pods-of", metavar="NAMESPACE", help="only wait until its pods that end have ended")
     return parser.parse_args()
+
+
+def _given(text: str) -> str:
+    """Return an argument, or what the variable holds that it names in place of a secret."""
+    name = text.removeprefix("env:")
+    if name != text and name not in os.environ:
+        raise argparse.ArgumentTypeError(f"{name} is not set: only the stack itself gives it to its commands")
+    return os.environ[name] if name != text else text
 
 
 # --- whose is it --------------------------------------------------------------------------------------------------
@@ -238,8 +251,12 @@ class Api:
 
     def __init__(self, kubeconfig: str, context: str) -> None:
         self._context = context
-        path = str(Path(kubeconfig).expanduser()) if kubeconfig else ""
-        self._request = _by_package(path, context) or _by_kubectl(path, context)
+        given = (
+            kubeconfig
+            if _is_content(kubeconfig) or kubeconfig in ("", _IN_CLUSTER)
+            else str(Path(kubeconfig).expanduser())
+        )
+        self._request = _by_package(given, context) or _by_kubectl(given, context)
         self._roots = {
             "configmaps": "/api/v1",
             "pods": "/api/v1",
@@ -305,6 +322,7 @@ Request = Callable[[str, str], tuple[int, str]]
 
 def _by_package(kubeconfig: str, context: str) -> Request | None:
     try:
+        import yaml
         from kubernetes import client, config
         from urllib3.exceptions import HTTPError
     except ImportError:
@@ -313,7 +331,12 @@ def _by_package(kubeconfig: str, context: str) -> Request | None:
     # As kubectl does, whatever the environment's proxy is.
     found.no_proxy = ",".join(filter(None, (found.no_proxy, "localhost,127.0.0.0/8,::1")))
     try:
-        config.load_kube_config(kubeconfig or None, context, found)
+        if kubeconfig == _IN_CLUSTER:
+            config.load_incluster_config(client_configuration=found)
+        elif _is_content(kubeconfig):
+            config.load_kube_config_from_dict(yaml.safe_load(kubeconfig), context, found, persist_config=False)
+        else:
+            config.load_kube_config(kubeconfig or None, context, found)
     except Exception as error:  # whatever is wrong with it: its text may quote a secret
         why = f"The kubeconfig does not lead to context {context} ({type(error).__name__})."
         raise UnreachableError(f"{why} {_REMEDY}") from None
@@ -336,7 +359,15 @@ def _by_kubectl(kubeconfig: str, context: str) -> Request:
             "There is neither the Python package kubernetes nor kubectl here: `pulumi install` installs the first, then "
             "run the same again."
         )
-    own = ["kubectl", *(["--kubeconfig", kubeconfig] if kubeconfig else []), "--context", context]
+    if _is_content(kubeconfig):
+        # Only its owner may read it, and it goes with this process.
+        file = tempfile.NamedTemporaryFile("w", suffix=".kubeconfig")  # noqa: SIM115
+        file.write(kubeconfig)
+        file.flush()
+        kubeconfig = file.name
+        atexit.register(file.close)
+    # In a pod kubectl takes its service account by itself.
+    own = ["kubectl"] if kubeconfig == _IN_CLUSTER else ["kubectl", *_option(kubeconfig), "--context", context]
     limit = [f"--request-timeout={_ANSWER_SECONDS}s"]
 
     def request(method: str, path: str) -> tuple[int, str]:
@@ -357,6 +388,14 @@ def _by_kubectl(kubeconfig: str, context: str) -> Request:
 def _is_given_up() -> bool:
     """Return whether the user has told the provider to forget a cluster that does not answer."""
     return os.environ.get("PULUMI_K8S_DELETE_UNREACHABLE") == "true"
+
+
+def _option(kubeconfig: str) -> list[str]:
+    return ["--kubeconfig", kubeconfig] if kubeconfig else []
+
+
+def _is_content(kubeconfig: str) -> bool:
+    return "\n" in kubeconfig or kubeconfig.lstrip().startswith("{")
 
 
 def _one_line(answer: str) -> str:

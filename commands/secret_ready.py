@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 from commands import command_line
 from commands.command_line import CommandError
+from names import is_kubeconfig_path
 
 Kind = Literal["tls", "login", "json", "registry"]
 
@@ -108,7 +109,8 @@ def _is_json_text(content: bytes) -> bool:
 
 def _command(options: argparse.Namespace) -> str:
     # Quoted, a shell would not expand it.
-    kubeconfig = ["--kubeconfig", os.fspath(Path(options.kubeconfig).expanduser())] if options.kubeconfig else []
+    path = os.fspath(Path(options.kubeconfig).expanduser()) if is_kubeconfig_path(options.kubeconfig) else ""
+    kubeconfig = ["--kubeconfig", path] if path else []
     place = shlex.join(["--namespace", options.namespace, *kubeconfig, "--context", options.context])
     return _CREATE[options.kind].format(name=options.name, key=options.key, place=place)
 

@@ -48,7 +48,7 @@ class Verification(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: VerificationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("kong-istio:index:Verification", name, {"context": args.settings.kube_context}, opts)
+        super().__init__("kong-istio:index:Verification", name, {"context": args.access.context}, opts)
         given = arguments(args)
         line = project_command.command_line("checks", given)
         command = project_command.on_cluster(
@@ -80,6 +80,8 @@ def arguments(args: VerificationArgs) -> list[str]:
     checks = args.settings.checks
     return [
         *("run", "--counts", "--settings", json.dumps(_told(args.settings), sort_keys=True)),
+        # A path is in the settings.
+        *(args.access.arguments()[:2] if args.access.given() else []),
         *([] if checks.fail_up else ["--warn"]),
         *(["--reports", checks.reports] if checks.reports else []),
         *project_command.digest(rests_on(args)),

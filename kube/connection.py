@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -20,15 +20,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from kube.errors import ClusterError
+from kube.kubeconfig import parsed, shown
+from names import IN_CLUSTER, is_kubeconfig
 
 if TYPE_CHECKING:
-    from kubernetes.client import ApiClient
+    from kubernetes.client import ApiClient, Configuration
     from urllib3 import BaseHTTPResponse
     from websocket import WebSocket
 
 _CONNECTIONS = 32
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 30.0
+# A plugin may open a browser for somebody to log in.
+_LOGIN_SECONDS = 120.0
 # As kubectl does, whatever the environment's proxy is: the proxy would look for the server on its own machine.
 _NEVER_BY_PROXY = "localhost,127.0.0.0/8,::1"
 
@@ -179,18 +183,18 @@ class Connection:
 
 def _connect(kubeconfig: str, context: str) -> ApiClient:
     from kubernetes.client import ApiClient, Configuration
-    from kubernetes.config import ConfigException, load_kube_config
+    from kubernetes.config import ConfigException
     from urllib3 import disable_warnings
     from urllib3.exceptions import InsecureRequestWarning
     from yaml import YAMLError
 
-    paths = kubeconfig or os.environ.get("KUBECONFIG") or os.fspath(Path.home() / ".kube" / "config")
+    paths = shown(kubeconfig) or os.environ.get("KUBECONFIG") or os.fspath(Path.home() / ".kube" / "config")
     configuration = Configuration()
     # Else the number of processors says it, and each request above is warned of.
     configuration.connection_pool_maxsize = _CONNECTIONS
     with _logged() as said:
         try:
-            load_kube_config(paths, context, configuration)
+            _within(_LOGIN_SECONDS, lambda: _load(kubeconfig, paths, context, configuration), context)
         except ConfigException as error:
             raise ClusterError(_unusable(paths, context, str(error))) from None
         except OSError as error:
@@ -205,6 +209,37 @@ def _connect(kubeconfig: str, context: str) -> ApiClient:
         disable_warnings(InsecureRequestWarning)
     configuration.no_proxy = ",".join(part for part in (configuration.no_proxy, _NEVER_BY_PROXY) if part)
     return ApiClient(configuration)
+
+
+def _load(kubeconfig: str, paths: str, context: str, configuration: Configuration) -> None:
+    from kubernetes.config import load_kube_config, load_kube_config_from_dict
+
+    if kubeconfig == IN_CLUSTER or is_kubeconfig(kubeconfig):
+        load_kube_config_from_dict(parsed(kubeconfig), context, configuration, persist_config=False)
+    else:
+        load_kube_config(paths, context, configuration)
+
+
+def _within(seconds: float, login: Callable[[], None], context: str) -> None:
+    """Run a login, which an exec plugin may take without end: it may wait for somebody who is not there."""
+    raised: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            login()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise ClusterError(
+            f"The login of context {context} has no end after {seconds:.0f} s: its exec plugin waits for something, maybe for "
+            "somebody; log in by hand first, or give the context a token."
+        )
+    if raised:
+        raise raised[0]
 
 
 def _unusable(paths: str, context: str, why: str) -> str:

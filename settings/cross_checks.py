@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 from pydantic.alias_generators import to_camel
 
-from names import PROBE_NAMESPACE, RATE_LIMIT_PLUGIN, RELEASES
+from names import PROBE_NAMESPACE, RATE_LIMIT_PLUGIN, RELEASES, is_kubeconfig
 from settings.chart_values import check_values
 from settings.kinds import is_everywhere, network, scheme
-from settings.secret_parts import plain
+from settings.secret_parts import SecretPart, plain
 from settings.sections import (
     WINDOWS,
     Application,
@@ -57,6 +57,7 @@ _OWN_ANNOTATIONS = {
 
 def cross_check(settings: Settings, root: Path) -> None:
     """Raise `SettingsError` for the first combination that cannot work. Paths are relative to `root`."""
+    _check_kubeconfig(settings)
     _check_mesh(settings)
     _check_sidecars(settings)
     _check_one_secret("kong", "tls", settings.kong.tls, "tlsSecret", settings.kong.tls_secret)
@@ -138,6 +139,19 @@ def _check_identity(limit: RateLimit, where: str) -> None:
         raise SettingsError(f"rateLimit.limitBy of {where} is header without a name: set rateLimit.headerName.")
     if limit.limit_by == "path" and not limit.path:
         raise SettingsError(f"rateLimit.limitBy of {where} is path without a path: set rateLimit.path.")
+
+
+def _check_kubeconfig(settings: Settings) -> None:
+    kubeconfig, source = settings.kubeconfig, settings.kubeconfig_from.stack
+    if kubeconfig and source:
+        raise SettingsError(
+            f"kubeconfig and kubeconfigFrom.stack are both set: keep kubeconfig, or the stack {source} that tells it."
+        )
+    if is_kubeconfig(kubeconfig) and not isinstance(kubeconfig, SecretPart):
+        raise SettingsError(
+            "kubeconfig holds credentials in plain text: take it out of the stack file and store it with "
+            "`pulumi config set --secret kubeconfig`, from standard input, or name the file."
+        )
 
 
 def _check_mesh(settings: Settings) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, FieldSerializationInfo, field_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
-from names import INGRESS_CLASS, RATE_LIMIT_PLUGIN
+from names import IN_CLUSTER, INGRESS_CLASS, RATE_LIMIT_PLUGIN
 from settings.kinds import (
     AddressRange,
     Annotations,
@@ -593,16 +593,28 @@ BOOKINFO = Application(
 )
 
 
+class KubeconfigFrom(Section):
+    """Another stack that tells the kubeconfig."""
+
+    stack: str = Field(
+        default="",
+        description="In place of `kubeconfig`: the stack that makes the cluster, as organization/project/stack; empty for none.",
+    )
+    output: str = Field(default="kubeconfig", description="Its output that holds the content of a kubeconfig.")
+
+
 class Settings(Section):
     """All settings of one stack: one field for each key that `Pulumi.yaml` declares."""
 
-    kubeconfig: str = Field(
+    kubeconfig: Text = Field(
         default="",
         description=(
-            "Path of the kubeconfig file, absolute, from the home folder (~/…) or from this folder. Empty: what kubectl "
-            "would read ($KUBECONFIG, else ~/.kube/config)."
+            "Path of the kubeconfig file, absolute, from the home folder (~/…) or from this folder; or its content, "
+            "encrypted; or `in-cluster`, the service account of the pod that Pulumi runs in. Empty: what kubectl would read "
+            "($KUBECONFIG, else ~/.kube/config)."
         ),
     )
+    kubeconfig_from: KubeconfigFrom = KubeconfigFrom()
     kube_context: str = Field(
         default="",
         description=(
@@ -635,6 +647,11 @@ class Settings(Section):
         ),
     )
     images: Images = Images()
+
+    @property
+    def context(self) -> str:
+        """The name of the context; of a pod's service account there is only one."""
+        return self.kube_context or (IN_CLUSTER if self.kubeconfig == IN_CLUSTER else "")
 
     def limit_of(self, application: Application) -> RateLimit:
         """Return the limit in force for an application: the stack's, with the application's own fields over it."""

@@ -18,6 +18,7 @@ from commands import cluster_access
 from commands.cluster_access import Access, Look
 from commands.cluster_identity import CLUSTER_UID
 from commands.command_line import FROM_ENVIRONMENT
+from names import is_kubeconfig
 from settings.secret_parts import SecretText, sealed, secret_parts
 
 # What comes after an option; secret where it is marked so, or known only to the engine.
@@ -172,7 +173,7 @@ def _passed(arguments: Sequence[Argument]) -> tuple[list[str], dict[str, pulumi.
     shown: list[str] = []
     hidden: dict[str, pulumi.Output[str]] = {}
     for option, given in itertools.pairwise(["", *arguments]):
-        if isinstance(given, SecretText | pulumi.Output):
+        if isinstance(given, SecretText | pulumi.Output) or (option == "--kubeconfig" and is_kubeconfig(given)):
             name = f"KONG_ISTIO_{str(option).strip('-').replace('-', '_').upper()}"
             hidden[name] = pulumi.Output.secret(sealed(given))
             shown.append(f"{FROM_ENVIRONMENT}{name}")

@@ -332,3 +332,49 @@ def test_something_else_that_answers_is_refused(root: Path, server: tuple[ApiSer
 )
 def test_the_options_name_the_cluster(path: str, expected: list[str]) -> None:
     assert Access(kubeconfig=path, context="one").arguments() == expected
+
+
+# --- content, and the service account --------------------------------------------------------------------------------
+
+
+def content(root: Path, contexts: dict[str, Any]) -> str:
+    return kubeconfig(root / "of-nobody", contexts).read_text()
+
+
+def test_content_is_a_kubeconfig_like_a_file(root: Path, asked: list[str]) -> None:
+    given = content(root, {"kind-one": {"token": "secret-token"}, "bare": {}})
+    access = Access(kubeconfig=given, context="kind-one")
+    assert check_access(access, root, preview=False) is None
+    assert asked == ["/version"]
+    assert "secret-token" not in repr(access)
+    assert access.kubectl() == ["kubectl", "--context", "kind-one"]
+    there = "(there are: bare, kind-one)"
+    other = Access(kubeconfig=given, context="kind-two")
+    assert (
+        refused(other, root) == f"kubeContext is kind-two: the kubeconfig in the settings has no such context {there}."
+    )
+    assert "its user bare-user in the kubeconfig in the settings has no credentials" in refused(
+        Access(kubeconfig=given, context="bare"), root
+    )
+
+
+@pytest.mark.parametrize("given", ["a: secret-token\n", "{", "clusters: []\nusers: secret-token\ncontexts: [a]\n"])
+@pytest.mark.parametrize("preview", [True, False])
+def test_content_that_is_none_is_told_without_it(given: str, preview: bool, root: Path) -> None:
+    said = refused(Access(kubeconfig=given, context="kind"), root, preview=preview)
+    assert said.startswith("The kubeconfig in the settings ")
+    assert "secret-token" not in said
+
+
+def test_the_sandbox_takes_no_content(root: Path) -> None:
+    access = Access(kubeconfig=content(root, {"kind": {"token": "secret-token"}}), context="kind", sandbox=True)
+    said = refused(access, root)
+    assert said.startswith("kubeconfig is in the settings while sandbox is true")
+    assert "secret-token" not in said
+
+
+def test_outside_a_pod_there_is_no_service_account(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert "this is no pod with a service account" in refused(
+        Access(kubeconfig="in-cluster", context="in-cluster"), root
+    )

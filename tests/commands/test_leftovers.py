@@ -194,6 +194,18 @@ def test_only_what_the_stack_made_is_deleted(
     assert left(server) == stay
 
 
+def test_the_content_of_a_kubeconfig_will_do(
+    server: ApiServer, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(server, sidecars(), kongs())
+    monkeypatch.setenv("KONG_ISTIO_KUBECONFIG", kubeconfig.read_text())
+    clear(Path("env:KONG_ISTIO_KUBECONFIG"), monkeypatch)
+    assert left(server) == set()
+    with pytest.raises(SystemExit):
+        clear(Path("env:KONG_ISTIO_NOTHING"), monkeypatch)
+    assert "KONG_ISTIO_NOTHING is not set: only the stack itself gives it" in capsys.readouterr().err
+
+
 def test_a_cluster_without_the_gateway_api_is_cleared(
     server: ApiServer, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

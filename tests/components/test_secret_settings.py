@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
+import yaml
 
+from commands.cluster_access import NO_CLUSTER
 from components.shared import releases
+from kube import kubeconfig
 from plan import record
 from plan.recording import Recording
 
@@ -96,3 +101,54 @@ def test_a_command_runs_again_when_a_secret_that_it_looks_at_has_changed() -> No
     assert one["create"] == other["create"]
     assert one["environment"] != other["environment"]
     assert command("one") == one
+
+
+# --- the kubeconfig ---------------------------------------------------------------------------------------------------
+
+KUBECONFIG = yaml.safe_dump(
+    {
+        "clusters": [{"name": "c", "cluster": {"server": "https://192.0.2.1"}}],
+        "users": [{"name": "u", "user": {"token": CANARY}}],
+        "contexts": [{"name": "somewhere", "context": {"cluster": "c", "user": "u"}}],
+    }
+)
+
+
+def test_a_kubeconfigs_content_reaches_provider_and_commands_as_a_secret() -> None:
+    recording = recorded("kubeconfig", KUBECONFIG, ("kubeconfig",))
+    provider = recording.resources["kubernetes"]
+    assert (provider.inputs["kubeconfig"], provider.inputs["context"]) == (KUBECONFIG, "somewhere")
+    commands = [one for one in recording.resources.values() if one.kind == "Command"]
+    asking = [one for one in commands if "--context" in written(one.inputs) or one.name == "checks"]
+    assert len(asking) > 5
+    for command in asking:
+        line = command.inputs.get("create") or command.inputs["delete"]
+        assert "--kubeconfig env:KONG_ISTIO_KUBECONFIG" in line, command.name
+        assert command.inputs["environment"]["KONG_ISTIO_KUBECONFIG"] == KUBECONFIG
+    for resource in recording.resources.values():
+        told = written({name: given for name, given in resource.inputs.items() if name not in resource.secret_inputs})
+        assert CANARY not in told, f"{resource.label} tells it"
+    assert CANARY not in written(recording.outputs)
+    assert recording.outputs["commands"]["kiali"].startswith("kubectl --context somewhere ")
+
+
+def test_a_pods_service_account_is_named_and_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text(CANARY)
+    monkeypatch.setattr(kubeconfig, "_ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    recording = record({"kubeconfig": "in-cluster"})
+    assert CANARY not in written({name: one.inputs for name, one in recording.resources.items()})
+    provider = recording.resources["kubernetes"].inputs
+    assert provider["context"] == "in-cluster"
+    assert str(tmp_path / "token") in provider["kubeconfig"]
+    assert "--kubeconfig in-cluster --context in-cluster" in recording.resources["kong-ready"].inputs["create"]
+
+
+def test_a_preview_does_without_the_stack_that_tells_the_kubeconfig(monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", lambda text, *_: warnings.append(text))
+    recording = record({"kubeContext": "somewhere", "kubeconfigFrom": {"stack": "me/cluster/prod"}})
+    assert recording.resources["kubernetes"].inputs["kubeconfig"] == NO_CLUSTER
+    said = " ".join(warnings)
+    assert "kubeconfigFrom names the output kubeconfig of the stack me/cluster/prod: there is none" in said
+    assert "Previewing without a cluster." in said

@@ -51,6 +51,7 @@ CHART: dict[str, Any] = {"name": "charts/kong", "services": [{"name": "front", "
 FULL: dict[str, Any] = {
     "kubeconfig": "~/clusters/one",
     "kubeContext": "kind-one",
+    "kubeconfigFrom": {"stack": "", "output": "admin"},
     "sandbox": True,
     "keepCrds": True,
     "istio": {
@@ -720,6 +721,30 @@ def test_a_password_of_an_application_in_plain_text_is_refused_although_the_stac
         "applications[1].rateLimit.redis.password is in plain text: take it out of the stack file and store it with "
         "`pulumi config set --secret --path 'kong-istio:applications[1].rateLimit.redis.password'`."
     )
+
+
+KUBECONFIG = f"clusters: []\nusers: [{{name: a, user: {{token: {PASSWORD}}}}}]\ncontexts: []\n"
+
+
+def test_the_content_of_a_kubeconfig_is_a_secret(root: Path) -> None:
+    said = refused({"kubeconfig": KUBECONFIG}, root)
+    assert said.startswith(
+        "kubeconfig holds credentials in plain text: take it out of the stack file and store it with "
+    )
+    found = settings.parse({"kubeconfig": KUBECONFIG}, ["kubeconfig"], root)
+    assert found.kubeconfig == KUBECONFIG
+    assert PASSWORD not in repr(found)
+    assert "kubeconfig" not in settings.public(found)
+    source = {"stack": "me/cluster/prod"}
+    assert refused({"kubeconfig": KUBECONFIG, "kubeconfigFrom": source}, root, ["kubeconfig"]) == (
+        "kubeconfig and kubeconfigFrom.stack are both set: keep kubeconfig, or the stack me/cluster/prod that tells it."
+    )
+
+
+@pytest.mark.parametrize(("given", "context"), [("", ""), ("in-cluster", "in-cluster"), ("a/path", "")])
+def test_a_pods_service_account_has_one_context(given: str, context: str, root: Path) -> None:
+    assert settings.parse({"kubeconfig": given}, (), root).context == context
+    assert settings.parse({"kubeconfig": given, "kubeContext": "own"}, (), root).context == "own"
 
 
 def test_a_secret_password_is_taken(root: Path) -> None:
