@@ -45,15 +45,16 @@ def _of_releases(cluster: Cluster, state: State, planned: Sequence[Resource]) ->
             yield Remedy(text=text, perform=found.fail, unfinished=f"{namespace}/{name}")
         elif found and found.status == "uninstalling":
             yield Remedy(text=f"uninstall the Helm release {name} to its end", perform=found.uninstall)
-    for inputs in (each["inputs"] for each in planned if each["type"] == RELEASE):
-        found = HelmRelease.find(cluster, inputs["namespace"], inputs["name"])
+    for resource in (each for each in planned if each["type"] == RELEASE):
+        namespace, name = resource["inputs"]["namespace"], resource["inputs"]["name"]
+        found = HelmRelease.find(cluster, namespace, name)
         if not found:
             continue
-        text = f"the Helm release {inputs['name']} in {inputs['namespace']} ({found.status})"
-        if _is_the_providers(found.secrets[-1]):
+        text = f"the Helm release {name} in {namespace} ({found.status})"
+        if _is_the_stacks(cluster, state, resource, found.secrets[-1]):
             yield Remedy(text=f"uninstall {text}: it is not in the stack's state", perform=found.uninstall)
         else:
-            yield Remedy(text=f"{text}: not this stack's work")
+            yield Remedy(text=f"{text}: not this stack's work for sure")
 
 
 def _of_objects(cluster: Cluster, state: State, planned: Sequence[Resource]) -> Iterator[Remedy]:
@@ -61,7 +62,7 @@ def _of_objects(cluster: Cluster, state: State, planned: Sequence[Resource]) -> 
         found = live(cluster, resource["inputs"])
         if not found:
             continue
-        if _is_the_providers(found) and _is_the_stacks(cluster, state, resource, found):
+        if _is_the_stacks(cluster, state, resource, found):
             yield _deletion(f"delete the {_named(found)}: it is not in the stack's state", found)
         else:
             yield Remedy(text=f"the {_named(found)}: not this stack's work for sure")
@@ -81,11 +82,10 @@ def _deletion(text: str, found: Object) -> Remedy:
     return Remedy(text=text, perform=lambda cluster: delete(cluster, found))
 
 
-def _is_the_providers(item: Object) -> bool:
-    return any(each["manager"].startswith(_PROVIDER) for each in item["metadata"].get("managedFields") or [])
-
-
 def _is_the_stacks(cluster: Cluster, state: State, resource: Resource, found: Object) -> bool:
+    """Return whether this stack made an object for sure: another stack's were made by the same provider."""
+    if not any(each["manager"].startswith(_PROVIDER) for each in found["metadata"].get("managedFields") or []):
+        return False
     if found["kind"] == "Namespace":
         return _is_empty(cluster, found["metadata"]["name"])
     begun = state.begun.get(resource["urn"]) == "creating"

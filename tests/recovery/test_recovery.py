@@ -116,6 +116,7 @@ def names(server: ApiServer) -> set[str]:
 # --- what is in the cluster -----------------------------------------------------------------------------------
 
 SHOP = made("Namespace", "shop")
+ISTIO_SYSTEM = made("Namespace", "istio-system")
 FRONT = resource("Deployment", "front", "shop")
 KIALI = resource("Release", "kiali", "istio-system")
 WhatIs = Callable[[ApiServer], object]
@@ -168,17 +169,24 @@ WhatIs = Callable[[ApiServer], object]
         ),
         pytest.param(
             lambda server: put_release(server, "kiali", "istio-system", "pending-install"),
-            state(),
+            state(ISTIO_SYSTEM),
             [KIALI],
             ["uninstall the Helm release kiali in istio-system (pending-install): it is not in the stack's state"],
             id="a release that the state does not know",
         ),
         pytest.param(
             lambda server: put_release(server, "kiali", "istio-system", "deployed", by=SOMEBODYS),
+            state(ISTIO_SYSTEM),
+            [KIALI],
+            ["LEFT the Helm release kiali in istio-system (deployed): not this stack's work for sure"],
+            id="a release that somebody installed",
+        ),
+        pytest.param(
+            lambda server: put_release(server, "kiali", "istio-system", "deployed"),
             state(),
             [KIALI],
-            ["LEFT the Helm release kiali in istio-system (deployed): not this stack's work"],
-            id="a release that somebody installed",
+            ["LEFT the Helm release kiali in istio-system (deployed): not this stack's work for sure"],
+            id="a release of another stack",
         ),
         pytest.param(
             lambda server: put_release(server, "kiali", "istio-system", "pending-upgrade"),
