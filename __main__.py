@@ -16,6 +16,7 @@ from components.mesh import IstioMesh, IstioMeshArgs
 from components.observability import ObservabilityArgs, ObservabilityStack
 from components.precheck import Precheck, PrecheckArgs
 from components.route import RateLimitedRoute, RateLimitedRouteArgs
+from components.shared.pod_security import observed_level
 from components.verification import Verification, VerificationArgs
 from inputs import StackInputs
 from settings import redis_outside
@@ -31,7 +32,16 @@ precheck = Precheck("precheck", looked_at, stack.options())
 remains = LeftoversArgs(access=standards.access, keep_crds=settings.keep_crds)
 first = (precheck, Leftovers("leftovers", remains, stack.options(precheck)))
 
-mesh = IstioMesh("mesh", IstioMeshArgs(istio=settings.istio, charts=charts, standards=standards), stack.options(*first))
+mesh = IstioMesh(
+    "mesh",
+    IstioMeshArgs(
+        istio=settings.istio,
+        charts=charts,
+        standards=standards,
+        level=observed_level(settings.observability),
+    ),
+    stack.options(*first),
+)
 gateway = KongGateway(
     "gateway",
     KongGatewayArgs(
@@ -40,6 +50,7 @@ gateway = KongGateway(
         mesh=mesh.outputs,
         standards=standards,
         redis=redis_outside(settings),
+        metrics=stack.measures_kong,
     ),
     stack.options(*first),
 )

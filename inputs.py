@@ -82,6 +82,13 @@ class StackInputs:
         """The namespaces that the stack creates."""
         return namespaces_of(self.settings)
 
+    @property
+    def measures_kong(self) -> bool:
+        """Whether Kong is to count all its requests: its controller takes neither of two plugins that would."""
+        others = itertools.chain(*self.manifests.values())
+        own = any(item["kind"] == "KongClusterPlugin" and item.get("plugin") == "prometheus" for item in others)
+        return self.settings.observability.prometheus.enabled and not own
+
     def options(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
         """Return options for a component: the explicit providers, and what it waits for as a whole."""
         return pulumi.ResourceOptions(providers=list(self.providers), depends_on=list(depends_on))

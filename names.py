@@ -63,6 +63,8 @@ DASHBOARD_PORTS: Final[Mapping[str, int]] = {PROMETHEUS: 9090, GRAFANA: 3000, KI
 # --- what the stack makes itself ----------------------------------------------------------------------------------
 
 KONG_CERTIFICATE: Final = "kong-certificate"
+#: Where Grafana shows the stack's dashboards.
+GRAFANA_FOLDER: Final = "istio"
 GRAFANA_SECRET: Final = "grafana-admin"  # noqa: S105 -- the Secret's name
 KIALI_SECRET: Final = "kiali-signing-key"  # noqa: S105 -- the Secret's name
 RATE_LIMIT_PLUGIN: Final = "rate-limit"

@@ -45,7 +45,7 @@ KONG_CONTROLLER = "3.5.13"
 KUBERNETES_MINIMUM = (1, 32)
 KUBERNETES_TESTED = (1, 35)
 
-# Istio's dashboards on grafana.com: name -> (id, revision). The page of a dashboard names the Istio version of its newest
+# Dashboards on grafana.com, Istio's and Kong's: name -> (id, revision). The page of Istio's names the Istio version of its newest
 # revision only; these are the newest whose version is on record (Istio 1.26.1, as pinned by hyperledger-labs/splice in
 # cluster/pulumi/infra/src/istio.ts). A folder of JSON files, from Istio's own tag, takes their place by a setting.
 GRAFANA_DASHBOARDS: dict[str, tuple[int, int]] = {
@@ -55,4 +55,6 @@ GRAFANA_DASHBOARDS: dict[str, tuple[int, int]] = {
     "istio-control-plane": (7645, 259),
     "istio-performance": (11829, 259),
     "istio-wasm-extension": (13277, 216),
+    # Kong's own, as its documentation of the plugin prometheus names it.
+    "kong-official": (7424, 11),
 }

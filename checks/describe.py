@@ -5,6 +5,7 @@ from __future__ import annotations
 from checks.target import RoutedApplication, Target
 from names import GRAFANA_SECRET
 from settings import Application, ApplicationCheck, Route, Settings
+from versions import GRAFANA_DASHBOARDS
 
 _TOO_MANY_REQUESTS = 429
 
@@ -34,6 +35,8 @@ def describe(settings: Settings) -> Target:
         grafana=shown.grafana.enabled,
         grafana_anonymous=shown.grafana.anonymous,
         grafana_secret=shown.grafana.admin_secret or GRAFANA_SECRET,
+        # A folder has at least one, which the settings see to.
+        grafana_dashboards=len(GRAFANA_DASHBOARDS) if shown.grafana.dashboards == "grafana.com" else 1,
         kiali=shown.kiali.enabled,
         kiali_auth=shown.kiali.auth,
         load=settings.checks.load,

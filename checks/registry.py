@@ -8,6 +8,7 @@ from checks import (
     answers,
     control_plane,
     dashboards,
+    grafana_dashboards,
     injection,
     kiali_edge,
     kong_programmed,
@@ -33,6 +34,7 @@ _PARTS: tuple[tuple[Part, tuple[Check, ...]], ...] = (
     (Part.EDGE, kiali_edge.CHECKS),
     (Part.EDGE, strict.CHECKS),
     (Part.DASHBOARDS, dashboards.CHECKS),
+    (Part.DASHBOARDS, grafana_dashboards.CHECKS),
 )
 
 CHECKS: tuple[Check, ...] = tuple(check for _, checks in _PARTS for check in checks)

@@ -70,6 +70,7 @@ class Target:
 
     `simulated`: no container runs, so nothing of the data path can be seen. `load`: checks may send load.
     `applications`: their routes, all of them; `further_namespaces`: of applications without one.
+    `grafana_dashboards`: how many of the stack's are to be there at least.
     `requests`: how many make up the traffic. `proxy_url`, `prometheus_url`, `grafana_url`, `kiali_url`, `istiod_address`:
     where each answers, if not through the cluster (empty: by load balancer, node port or port-forward).
     """
@@ -90,6 +91,7 @@ class Target:
     grafana: bool = True
     grafana_anonymous: bool = False
     grafana_secret: str = GRAFANA_SECRET
+    grafana_dashboards: int = 0
     kiali: bool = True
     kiali_auth: str = "token"
     load: bool = False

@@ -52,7 +52,7 @@ _NEEDED: Mapping[str, Mapping[str, Sequence[str]]] = {
         "validatingwebhookconfigurations": _CHANGES,
     },
     "networking.k8s.io": {"ingresses": _CHANGES, "ingressclasses": _CHANGES},
-    "configuration.konghq.com": {"kongplugins": _CHANGES},
+    "configuration.konghq.com": {"kongplugins": _CHANGES, "kongclusterplugins": _CHANGES},
     "security.istio.io": {"peerauthentications": _CHANGES},
 }
 _DAEMON_SETS: Mapping[str, Mapping[str, Sequence[str]]] = {"apps": {"daemonsets": _CHANGES}}

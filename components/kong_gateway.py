@@ -51,6 +51,7 @@ class KongGatewayArgs:
     """`kong`: the settings. `chart`: the chart. `mesh`: what Kong's pods are part of.
 
     `redis`: each that Kong counts in and whose host the mesh has to be told of, to let Kong reach it.
+    `metrics`: Kong counts requests, by which its dashboard is drawn.
     """
 
     kong: Kong
@@ -58,6 +59,7 @@ class KongGatewayArgs:
     mesh: MeshOutputs
     standards: Standards
     redis: Sequence[Redis] = ()
+    metrics: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,7 @@ class KongGateway(pulumi.ComponentResource):
 
     Creates: Namespace `kong-istio`, labelled for injection; Release `kong-istio` (chart kong); Command `kong-ready`
     (`python -m commands.kong_ready`), which labels the stack's CRDs, and waits for Kong and for its address. With
-    `kong.tls` also Secret `kong-certificate`; with `redis` a ServiceEntry for each; with `kong.tlsSecret` Command `kong-tls-secret-ready`, which waits for that Secret.
+    `kong.tls` also Secret `kong-certificate`; with `redis` a ServiceEntry for each; with `metrics` KongClusterPlugin `kong-istio-prometheus`; with `kong.tlsSecret` Command `kong-tls-secret-ready`, which waits for that Secret.
     Outputs: `GatewayOutputs`.
     Raises in `up`: the sentence of `kong-ready`, after `kong.readyTimeoutSeconds` or `kong.addressTimeoutSeconds`.
     """
@@ -117,6 +119,10 @@ class KongGateway(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self, depends_on=[installed]),
         )
         kind = args.kong.service_type
+        if args.metrics:
+            KubernetesObject(
+                "kong-metrics", metrics_plugin(args.kong), pulumi.ResourceOptions(parent=self, depends_on=[ready])
+            )
         report = project_command.report_of_today(
             ready, name, args.standards.access, lambda cluster: kong_ready.report(cluster, kind)
         )
@@ -158,6 +164,26 @@ class KongGateway(pulumi.ComponentResource):
         if name := args.kong.tls_secret:
             return [args.standards.named_secrets.wait("kong-tls-secret-ready", "tls", KONG_NAMESPACE, name, opts)]
         return []
+
+
+def metrics_plugin(kong: Kong) -> dict[str, Any]:
+    """Return the plugin by which Kong counts all its requests; without it, its metrics are those of its process."""
+    return {
+        "apiVersion": "configuration.konghq.com/v1",
+        "kind": "KongClusterPlugin",
+        "metadata": {
+            "name": f"{KONG}-prometheus",
+            "labels": {"global": "true"},
+            "annotations": {"kubernetes.io/ingress.class": kong.ingress_class},
+        },
+        "plugin": "prometheus",
+        "config": {
+            "status_code_metrics": True,
+            "latency_metrics": True,
+            "bandwidth_metrics": True,
+            "upstream_health_metrics": True,
+        },
+    }
 
 
 def kong_values(kong: Kong, images: Images) -> dict[str, Any]:

@@ -24,11 +24,15 @@ from settings import Images, Istio
 
 @dataclass(frozen=True, kw_only=True)
 class IstioMeshArgs:
-    """`istio`: the settings. `charts`: the sources of base, istiod and cni."""
+    """`istio`: the settings. `charts`: the sources of base, istiod and cni.
+
+    `level`: of Pod Security, of istio-system, which the dashboards are in as well.
+    """
 
     istio: Istio
     charts: Mapping[str, ChartSource]
     standards: Standards
+    level: Level = "restricted"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ class IstioMesh(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: IstioMeshArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:IstioMesh", name, {"mtls": args.istio.mtls}, opts)
-        namespace = self._namespace(ISTIO_NAMESPACE, "restricted", traffic_policies.mesh_policies(), args)
+        namespace = self._namespace(ISTIO_NAMESPACE, args.level, traffic_policies.mesh_policies(), args)
         crds = release(
             ISTIO_BASE,
             args.charts["base"],

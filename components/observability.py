@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,25 @@ from pulumi_kubernetes.core.v1 import Secret
 from pulumi_kubernetes.helm.v3 import Release
 
 from components.mesh import MeshOutputs
-from components.shared import project_command
+from components.shared import pod_security, project_command
 from components.shared.images import grafana_images, kiali_images, prometheus_images
 from components.shared.merging import merged
 from components.shared.pod_security import CONTAINER, POD
 from components.shared.releases import ChartSource, release
 from components.shared.standards import Standards
-from names import DASHBOARD_PORTS, GRAFANA, GRAFANA_SECRET, ISTIO_NAMESPACE, KIALI, KIALI_SECRET, PROMETHEUS
-from settings import Images, Observability, Prometheus
+from names import (
+    DASHBOARD_PORTS,
+    GRAFANA,
+    GRAFANA_FOLDER,
+    GRAFANA_SECRET,
+    ISTIO_NAMESPACE,
+    KIALI,
+    KIALI_SECRET,
+    KONG,
+    KONG_NAMESPACE,
+    PROMETHEUS,
+)
+from settings import Grafana, Images, Observability, Prometheus
 from versions import GRAFANA_DASHBOARDS
 
 PROMETHEUS_URL = f"http://{PROMETHEUS}.{ISTIO_NAMESPACE}:{DASHBOARD_PORTS[PROMETHEUS]}"
@@ -30,6 +41,27 @@ GRAFANA_URL = f"http://{GRAFANA}.{ISTIO_NAMESPACE}:{DASHBOARD_PORTS[GRAFANA]}"
 # The dashboards' charts of Prometheus metrics name a data source by this.
 _DATASOURCE = "Prometheus"
 _NOT_INJECTED = {"sidecar.istio.io/inject": "false"}
+# What the chart's script puts after `curl`. By default it is -skf, whoever answers, into a pipe whose end nobody looks at:
+# a download that failed left an empty dashboard behind, and Grafana healthy. Now its pod starts only with all of them.
+_DOWNLOAD = "--version > /dev/null; set -o pipefail; curl -sSf --retry 5 --retry-all-errors"
+# Kong's ports for metrics, its controller's among them, are none that its sidecar redirects: they are asked directly.
+_SCRAPE_KONG = {
+    "kubernetes_sd_configs": [{"role": "pod", "namespaces": {"names": [KONG_NAMESPACE]}}],
+    "relabel_configs": [
+        {
+            "source_labels": ["__meta_kubernetes_pod_label_app_kubernetes_io_instance"],
+            "action": "keep",
+            "regex": KONG,
+        },
+        {
+            "source_labels": ["__meta_kubernetes_pod_container_port_name"],
+            "action": "keep",
+            "regex": "status|cmetrics",
+        },
+        {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
+        {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
+    ],
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +91,8 @@ class ObservabilityStack(pulumi.ComponentResource):
     Creates, each with its switch: Release `prometheus`; Release `grafana` with its administrator's Secret, or with Command
     `grafana-secret-ready`, which waits for the one that the settings name; Release `kiali` with the Secret of its signing
     key. All in istio-system, as Services of type ClusterIP, without sidecars. They wait for the NetworkPolicies there.
-    Keys that nobody gives are random, created once, and secrets of the stack.
+    Keys that nobody gives are random, secrets of the stack, and stay until their version in the settings changes. Pods start
+    anew when the stack changes what they read at their start.
     Outputs: `ObservabilityOutputs`.
     Raises in `up`: Helm's error, when one is not ready within `observability.readyTimeoutSeconds`.
     """
@@ -72,13 +105,19 @@ class ObservabilityStack(pulumi.ComponentResource):
         releases: dict[str, Release] = {}
         if settings.prometheus.enabled:
             releases[PROMETHEUS] = self._release(PROMETHEUS, "prometheus", prometheus_values(settings, images))
+        login = self._login() if settings.grafana.enabled else []
         if settings.grafana.enabled:
             values = grafana_values(settings, images, args.root)
-            releases[GRAFANA] = self._release(GRAFANA, "grafana", values, self._login())
+            values["podAnnotations"] = {**(values.get("podAnnotations") or {}), **self._read_at_start("login", login)}
+            releases[GRAFANA] = self._release(GRAFANA, "grafana", values, *login)
         if settings.kiali.enabled:
+            key = self._random_key(KIALI_SECRET, {}, "key", settings.kiali.signing_key_version)
+            values = kiali_values(settings, images)
+            read = {**self._read_at_start("signing-key", [key]), **self._read_at_start("login", login)}
+            values["deployment"]["pod_annotations"] = {**(values["deployment"].get("pod_annotations") or {}), **read}
             # Kiali looks once, when it starts, whether Istio's kinds are there and Prometheus answers.
-            needed = (self._random_key(KIALI_SECRET, {}, "key"), args.mesh.crds, releases[PROMETHEUS])
-            releases[KIALI] = self._release(KIALI, "kiali-server", kiali_values(settings, images), *needed)
+            needed = (key, *login, args.mesh.crds, releases[PROMETHEUS])
+            releases[KIALI] = self._release(KIALI, "kiali-server", values, *needed)
         self.outputs = ObservabilityOutputs(
             versions={name: installed.status.app_version for name, installed in releases.items()}
         )
@@ -95,16 +134,31 @@ class ObservabilityStack(pulumi.ComponentResource):
             wait_seconds=self._args.observability.ready_timeout_seconds,
         )
 
-    def _login(self) -> pulumi.Resource:
+    def _login(self) -> list[pulumi.Resource]:
         """Return what Grafana waits for: the Secret of its administrator, created or awaited."""
         grafana = self._args.observability.grafana
         if grafana.admin_secret:
-            return self._args.standards.named_secrets.wait(
+            waits = self._args.standards.named_secrets.wait(
                 "grafana-secret-ready", "login", ISTIO_NAMESPACE, grafana.admin_secret, self._in_the_namespace()
             )
+            return [waits]
+        user = {"admin-user": "admin"}
         if grafana.admin_password:
-            return self._secret(GRAFANA_SECRET, {"admin-user": "admin", "admin-password": grafana.admin_password})
-        return self._random_key(GRAFANA_SECRET, {"admin-user": "admin"}, "admin-password")
+            return [self._secret(GRAFANA_SECRET, {**user, "admin-password": grafana.admin_password})]
+        return [self._random_key(GRAFANA_SECRET, user, "admin-password", grafana.password_version)]
+
+    def _read_at_start(self, name: str, read: Sequence[pulumi.Resource]) -> dict[str, pulumi.Input[str]]:
+        """Return annotations that change with what pods read when they start, and so start them anew.
+
+        Of a Secret of the stack that is its version in the cluster: a digest would tell of the password.
+        """
+        found: dict[str, pulumi.Input[str]] = {}
+        for resource in read:
+            if isinstance(resource, Secret):
+                found[f"checksum/{name}"] = resource.metadata.apply(lambda metadata: metadata.resource_version or "")
+            else:
+                found[f"checksum/{name}"] = f"version {self._args.observability.grafana.password_version}"
+        return found
 
     def _in_the_namespace(self, **further: Any) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, depends_on=[self._namespace.namespace], **further)
@@ -117,11 +171,15 @@ class ObservabilityStack(pulumi.ComponentResource):
             opts=self._in_the_namespace(),
         )
 
-    def _random_key(self, name: str, plain: Mapping[str, str], field: str) -> Secret:
-        """Create a Secret with a random key of 32 characters, which stays what it is until the stack is destroyed."""
+    def _random_key(self, name: str, plain: Mapping[str, str], field: str, version: int) -> Secret:
+        """Create a Secret with a random key of 32 characters, which stays what it is until its version changes."""
         created = local.Command(
             f"{name}-value",
             create=project_command.RANDOM_KEY,
+            # Whatever else changes of the command, what it printed stays.
+            update=project_command.PRINTED_BEFORE,
+            # None for the first: stacks that were made without this keep theirs.
+            triggers=[version] if version > 1 else None,
             logging=local.Logging.NONE,
             opts=self._in_the_namespace(additional_secret_outputs=["stdout"]),
         )
@@ -130,7 +188,7 @@ class ObservabilityStack(pulumi.ComponentResource):
 
 def prometheus_values(observability: Observability, images: Images) -> dict[str, Any]:
     """Return the values of the chart prometheus: the server alone, under the name that Kiali and Grafana look for."""
-    resources = observability.prometheus.resources
+    resources, further = observability.prometheus.resources, observability.prometheus.values
     values: dict[str, Any] = {
         "alertmanager": {"enabled": False},
         "kube-state-metrics": {"enabled": False},
@@ -159,8 +217,11 @@ def prometheus_values(observability: Observability, images: Images) -> dict[str,
                 "readinessProbe": {"periodSeconds": 2, "failureThreshold": 15},
             }
         },
+        "scrapeConfigs": {"kong": _SCRAPE_KONG},
     }
-    return merged(merged(values, prometheus_images(images)), observability.prometheus.values)
+    for part in (prometheus_images(images), pod_security.hardened_values(further), further):
+        values = merged(values, part)
+    return values
 
 
 def _volume(prometheus: Prometheus) -> dict[str, Any]:
@@ -176,7 +237,7 @@ def grafana_values(observability: Observability, images: Images, root: Path) -> 
     provider = {
         "name": "istio",
         "orgId": 1,
-        "folder": "istio",
+        "folder": GRAFANA_FOLDER,
         "type": "file",
         "disableDeletion": False,
         "options": {"path": "/var/lib/grafana/dashboards/istio"},
@@ -188,6 +249,10 @@ def grafana_values(observability: Observability, images: Images, root: Path) -> 
         "podLabels": _NOT_INJECTED,
         "service": {"port": 3000},
         "readinessProbe": {"periodSeconds": 2, "failureThreshold": 15},
+        # A volume belongs to Grafana's group by the pod's fsGroup; the container that would change its owner runs as root.
+        "initChownData": {"enabled": False},
+        # With a volume, the new pod could not have it before the old one ends.
+        **({"deploymentStrategy": {"type": "Recreate"}} if _keeps_its_database(grafana) else {}),
         # The dashboards come with the chart's values: nothing has to be read from the cluster.
         "rbac": {"create": False},
         "admin": {"existingSecret": grafana.admin_secret or GRAFANA_SECRET},
@@ -195,6 +260,7 @@ def grafana_values(observability: Observability, images: Images, root: Path) -> 
         "datasources": {"datasources.yaml": {"apiVersion": 1, "datasources": [source]}},
         "dashboardProviders": {"dashboardproviders.yaml": {"apiVersion": 1, "providers": [provider]}},
         "dashboards": {"istio": _dashboards(grafana.dashboards, root)},
+        "defaultCurlOptions": _DOWNLOAD,
     }
     return merged(merged(values, grafana_images(images)), grafana.values)
 
@@ -202,7 +268,12 @@ def grafana_values(observability: Observability, images: Images, root: Path) -> 
 def kiali_values(observability: Observability, images: Images) -> dict[str, Any]:
     """Return the values of the chart kiali-server."""
     kiali = observability.kiali
-    grafana = {"enabled": observability.grafana.enabled, "internal_url": GRAFANA_URL}
+    grafana: dict[str, Any] = {"enabled": observability.grafana.enabled, "internal_url": GRAFANA_URL}
+    if observability.grafana.enabled and not observability.grafana.anonymous:
+        # By name, as for the key below.
+        login = f"secret:{observability.grafana.admin_secret or GRAFANA_SECRET}"
+        named = {"username": f"{login}:admin-user", "password": f"{login}:admin-password"}
+        grafana["auth"] = {"type": "basic", **named}
     values: dict[str, Any] = {
         "auth": {"strategy": kiali.auth},
         "deployment": {
@@ -221,6 +292,11 @@ def kiali_values(observability: Observability, images: Images) -> dict[str, Any]
         "external_services": {"prometheus": {"url": PROMETHEUS_URL}, "grafana": grafana},
     }
     return merged(merged(values, kiali_images(images)), kiali.values)
+
+
+def _keeps_its_database(grafana: Grafana) -> bool:
+    persistence = grafana.values.get("persistence")
+    return isinstance(persistence, Mapping) and bool(persistence.get("enabled"))
 
 
 def _dashboards(source: str, root: Path) -> dict[str, Any]:

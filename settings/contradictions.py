@@ -241,8 +241,8 @@ RULES: Mapping[str, Sequence[Rule]] = {
         _fixed("it finds the mesh's pods by that", "server releaseNamespace", agrees=_OFF),
         _fixed("it finds the mesh's pods by that", "server namespaces", agrees=([], None)),
         _fixed(
-            "the metrics of sidecars and of Kong come by this job: add others in extraScrapeConfigs",
-            *("serverFiles prometheus.yml scrape_configs", "scrapeConfigs kubernetes-pods"),
+            "the metrics of sidecars and of Kong come by these jobs: add others below other names in scrapeConfigs",
+            *("serverFiles prometheus.yml scrape_configs", "scrapeConfigs kubernetes-pods", "scrapeConfigs kong"),
             "server configFromSecret",
             "server configMapOverrideName",
         ),
@@ -269,6 +269,17 @@ RULES: Mapping[str, Sequence[Rule]] = {
             "the stack's administrator would not be made",
             *("grafana.ini security disable_initial_admin_creation", "env GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"),
             agrees=_OFF,
+        ),
+        _fixed(
+            "Kiali and the checks log in so",
+            *("grafana.ini auth.basic enabled", "env GF_AUTH_BASIC_ENABLED"),
+            agrees=(True, "true"),
+        ),
+        _fixed(
+            "it runs as root, which Pod Security refuses; Grafana's volume is its group's without it",
+            "initChownData enabled",
+            agrees=_OFF,
+            applies=lambda settings: settings.security.pod_security,
         ),
         _use("observability.grafana.anonymous", "grafana.ini auth.anonymous enabled", "env GF_AUTH_ANONYMOUS_ENABLED"),
         _fixed(

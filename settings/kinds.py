@@ -188,6 +188,7 @@ Replicas = Annotated[int, Field(ge=1, le=100)]
 OptionalPort = Annotated[int | None, Field(ge=1, le=65535)]
 OptionalStatus = Annotated[int | None, Field(ge=100, le=599)]
 Seconds = Annotated[int, Field(ge=1, le=3600)]
+Version = Annotated[int, Field(ge=1, le=1_000_000)]
 Requests = Annotated[int | None, Field(ge=1, le=1_000_000_000)]
 
 # --- lists and objects -------------------------------------------------------------------------------------------

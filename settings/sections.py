@@ -51,6 +51,7 @@ from settings.kinds import (
     Size,
     Text,
     UrlPath,
+    Version,
     by_chart,
 )
 
@@ -480,6 +481,9 @@ class Grafana(Section):
             "Of `admin`, in the Secret that is created; empty for a random one. A secret of the stack: plain text is refused."
         ),
     )
+    password_version: Version = Field(
+        default=1, description="Another number makes another random password, or has Grafana read `adminSecret` again."
+    )
     dashboards: str = Field(default="grafana.com", description="`grafana.com`, or a folder of JSON files.")
     values: ChartValues = Field(default={}, description=_values("grafana"))
 
@@ -489,6 +493,9 @@ class Kiali(Section):
 
     enabled: bool = Field(default=True, description="Install Kiali.")
     auth: Literal["token", "anonymous"] = Field(default="token", description="Log in with a token, or not at all.")
+    signing_key_version: Version = Field(
+        default=1, description="Another number makes another random key, by which Kiali signs sessions."
+    )
     view_only: bool = Field(default=True, description="Nobody changes anything through it.")
     values: ChartValues = Field(default={}, description=_values("kiali-server"))
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from components.shared.images import pod_spec
 from components.shared.manifests import Manifest, ManifestError
 from components.shared.merging import merged
-from settings import Istio
+from settings import Istio, Observability
 from versions import KUBERNETES_TESTED
 
 Level = Literal["privileged", "restricted"]
@@ -32,6 +32,33 @@ def injected_level(istio: Istio) -> Level:
     capabilities NET_ADMIN and NET_RAW, which `baseline` refuses as well (istio/istio#35894).
     """
     return "restricted" if istio.cni or not istio.injection else "privileged"
+
+
+def observed_level(observability: Observability) -> Level:
+    """Return the strictest level that the pods in Istio's namespace pass, with what further values add to Prometheus.
+
+    node-exporter, which looks at its node from inside, and whatever uses the node's network or folders pass none.
+    """
+    prometheus = observability.prometheus
+    if not prometheus.enabled:
+        return "restricted"
+    exporter, server = (_part(prometheus.values, name) for name in ("prometheus-node-exporter", "server"))
+    needs_node = exporter.get("enabled") or server.get("hostNetwork") or server.get("extraHostPathMounts")
+    return "privileged" if needs_node else "restricted"
+
+
+def hardened_values(further: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what those of Prometheus' charts that further values switch on lack for `restricted`."""
+    lacking = {
+        "alertmanager": {"podSecurityContext": POD, "securityContext": CONTAINER},
+        "prometheus-pushgateway": {"securityContext": POD, "containerSecurityContext": CONTAINER},
+    }
+    return {name: values for name, values in lacking.items() if _part(further, name).get("enabled")}
+
+
+def _part(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = values.get(name)
+    return part if isinstance(part, Mapping) else {}
 
 
 def labels(level: Level) -> dict[str, str]:

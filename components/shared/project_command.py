@@ -38,6 +38,9 @@ BY_SOME_PYTHON = (
 # Prints 32 characters, the length of Kiali's keys.
 RANDOM_KEY = f"{PYTHON} -c 'import secrets; print(secrets.token_hex(16))'"
 
+# For an update: what was printed before.
+PRINTED_BEFORE = 'printf %s "$PULUMI_COMMAND_STDOUT"'
+
 
 def command_line(module: str, arguments: Sequence[Argument]) -> str:
     """Return the shell command that runs a module of this project from the project's folder.

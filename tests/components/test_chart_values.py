@@ -288,6 +288,13 @@ ALLOWED = [
         marker='storageClassName: "fast"',
     ),
     Allowed(
+        chart="prometheus",
+        path=("scrapeConfigs", "kong"),
+        reason="a map of jobs",
+        case="prometheus: defaults",
+        marker="job_name: kong",
+    ),
+    Allowed(
         chart="kong",
         path=("podAnnotations", "proxy.istio.io/config"),
         reason=_FREE,

@@ -55,7 +55,10 @@ TREE = {
     "GuardedNamespace/istio-system": {"Namespace/istio-system", "Command/istio-system-pods-gone"},
     "GuardedNamespace/kong-istio": {"Namespace/kong-istio", "Command/kong-istio-pods-gone"},
     "GuardedNamespace/bookinfo": {"Namespace/bookinfo"},
-    "KongGateway/gateway": {"GuardedNamespace/kong-istio", "Release/kong-istio", "Command/kong-ready"},
+    "KongGateway/gateway": {
+        *("GuardedNamespace/kong-istio", "Release/kong-istio", "Command/kong-ready"),
+        "KongClusterPlugin/kong-metrics",
+    },
     "Application/bookinfo": {
         "GuardedNamespace/bookinfo",
         *(f"Service/bookinfo-service-{name}" for name in ("details", "ratings", "reviews", "productpage")),
@@ -338,7 +341,7 @@ def test_namespaces_are_labelled_for_injection_when_they_are_made(
 def test_kubernetes_objects_lie_in_the_namespace_of_their_component(name: str, request: pytest.FixtureRequest) -> None:
     recording: Recording = request.getfixturevalue(name)
     for resource in kubernetes(recording):
-        if resource.kind in ("Namespace", "CustomResourceDefinition"):
+        if resource.kind in ("Namespace", "CustomResourceDefinition", "KongClusterPlugin"):
             continue
         namespace = resource.inputs.get("namespace") or resource.inputs["metadata"]["namespace"]
         assert f"Namespace/{namespace}" in before(recording, resource.label)
@@ -673,6 +676,9 @@ def test_charts_get_the_values_that_the_settings_come_to() -> None:
     }
     recording = recorded(**config)
     given = {release.name: release.inputs["values"] for release in of_kind(recording, "Release")}
+    # What the cluster says of Secrets is added.
+    assert given["grafana"].pop("podAnnotations").keys() == {"checksum/login"}
+    assert given["kiali"]["deployment"].pop("pod_annotations").keys() == {"checksum/login", "checksum/signing-key"}
     assert given == json.loads(json.dumps(expected))
     assert {inputs(recording, f"Release/{name}")["timeout"] for name in ("prometheus", "grafana", "kiali")} == {99}
 
@@ -694,6 +700,7 @@ def test_a_destroy_waits_for_nothing_that_a_custom_object_owns(plain: Recording)
         "peer-authentication",
         "bookinfo-route-rate-limit",
         "bookinfo-route-client-host",
+        "kong-metrics",
     }
 
 
@@ -904,6 +911,8 @@ def test_a_kubeconfig_in_the_environment_is_not_kept_in_the_state(
 def test_commands_run_in_the_virtual_environment_that_the_project_names(plain: Recording) -> None:
     options = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["runtime"]["options"]
     lines = [r.inputs[key] for r in of_kind(plain, "Command") for key in ("create", "update") if key in r.inputs]
+    # The update of a random key prints what was printed before.
+    lines = [line for line in lines if not line.startswith("printf ")]
     assert lines
     for line in lines:
         assert shlex.split(line)[0] == f"{options['virtualenv']}/bin/python"
@@ -928,8 +937,8 @@ def test_only_the_precheck_tells_its_first_run_from_later_ones(plain: Recording)
             made = ["--namespace=istio-system", "--namespace=kong-istio", "--namespace=bookinfo"]
             assert create == [*update, "--first"]
             assert update[-3:] == made
-        elif update:
-            assert create == update
+        elif update[:1] != ["printf"]:
+            assert create == update or not update
 
 
 CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
@@ -1362,3 +1371,79 @@ def test_a_chart_repository_that_does_not_answer_stops_everything(monkeypatch: p
     monkeypatch.setattr(releases, "urlopen", look)
     assert CHARTS["kiali-server"].repository in refused({})
     recorded(observability={"kiali": OFF})
+
+
+# --- Keys that nobody gives, and what the dashboards show ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "section", "key"),
+    [
+        ("grafana-admin-value", "grafana", "passwordVersion"),
+        ("kiali-signing-key-value", "kiali", "signingKeyVersion"),
+    ],
+)
+def test_a_random_key_changes_with_its_version_and_nothing_else(
+    command: str, section: str, key: str, plain: Recording
+) -> None:
+    found = inputs(plain, f"Command/{command}")
+    assert "triggers" not in found, "stacks of before would be given another key"
+    assert shlex.split(found["update"]) == ["printf", "%s", "$PULUMI_COMMAND_STDOUT"]
+    assert inputs(recorded(observability={section: {key: 2}}), f"Command/{command}")["triggers"] == [2]
+
+
+def test_pods_start_anew_with_what_they_read_at_their_start() -> None:
+    named = {"adminSecret": "login", "passwordVersion": 4}
+    recording = recorded(observability={"grafana": {**named, "values": {"podAnnotations": {"own": "kept"}}}})
+    assert values(recording, "grafana")["podAnnotations"] == {"own": "kept", "checksum/login": "version 4"}
+    annotations = values(recording, "kiali")["deployment"]["pod_annotations"]
+    assert annotations.keys() == {"checksum/login", "checksum/signing-key"}
+
+
+def test_kiali_logs_in_to_a_grafana_that_asks_for_one(plain: Recording) -> None:
+    def grafana(recording: Recording) -> dict[str, Any]:
+        return dict(values(recording, "kiali")["external_services"]["grafana"])
+
+    named = {"username": "secret:grafana-admin:admin-user", "password": "secret:grafana-admin:admin-password"}
+    assert grafana(plain)["auth"] == {"type": "basic", **named}
+    assert "Secret/grafana-admin" in before(plain, "Release/kiali")
+    other = recorded(observability={"grafana": {"adminSecret": "login"}})
+    assert grafana(other)["auth"]["password"] == "secret:login:admin-password"
+    assert "Command/grafana-secret-ready" in before(other, "Release/kiali")
+    assert "auth" not in grafana(recorded(observability={"grafana": {"anonymous": True}}))
+    assert "auth" not in grafana(recorded(observability={"grafana": OFF}))
+
+
+def test_kong_counts_its_requests_for_its_dashboard(plain: Recording, tmp_path: Path) -> None:
+    plugin = inputs(plain, "KongClusterPlugin/kong-metrics")
+    assert (plugin["plugin"], plugin["metadata"]["labels"]) == ("prometheus", {"global": "true"})
+    assert plugin["metadata"]["annotations"]["kubernetes.io/ingress.class"] == "kong"
+    assert "Command/kong-ready" in before(plain, "KongClusterPlugin/kong-metrics")
+    assert values(plain, "grafana")["dashboards"]["istio"]["kong-official"]["gnetId"] == 7424
+    nobody = recorded(observability=dict.fromkeys(("prometheus", "grafana", "kiali"), OFF))
+    assert "KongClusterPlugin/kong-metrics" not in labels(nobody)
+    # Kong's controller takes neither of two.
+    own = {"apiVersion": "configuration.konghq.com/v1", "kind": "KongClusterPlugin", "plugin": "prometheus"}
+    (tmp_path / "own.yaml").write_text(
+        yaml.safe_dump_all(
+            [
+                {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}},
+                {**own, "metadata": {"name": "metrics", "labels": {"global": "true"}}},
+            ]
+        )
+    )
+    application = {
+        "name": "own",
+        "namespace": "own",
+        "manifests": str(tmp_path),
+        "route": {"service": "web", "port": 80},
+    }
+    assert "KongClusterPlugin/kong-metrics" not in labels(recorded(applications=[application]))
+
+
+def test_dashboards_are_downloaded_verified_and_a_failure_is_one(plain: Recording) -> None:
+    options = values(plain, "grafana")["defaultCurlOptions"]
+    assert "pipefail" in options
+    curl = shlex.split(options.rpartition("curl ")[2])
+    assert "-sSf" in curl
+    assert not {"-k", "--insecure", "-skf"} & set(curl)

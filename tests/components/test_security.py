@@ -636,3 +636,30 @@ def test_bookinfo_passes_restricted_as_it_is_deployed() -> None:
 
 def test_everything_can_be_chosen_together() -> None:
     assert parse(EVERYTHING, (), CHECKOUT.root).security.only_kong_calls
+
+
+@pytest.mark.parametrize(
+    ("further", "level"),
+    [
+        ({}, "restricted"),
+        ({"alertmanager": {"enabled": True}, "prometheus-pushgateway": {"enabled": True}}, "restricted"),
+        ({"prometheus-node-exporter": {"enabled": True}}, "privileged"),
+        ({"server": {"hostNetwork": True}}, "privileged"),
+        ({"prometheus-node-exporter": {"enabled": False}}, "restricted"),
+    ],
+)
+def test_istios_namespace_admits_what_further_values_add_to_prometheus(further: Object, level: str) -> None:
+    recording = recorded({"observability": {"prometheus": {"values": further}}})
+    labels = of_kind(recording, "Namespace")["istio-system"].inputs["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == level
+    given = values(recording, "prometheus")
+    if "alertmanager" in further:
+        assert given["alertmanager"]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert given["prometheus-pushgateway"]["containerSecurityContext"]["allowPrivilegeEscalation"] is False
+
+
+def test_grafana_keeps_its_database_without_a_container_that_runs_as_root() -> None:
+    volume = {"values": {"persistence": {"enabled": True}}}
+    given = values(recorded({"observability": {"grafana": volume}}), "grafana")
+    assert given["initChownData"] == {"enabled": False}
+    assert given["deploymentStrategy"] == {"type": "Recreate"}

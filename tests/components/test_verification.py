@@ -148,6 +148,7 @@ def test_the_target_is_the_stack_that_the_settings_describe() -> None:
             ),
         ),
         grafana_anonymous=True,
+        grafana_dashboards=7,
         kiali=False,
         load=True,
         requests=7,

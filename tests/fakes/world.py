@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -37,7 +38,9 @@ class World:
         self.application = RoutedApplication(
             name="bookinfo", namespace="bookinfo", service="productpage", port=9080, host=HOST, limits=dict(LIMITS)
         )
-        self.settings: dict[str, object] = {"mtls": "STRICT", "load": True}
+        data = {"admin-user": "YWRtaW4=", "admin-password": b64encode(self.grafana.password.encode()).decode()}
+        self.cluster.put("secrets", "istio-system", {"metadata": {"name": "grafana-admin"}, "data": data})
+        self.settings: dict[str, object] = {"mtls": "STRICT", "load": True, "grafana_dashboards": 7}
 
     @property
     def servers(self) -> tuple[FakeServer, ...]:
@@ -138,6 +141,10 @@ def _garbled(world: World) -> None:
         server.garbled = True
 
 
+def _empty_dashboard(world: World) -> None:
+    world.grafana.dashboards["Dashboard 3"] = 0
+
+
 def _visitors_are_admins(world: World) -> None:
     world.settings["grafana_anonymous"] = True
     world.grafana.role = "Admin"
@@ -147,13 +154,13 @@ def _mutant(name: str, spoil: Callable[[World], None], noticed_by: str = "") -> 
     return Mutant(name, spoil, frozenset(noticed_by.split()))
 
 
-_NOTHING_ANSWERS = "4 5 6 6b 7 8 9 10 11 12 13 14 15 15b"
+_NOTHING_ANSWERS = "4 5 6 6b 7 8 9 10 11 12 13 14 15 15b 15d"
 
 MUTANTS = (
     _mutant("none", _in("clock")),
     _mutant("slow start", _all(asleep=2)),
     _mutant("connection reset", _all(reset=True), _NOTHING_ANSWERS),
-    _mutant("body is not JSON", _garbled, "11 12 15 15b"),
+    _mutant("body is not JSON", _garbled, "11 12 15 15b 15d"),
     _mutant("no route", _in("kong", routed=False), "4 5 6 8 9 10 11 12 13 14"),
     _mutant("no Kong in front", _in("kong", bypassed=True), "4 5 6 6b 7 8 9 10 11 12 13 14"),
     _mutant("application broken", _in("kong.upstream", status=500), "5 9 10 13 14"),
@@ -183,6 +190,9 @@ MUTANTS = (
     _mutant("sidecars not scraped", _in("prometheus", scrapes=False), "11"),
     _mutant("Kiali does not reach Prometheus", _in("kiali", blind=True), "12"),
     _mutant("Grafana's database broken", _in("grafana", database="failing"), "15"),
+    _mutant("Grafana without a dashboard", _in("grafana", dashboards={"Dashboard 1": 2}), "15d"),
+    _mutant("a dashboard of Grafana's is empty", _empty_dashboard, "15d"),
+    _mutant("Grafana keeps another password", _in("grafana", password="of-before"), "15d"),
     _mutant("Kiali open without a token", _in("kiali", open=True), "15b"),
     _mutant("Grafana open without a login", _in("grafana", role="Viewer"), "15b"),
     _mutant("Grafana's visitors are admins", _visitors_are_admins, "15b"),

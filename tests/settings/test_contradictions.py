@@ -39,6 +39,7 @@ READ_BY_TEMPLATES = {
 }
 # Maps of Kong's, Grafana's, Istio's and Kiali's own settings, some of which the charts' own values name.
 HANDED_ON = {
+    "scrapeConfigs",
     "env",
     "customEnv",
     "grafana.ini",

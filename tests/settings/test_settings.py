@@ -169,10 +169,11 @@ FULL: dict[str, Any] = {
             "anonymous": True,
             "adminSecret": "",
             "adminPassword": PASSWORD,
+            "passwordVersion": 2,
             "dashboards": "dashboards",
             "values": {"g": 2},
         },
-        "kiali": {"enabled": False, "auth": "anonymous", "viewOnly": False, "values": {"h": 3}},
+        "kiali": {"enabled": False, "auth": "anonymous", "signingKeyVersion": 3, "viewOnly": False, "values": {"h": 3}},
         "readyTimeoutSeconds": 13,
     },
     "security": {
