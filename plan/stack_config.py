@@ -27,10 +27,14 @@ _PEM = {"certificate": "CERTIFICATE", "key": "PRIVATE KEY"}
 
 
 class _Loader(yaml.SafeLoader):
-    """The engine's YAML, whose only booleans are `true` and `false`: `yes` and `on` are strings."""
+    """The engine's YAML, whose only booleans are `true` and `false`: `yes` and `on` are strings, and so are dates."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - declared so by its base class
-        first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
+        first: [
+            (tag, pattern)
+            for tag, pattern in pairs
+            if tag != "tag:yaml.org,2002:timestamp" and (tag != "tag:yaml.org,2002:bool" or first in "tTfF")
+        ]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -215,4 +219,5 @@ def placeholder_for(field: str | int, text: str = PLACEHOLDER) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    # Once more, as keys of YAML that are no texts become texts only then, and can be sorted.
+    return json.dumps(json.loads(json.dumps(value, default=str)), sort_keys=True, separators=(",", ":"))

@@ -58,6 +58,13 @@ def test_a_stack_file_keeps_text_as_written_and_hides_secrets(project: Path) -> 
     assert config.secrets == {"demo:password", "demo:more"}
 
 
+def test_dates_and_keys_that_are_no_texts_are_texts(project: Path) -> None:
+    file = project / "Pulumi.dev.yaml"
+    file.write_text("config:\n  demo:password: {secure: AAB}\n  demo:more: {8080: a, b: 2026-01-31, true: c}\n")
+    values = Project(project).read(file).values
+    assert values["demo:more"] == '{"8080":"a","b":"2026-01-31","true":"c"}'
+
+
 @pytest.mark.parametrize("value", ["3", 3])
 def test_whole_numbers_and_their_text_are_integers(project: Path, value: Any) -> None:
     assert Project(project).configure({"password": "", "replicas": value}).values["demo:replicas"] == "3"

@@ -67,7 +67,7 @@ def drift(stack: Stack) -> tuple[Answer, str]:
     folder = stack.paths.sandbox / "drift"
     answer = stack.project.python("-m", "checks", "drift", "--stack=sandbox", f"--reports={folder}")
     found = json.loads((folder / JSON).read_text())["checks"]
-    return answer, "; ".join(one["actual"] for one in found)
+    return answer, "; ".join(one["seen"] for one in found)
 
 
 def test_a_stack_that_nobody_touched_has_no_drift(engines: Stack) -> None:
