@@ -64,7 +64,11 @@ class StackInputs:
         collisions.check(settings, manifests, namespaces_of(settings))
         own = {app.name: application_source(app.chart) for app in settings.applications if app.chart}
         used = {f"charts.{name}": charts[name] for name in configuration.charts_in_use(settings)}
-        used |= {f"applications[].chart of {name}": source for name, source in own.items()}
+        used |= {
+            f"applications[{index}].chart.repository": own[app.name]
+            for index, app in enumerate(settings.applications)
+            if app.chart
+        }
         check_reachable(used, preview=pulumi.runtime.is_dry_run())
         access, providers = _reach(access, root)
         return cls(

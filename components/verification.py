@@ -13,7 +13,7 @@ from commands.cluster_access import Access
 from components.route import plugin_config
 from components.shared import project_command
 from components.shared.manifests import Manifest
-from components.shared.releases import ChartSource
+from components.shared.releases import ChartSource, application_source
 from settings import Route, Settings, public
 from versions import KONG_CONTROLLER, KONG_GATEWAY
 
@@ -123,7 +123,7 @@ def rests_on(args: VerificationArgs) -> list[Any]:
         for limit in [settings.limit_on(app, route)]
     ]
     manifests = {name: [_without_secrets(item) for item in items] for name, items in args.manifests.items()}
-    own = [[app.chart.model_dump(exclude={"values"}), app.chart.values] for app in settings.applications if app.chart]
+    own = [[application_source(app.chart), app.chart.values] for app in settings.applications if app.chart]
     return [settings.model_dump(exclude=left_out), routes, args.charts, manifests, own, KONG_GATEWAY, KONG_CONTROLLER]
 
 

@@ -522,16 +522,19 @@ def _check_application_chart(application: Application, chart: ApplicationChart, 
 
 def _check_source(chart: ApplicationChart, where: str, root: Path) -> None:
     """Raise for a chart that Helm could not find, or that would be another one on another day."""
-    if chart.repository and scheme(chart.repository) not in ("http", "https"):
+    repository = chart.repository
+    if repository and scheme(repository.location) not in ("http", "https", "oci"):
         raise SettingsError(
-            f"{where}.repository is {show(chart.repository)}: it must be the URL of a repository (https://…); an OCI reference, "
-            f"a folder or a .tgz file goes into {where}.name."
+            f"{where}.repository is {show(repository.location)}: it must be the URL of a repository (https://…, oci://…); a "
+            f"folder or a .tgz file goes into {where}.name."
         )
-    remote = chart.repository or scheme(chart.name) == "oci"
-    if chart.repository and scheme(chart.name) != "":
+    if repository and scheme(chart.name) != "":
         raise SettingsError(
             f"{where}.name is {show(chart.name)} beside a repository: give the chart's name in it, or leave {where}.repository out."
         )
+    if repository:
+        _check_login(f"{where}.repository", repository, root)
+    remote = repository or scheme(chart.name) == "oci"
     if remote and not _VERSION.fullmatch(chart.version):
         raise SettingsError(
             f"{where}.version is {show(chart.version)}: it must be one version such as 1.2.3, or each up may install another."

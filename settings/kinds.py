@@ -233,10 +233,13 @@ def _is_plain_url(text: str) -> bool:
 ChartLocation = Annotated[str, BeforeValidator(_location)]
 
 
+# A text is a location alone.
+SHORT_LOCATION = BeforeValidator(lambda given: {"location": _location(given)} if _is_short(given) else given)
+
+
 def by_chart(kind: Any) -> GetPydanticSchema:
     """Return the kind of an object that says something of charts, by their names; a text is a location alone."""
-    short = BeforeValidator(lambda given: {"location": _location(given)} if _is_short(given) else given)
-    return _checked_as(dict[Literal[tuple(CHARTS)], Annotated[kind, short]])  # type: ignore[misc]
+    return _checked_as(dict[Literal[tuple(CHARTS)], Annotated[kind, SHORT_LOCATION]])  # type: ignore[misc]
 
 
 def _is_short(given: Any) -> bool:

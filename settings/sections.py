@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from names import IN_CLUSTER, INGRESS_CLASS, RATE_LIMIT_PLUGIN
 from settings.kinds import (
+    SHORT_LOCATION,
     AddressRange,
     Annotations,
     Certificate,
@@ -371,6 +372,22 @@ class Route(Section):
         return self.rate_limit is not None and bool(self.rate_limit.model_fields_set)
 
 
+class ChartRepository(Section):
+    """Where a chart comes from. Its location alone may take the place of the object."""
+
+    location: ChartLocation = Field(
+        description="A repository URL (https://…), an OCI reference (oci://…) or a folder or .tgz file."
+    )
+    # It goes with its password wherever that is left out.
+    username: Annotated[str, FreeForm()] = Field(
+        default="", description="Of a repository or registry that wants a login."
+    )
+    password: Password = Field(default="", description="A secret of the stack: plain text is refused.")
+    ca_file: str = Field(
+        default="", description="A file with the certificate, as PEM, of the authority that signed the repository's."
+    )
+
+
 class ChartService(Section):
     """A Service that an application's chart makes, as far as the stack has to know it to guard its pods."""
 
@@ -385,7 +402,9 @@ class ApplicationChart(Section):
     name: str = Field(
         description="Its name in the repository; without one an OCI reference (`oci://…`), a folder or a .tgz file."
     )
-    repository: str = Field(default="", description="Of charts: `https://…`.")
+    repository: Annotated[ChartRepository | None, SHORT_LOCATION] = Field(
+        default=None, description="Of charts: a location, or an object with a login as in `charts`."
+    )
     version: str = Field(default="", description="The one to install; only a folder or a .tgz file goes without.")
     release_name: OptionalLabel = Field(default="", description="Of the Helm release; empty for the application's.")
     values: ChartValues = Field(default={}, description="Of the chart.")
@@ -573,22 +592,6 @@ class Images(Section):
     references: dict[str, Any] = Field(
         default={},
         description="Image without tag: the whole reference to pull in place of it, with a tag or a digest.",
-    )
-
-
-class ChartRepository(Section):
-    """Where a chart comes from. Its location alone may take the place of the object."""
-
-    location: ChartLocation = Field(
-        description="A repository URL (https://…), an OCI reference (oci://…) or a folder or .tgz file."
-    )
-    # It goes with its password wherever that is left out.
-    username: Annotated[str, FreeForm()] = Field(
-        default="", description="Of a repository or registry that wants a login."
-    )
-    password: Password = Field(default="", description="A secret of the stack: plain text is refused.")
-    ca_file: str = Field(
-        default="", description="A file with the certificate, as PEM, of the authority that signed the repository's."
     )
 
 

@@ -60,24 +60,28 @@ class ChartSource:
 def chart_source(name: str, sources: Mapping[str, ChartRepository]) -> ChartSource:
     """Return where the chart `name` of the table of versions comes from: the setting, else its public repository."""
     chart = CHARTS[name]
-    given = ChartRepository(**plain(dict(sources[name]))) if name in sources else None
-    source = given.location if given else chart.repository
-    access = given if given and (given.password or given.ca_file) else None
-    scheme = urlsplit(source).scheme
-    if scheme == "oci":
-        # An OCI reference may name the folder of charts, or the chart itself.
-        reference = source if source.rstrip("/").endswith(f"/{chart.name}") else f"{source.rstrip('/')}/{chart.name}"
-        return ChartSource(chart=reference, version=chart.version, access=access)
-    if scheme in ("http", "https"):
-        return ChartSource(chart=chart.name, version=chart.version, repository=source, access=access)
-    return ChartSource(chart=_relative(source))
+    return _source(chart.name, chart.version, sources.get(name) or ChartRepository(location=chart.repository))
 
 
 def application_source(chart: ApplicationChart) -> ChartSource:
     """Return where an application's chart comes from."""
-    if chart.repository or urlsplit(chart.name).scheme == "oci":
-        return ChartSource(chart=chart.name, version=chart.version, repository=chart.repository or None)
-    return ChartSource(chart=_relative(chart.name))
+    if not chart.repository:
+        return _source(chart.name, chart.version, ChartRepository(location=chart.name))
+    return _source(chart.name, chart.version, chart.repository)
+
+
+def _source(name: str, version: str, repository: ChartRepository) -> ChartSource:
+    given = ChartRepository(**plain(dict(repository)))
+    access = given if given.password or given.ca_file else None
+    source, scheme = given.location, urlsplit(given.location).scheme
+    if scheme == "oci":
+        # An OCI reference may name the folder of charts, or the chart itself.
+        itself = source == name or source.rstrip("/").endswith(f"/{name}")
+        reference = source if itself else f"{source.rstrip('/')}/{name}"
+        return ChartSource(chart=reference, version=version, access=access)
+    if scheme in ("http", "https"):
+        return ChartSource(chart=name, version=version, repository=source, access=access)
+    return ChartSource(chart=_relative(source))
 
 
 def _relative(path: str) -> str:

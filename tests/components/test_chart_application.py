@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 from collections.abc import Iterator, Mapping
@@ -11,15 +12,10 @@ from typing import Any
 from urllib.request import Request
 
 import pytest
-import yaml
 
-from commands.cluster_access import Access
 from components.shared import releases
 from components.shared.manifests import ManifestError
-from components.verification import VerificationArgs, rests_on
 from plan import Recording, Resource, record
-from plan.stack_config import ROOT
-from settings import parse
 
 Object = dict[str, Any]
 
@@ -111,6 +107,10 @@ def test_the_routed_service_is_looked_for_again_when_the_chart_changes(folder: P
             {"chart": "podinfo", "version": "6.9.1", "repositoryOpts": {"repo": "https://charts.example"}},
         ),
         (
+            {"name": "podinfo", "repository": "oci://registry.example/charts", "version": "6.9.1"},
+            {"chart": "oci://registry.example/charts/podinfo", "version": "6.9.1"},
+        ),
+        (
             {"name": "oci://registry.example/podinfo", "version": "6.9.1"},
             {"chart": "oci://registry.example/podinfo", "version": "6.9.1"},
         ),
@@ -121,6 +121,15 @@ def test_a_chart_comes_from(chart: Object, source: Object, folder: Path) -> None
     assert {key: given[key] for key in ("chart", "version", "repositoryOpts") if given.get(key)} == source
 
 
+def test_its_repository_may_want_a_login(folder: Path) -> None:
+    login = {"location": "https://charts.example", "username": "me", "password": "hunter2"}
+    application = shop(folder, name="podinfo", repository=login, version="1.2.3")
+    recording = record({"kubeContext": "somewhere", "applications": [application]}, secrets=["applications"])
+    given = made(recording, "Release/shop").inputs["repositoryOpts"]
+    assert (given["repo"], given["username"], given["password"]) == ("https://charts.example", "me", "hunter2")
+    assert "hunter2" not in json.dumps(made(recording, "Command/checks").inputs["create"])
+
+
 def test_its_repository_has_to_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def look(request: Request, **_: Any) -> nullcontext[None]:
         if "charts.example" in request.full_url:
@@ -128,7 +137,9 @@ def test_its_repository_has_to_answer(folder: Path, monkeypatch: pytest.MonkeyPa
         return nullcontext()
 
     monkeypatch.setattr(releases, "urlopen", look)
-    with pytest.raises(releases.ChartError, match=r"https://charts.example cannot be reached .*applications\[\].chart"):
+    with pytest.raises(
+        releases.ChartError, match=r"https://charts.example cannot be reached .*applications\[0\].chart.repository"
+    ):
         recorded(shop(folder, name="podinfo", repository="https://charts.example", version="1.2.3"))
 
 
@@ -224,17 +235,9 @@ def test_a_preview_says_what_it_cannot_know(folder: Path, caplog: pytest.LogCapt
 
 
 def test_the_checks_look_again_when_the_chart_changes_and_are_told_nothing_of_its_values(folder: Path) -> None:
-    found = []
-    for values in ({"a": 1}, {"a": 2}):
-        settings = parse({"applications": [shop(folder, values=values)]}, (), ROOT)
-        found.append(
-            yaml.safe_dump(
-                rests_on(
-                    VerificationArgs(
-                        access=Access(kubeconfig="", context=""), settings=settings, charts={}, manifests={}
-                    )
-                )
-            )
-        )
-    assert found[0] != found[1]
+    commands = [
+        made(recorded(shop(folder, values=values)), "Command/checks").inputs["create"]
+        for values in ({"a": 1}, {"a": 1}, {"a": 2})
+    ]
+    assert commands[0] == commands[1] != commands[2]
     assert "canary" not in made(recorded(shop(folder)), "Command/checks").inputs["create"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ ROUTE = {"service": "web", "port": 80}
 REMOTE: dict[str, Any] = {"name": "podinfo", "repository": "https://charts.example", "version": "6.9.1"}
 FULL: dict[str, Any] = {
     **REMOTE,
+    "repository": {"location": "https://charts.example", "username": "me", "password": "hunter2", "caFile": ""},
     "releaseName": "pod",
     "values": {"password": "hunter2"},
     "timeoutSeconds": 30,
@@ -34,16 +36,16 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def parsed(root: Path, **application: Any) -> settings.Application:
+def parsed(root: Path, secrets: Collection[str] = (), **application: Any) -> settings.Application:
     given = {"name": "shop", "namespace": "shop", "route": ROUTE, **application}
-    return settings.parse({"applications": [given]}, (), root).applications[0]
+    return settings.parse({"applications": [given]}, secrets, root).applications[0]
 
 
 def test_every_field_is_taken(root: Path) -> None:
     assert set(keys(ApplicationChart)) == FULL.keys()
     assert set(keys(ChartService)) == FULL["services"][0].keys()
     assert set(keys(ApplicationCheck)) == CHECK.keys()
-    found = parsed(root, chart=FULL, check=CHECK).model_dump(mode="json", by_alias=True)
+    found = parsed(root, ("applications",), chart=FULL, check=CHECK).model_dump(mode="json", by_alias=True)
     assert (found["chart"], found["check"]) == (FULL, CHECK)
 
 
@@ -53,6 +55,7 @@ def test_every_field_is_taken(root: Path) -> None:
         {"name": "chart"},
         {"name": "chart.tgz"},
         {"name": "oci://registry.example/charts/podinfo", "version": "v6.9.1-rc.1+build"},
+        {"name": "podinfo", "repository": "oci://registry.example/charts", "version": "1.2.3"},
         REMOTE,
     ],
 )
@@ -76,7 +79,11 @@ def test_a_chart_may_come_from(chart: dict[str, Any], root: Path) -> None:
             for version in ("", "latest", "^1.2.0", "1.x", ">=1.0.0", "1.2")
         ),
         ({"chart": {"name": "oci://registry.example/podinfo"}}, 'applications[0].chart.version is ""'),
-        ({"chart": {**REMOTE, "repository": "oci://a.example"}}, "an OCI reference, a folder or a .tgz file goes into"),
+        ({"chart": {**REMOTE, "repository": "charts"}}, "a folder or a .tgz file goes into applications[0].chart.name"),
+        (
+            {"chart": {**REMOTE, "repository": {"location": "https://a.example", "username": "me"}}},
+            "applications[0].chart.repository.password is missing",
+        ),
         ({"chart": {**REMOTE, "name": "oci://a.example/b"}}, "leave applications[0].chart.repository out"),
         ({"chart": {**REMOTE, "releaseName": "a" * 54}}, "Helm takes names of at most 53"),
         ({"chart": REMOTE, "name": "a" * 54}, "set applications[0].chart.releaseName to a shorter one"),
@@ -105,8 +112,15 @@ def test_what_cannot_be_is_refused(application: dict[str, Any], text: str, root:
     assert str(caught.value).endswith(".")
 
 
+def test_a_password_in_plain_text_is_refused(root: Path) -> None:
+    given = {"name": "shop", "namespace": "shop", "route": ROUTE, "chart": FULL}
+    with pytest.raises(SettingsError, match=r"applications\[0\].chart.repository.password is in plain text") as caught:
+        settings.parse({"applications": [given]}, (), root)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_values_are_not_public(root: Path) -> None:
     given = {"name": "shop", "namespace": "shop", "route": ROUTE, "chart": FULL}
-    public = settings.public(settings.parse({"applications": [given]}, (), root))
+    public = settings.public(settings.parse({"applications": [given]}, ("applications",), root))
     assert "hunter2" not in str(public)
     assert public["applications"][0]["chart"]["version"] == "6.9.1"
