@@ -303,6 +303,100 @@ def sentences(answer: Answer, severity: str, about: str = "") -> list[str]:
     return list(dict.fromkeys(line.strip() for line in lines if about in line))
 
 
+# --- applications ---------------------------------------------------------------------------------------------
+
+WEB = """
+apiVersion: v1
+kind: Service
+metadata: {name: "{{ .Release.Name }}-web"}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: "example.com/web:1"}]}}
+"""
+
+
+def up_with(stack: Stack, applications: list[Object], *options: str) -> Answer:
+    """Run `up` with other applications."""
+    settings = yaml.safe_load(stack.paths.stack_file.read_text())
+    file = stack.paths.sandbox / "Pulumi.applications.yaml"
+    file.write_text(yaml.safe_dump({"config": {**settings["config"], "kong-istio:applications": applications}}))
+    options = ("--stack=sandbox", f"--config-file={file}", "--non-interactive", *options)
+    return stack.project.run("pulumi", "up", "--yes", "--skip-preview", *options, environment=stack.environment)
+
+
+def application(name: str, service: str, port: int, **fields: str | Object) -> Object:
+    route = {"service": service, "port": port, "path": f"/{name}"}
+    return {"name": name, "namespace": name, "route": route, **fields}
+
+
+def test_a_chart_is_an_application_and_goes_with_all_that_it_made(engines: Stack) -> None:
+    folder = engines.paths.sandbox / "web"
+    (folder / "templates").mkdir(parents=True)
+    (folder / "Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 1.2.3\n")
+    (folder / "templates" / "all.yaml").write_text(WEB)
+    chart: Object = {"name": str(folder.relative_to(engines.paths.root))}
+    bookinfo = application("bookinfo", "productpage", 9080, manifests="manifests/bookinfo.yaml")
+    bookinfo["route"]["path"] = "/"
+    try:
+        missing = up_with(engines, [bookinfo, application("shop", "web", 80, chart=chart)])
+        assert "The Helm release shop made no Service web (there are: shop-web): correct the route" in said(missing)
+        shop = application("shop", "shop-web", 80, chart=chart)
+        for options in ((), ("--expect-no-changes",)):
+            answer = up_with(engines, [bookinfo, shop], *options)
+            assert answer.returncode == 0, said(answer)
+        annotations = engines.get("service", "shop-web", "shop")["metadata"]["annotations"]
+        assert annotations["ingress.kubernetes.io/service-upstream"] == "true"
+        (pod,) = engines.list("pods", "shop")
+        containers = [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+        assert "istio-proxy" in {container["name"] for container in containers}
+        # Of a Service that is gone there is no annotation to take back.
+        engines.kubectl("delete", "service", "shop-web", "--namespace=shop")
+    finally:
+        back = pulumi(engines, "up", "--yes", "--skip-preview")
+    assert back.returncode == 0, said(back)
+    assert not [item for item in engines.list("namespaces") if item["metadata"]["name"] == "shop"]
+
+
+def test_an_object_that_the_stack_makes_too_is_refused_before_anything_is_made(
+    other: MakeOther, tmp_path: Path
+) -> None:
+    file = tmp_path / "web.yaml"
+    service = (
+        "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80}]}}"
+    )
+    file.write_text(f"{service}\n---\n{{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {{name: web}}}}\n")
+    tried = other({"applications": [application("shop", "web", 80, manifests=str(file))]})
+    assert refusal(tried.up()) == (
+        "applications[0].manifests has Ingress shop/web, which the stack makes itself: give it another name, or take it out."
+    )
+    assert tried.created() == [], "something was created although it was refused"
+
+
+def test_a_service_account_that_every_namespace_has_is_the_applications_to_change(
+    engines: Stack, tmp_path: Path
+) -> None:
+    file = tmp_path / "web.yaml"
+    service = (
+        "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80}]}}"
+    )
+    account = "{apiVersion: v1, kind: ServiceAccount, metadata: {name: default}, imagePullSecrets: [{name: mine}]}"
+    file.write_text(f"{service}\n---\n{account}\n")
+    bookinfo = application("bookinfo", "productpage", 9080, manifests="manifests/bookinfo.yaml")
+    bookinfo["route"]["path"] = "/"
+    try:
+        answer = up_with(engines, [bookinfo, application("shop", "web", 80, manifests=str(file))])
+        assert answer.returncode == 0, said(answer)
+        assert engines.get("serviceaccount", "default", "shop")["imagePullSecrets"] == [{"name": "mine"}]
+    finally:
+        back = pulumi(engines, "up", "--yes", "--skip-preview")
+    assert back.returncode == 0, said(back)
+
+
 # --- an `up` and a `destroy` that are killed ------------------------------------------------------------------
 
 
