@@ -82,6 +82,9 @@ def cases(dashboards: Path) -> dict[str, tuple[str, Values]]:
             tls_secret="front-door",
             client_address=ClientAddress(source="localTraffic"),
         ),
+        "internal": Kong(
+            admission_webhook=False, internal=True, annotations={"example.com/zone": "a"}, ingress_class="kong-shop"
+        ),
         **{
             source: Kong(admission_webhook=False, client_address=ClientAddress(source=source, trusted_ranges=TRUSTED))
             for source in BELIEVING
@@ -246,6 +249,22 @@ ALLOWED = [
             (("proxy", "externalTrafficPolicy"), 'externalTrafficPolicy: "Local"'),
             (("topologySpreadConstraints",), "topologyKey: topology.kubernetes.io/zone"),
             (("podDisruptionBudget", "minAvailable"), "minAvailable: 1"),
+        )
+    ),
+    *(
+        Allowed(
+            chart="kong",
+            path=("proxy", "annotations", name),
+            reason=_FREE,
+            case="kong: internal",
+            marker=f'{name}: "{value}"',
+        )
+        for name, value in (
+            ("service.beta.kubernetes.io/aws-load-balancer-internal", "true"),
+            ("service.beta.kubernetes.io/aws-load-balancer-scheme", "internal"),
+            ("networking.gke.io/load-balancer-type", "Internal"),
+            ("service.beta.kubernetes.io/azure-load-balancer-internal", "true"),
+            ("example.com/zone", "a"),
         )
     ),
     *(
@@ -700,6 +719,17 @@ def test_services_are_called_what_the_others_call_them(
     made = rendered_object(render(*given[case]), "Service", service)
     assert port in [entry["port"] for entry in made["spec"]["ports"]]
     assert made["spec"].get("type", "ClusterIP") == "ClusterIP"
+
+
+def test_an_internal_load_balancer_and_a_class_of_its_own_reach_the_chart(
+    given: dict[str, tuple[str, Values]], render: Render
+) -> None:
+    objects = render(*given["kong: internal"])
+    annotations = rendered_object(objects, "Service", "kong-istio-kong-proxy")["metadata"]["annotations"]
+    assert annotations["networking.gke.io/load-balancer-type"] == "Internal"
+    assert annotations["example.com/zone"] == "a"
+    assert rendered_object(objects, "IngressClass", "kong-shop")
+    assert "kong-shop" in str(rendered_object(objects, "Deployment", "kong-istio-kong"))
 
 
 def test_further_values_are_laid_over_the_stacks() -> None:
