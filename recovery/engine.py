@@ -25,6 +25,13 @@ _HOLDER = re.compile(r"created by (?P<user>.*?)@(?P<host>\S+) \(pid (?P<process>
 # Pulumi Cloud's answer, which names nobody (HTTP's 409).
 _REFUSED = ("currently locked", "[409]")
 
+# What a backend that is a folder has of a state after its disk was full.
+_CUT_OFF = (
+    "The file with the state of {name} ends in the middle, as on a disk that was full: make room; put the newest whole file of "
+    ".pulumi/backups/kong-istio/{name}/, or .pulumi/stacks/kong-istio/{name}.json.bak, in the place of "
+    ".pulumi/stacks/kong-istio/{name}.json; and run this again."
+)
+
 Resource = Mapping[str, Any]
 
 
@@ -97,7 +104,12 @@ class Engine:
     @cached_property
     def state(self) -> State:
         """The stack's state, as it was first looked at."""
-        return State(self._told("stack", "export"))
+        try:
+            return State(self._told("stack", "export"))
+        except RecoveryError as problem:
+            if "failed to load checkpoint" not in str(problem):
+                raise
+            raise RecoveryError(_CUT_OFF.format(name=self._stack.name.rpartition("/")[2])) from None
 
     @property
     def interrupted(self) -> bool:

@@ -364,6 +364,15 @@ def test_what_pulumi_complains_about_is_told_in_one_sentence() -> None:
         Engine(Answers(answers={"stack export": (0, "{}", ""), "refresh": answer})).lock()
 
 
+def test_of_a_state_that_a_full_disk_cut_off_it_says_where_a_whole_one_is() -> None:
+    answer = (255, "", "error: failed to load checkpoint: place 1: unexpected end of JSON input\n")
+    engine = Engine(Answers(name="organization/kong-istio/dev", answers={"stack export": answer}))
+    with pytest.raises(
+        RecoveryError, match=r"state of dev ends in the middle.+ .pulumi/backups/kong-istio/dev/, or .+ again\.$"
+    ):
+        _ = engine.state
+
+
 @pytest.mark.parametrize(
     ("history", "interrupted"),
     [
