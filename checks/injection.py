@@ -85,7 +85,8 @@ def judge_inside(pods: list[Object], target: Target, labelled: Collection[str]) 
                 f"none in {', '.join(bare)}" if bare else "no pods",
                 cause=unlabelled if namespace not in labelled else late if bare else absent,
                 look=_describe(target, namespace),
-                certain=namespace not in labelled,
+                # Where no pod starts or ends, nothing is under way that would bring others.
+                certain=namespace not in labelled or (bool(bare) and all(map(_is_ready, own))),
             )
         counts.append(f"{len(own) - len(reasons)} in {namespace}")
     return "; ".join([f"all pods have a sidecar ({', '.join(counts)})", *named])
@@ -199,6 +200,11 @@ def _stays(pod: Object) -> bool:
     """Return whether a pod is neither done nor on its way out."""
     done = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
     return not done and "deletionTimestamp" not in pod["metadata"]
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def _wants_one(pod: Object) -> bool:

@@ -174,6 +174,22 @@ def test_kongs_own_pods_are_never_excused() -> None:
         injection.judge_inside([kong, pod("bookinfo", sidecar="native")], TARGET, LABELLED)
 
 
+@pytest.mark.parametrize("starting", [True, False])
+def test_a_bare_pod_is_waited_for_only_where_another_starts(starting: bool) -> None:
+    pods = [pod("kong-istio", sidecar="native"), pod("bookinfo", name="bare"), pod("bookinfo", sidecar="native")]
+    for each in pods[: 2 if starting else 3]:
+        each["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    with pytest.raises(Failed) as failure:
+        injection.judge_inside(pods, TARGET, LABELLED)
+    assert failure.value.certain is not starting
+
+
+def test_a_sidecar_outside_of_the_mesh_is_certain() -> None:
+    with pytest.raises(Failed) as failure:
+        injection.judge_outside([pod("default", sidecar="native")], TARGET, LABELLED)
+    assert failure.value.certain
+
+
 def test_a_namespace_of_the_mesh_without_pods_fails() -> None:
     leaving = pod("bookinfo", sidecar="native")
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"

@@ -462,12 +462,31 @@ def test_an_up_that_was_killed_inside_a_release_goes_on_by_make_up(engines: Stac
 # --- the end of the stack, and a new one in the same cluster; last, as the others need the stack --------------
 
 
+# Unused, of Kong's group, and installed by somebody else once the stack was there.
+STRANGERS_CRD: Object = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "kongthings.configuration.konghq.com"},
+    "spec": {
+        "group": "configuration.konghq.com",
+        "names": {"kind": "KongThing", "plural": "kongthings"},
+        "scope": "Namespaced",
+        "versions": [
+            {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+        ],
+    },
+}
+
+
 def test_destroy_leaves_nothing_and_up_works_again(engines: Stack) -> None:
+    engines.kubectl("create", "--filename=-", stdin=json.dumps(STRANGERS_CRD))
     answer = pulumi(engines, "destroy", "--yes", "--skip-preview")
     assert answer.returncode == 0, f"`destroy` ended with {answer.returncode}:\n{said(answer)}"
     assert "Kept the definition" not in said(answer), f"definitions were kept:\n{said(answer)}"
     left = leftovers(engines)
-    assert not left, f"`destroy` has left {', '.join(left)}"
+    strangers = STRANGERS_CRD["metadata"]["name"]
+    assert left == [f"CustomResourceDefinition {strangers}"], f"`destroy` has left {', '.join(left)}"
+    engines.kubectl("delete", "customresourcedefinition", strangers)
     listed = json.loads(engines.run("pulumi", "stack", "export", "--stack=sandbox", "--non-interactive"))
     assert not listed["deployment"].get("resources"), "the state still holds resources"
     engines.up()
