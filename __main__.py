@@ -25,7 +25,10 @@ stack = StackInputs.read(Path(__file__).resolve().parent)
 settings, charts, standards = stack.settings, stack.charts, stack.standards
 
 looked_at = PrecheckArgs(
-    access=standards.access, namespaces=stack.namespaces, ingress_class=settings.kong.ingress_class
+    access=standards.access,
+    namespaces=stack.namespaces,
+    ingress_class=settings.kong.ingress_class,
+    also=stack.rare_resources,
 )
 precheck = Precheck("precheck", looked_at, stack.options())
 # Created first, so that it is destroyed last and deletes what the others leave.

@@ -93,6 +93,21 @@ class StackInputs:
         own = any(item["kind"] == "KongClusterPlugin" and item.get("plugin") == "prometheus" for item in others)
         return self.settings.observability.prometheus.enabled and not own
 
+    @property
+    def rare_resources(self) -> list[str]:
+        """What the stack creates because of its settings, as `group/resource`."""
+        istio, kong = self.settings.istio, self.settings.kong
+        switches = {
+            "apps/daemonsets": istio.cni,
+            "configuration.konghq.com/kongclusterplugins": self.measures_kong,
+            "networking.istio.io/envoyfilters": kong.client_host == "envoyFilter",
+            "networking.istio.io/serviceentries": kong.client_host == "serviceEntry",
+            "networking.k8s.io/networkpolicies": self.settings.security.network_policies,
+            "policy/poddisruptionbudgets": max(istio.replicas, kong.replicas) > 1,
+            "security.istio.io/authorizationpolicies": self.settings.security.only_kong_calls,
+        }
+        return [resource for resource, on in switches.items() if on]
+
     def options(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
         """Return options for a component: the explicit providers, and what it waits for as a whole."""
         return pulumi.ResourceOptions(providers=list(self.providers), depends_on=list(depends_on))

@@ -23,7 +23,6 @@ from names import (
     ISTIO_BASE,
     ISTIO_CNI,
     ISTIO_CNI_DAEMON_SET,
-    ISTIO_CNI_NAMESPACE,
     ISTIOD,
     KONG,
     RELEASES,
@@ -55,7 +54,6 @@ _NEEDED: Mapping[str, Mapping[str, Sequence[str]]] = {
     "configuration.konghq.com": {"kongplugins": _CHANGES, "kongclusterplugins": _CHANGES},
     "security.istio.io": {"peerauthentications": _CHANGES},
 }
-_DAEMON_SETS: Mapping[str, Mapping[str, Sequence[str]]] = {"apps": {"daemonsets": _CHANGES}}
 _AT_ONCE = 16
 
 _ISTIO_GROUPS = ("networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io")
@@ -72,7 +70,7 @@ def main() -> None:
     cluster = command_line.connect(options)
     new = _new_namespaces(options)
     looks: Sequence[Callable[[], object]] = (
-        lambda: check_permissions(cluster, with_daemon_sets=ISTIO_CNI_NAMESPACE in options.namespace),
+        lambda: check_permissions(cluster, options.also),
         lambda: check_webhooks(cluster, options.ingress_class),
         lambda: check_control_planes(cluster),
         lambda: check_crds(cluster),
@@ -90,6 +88,7 @@ def _options() -> argparse.Namespace:
     parser = command_line.parser(__doc__)
     parser.add_argument("--namespace", action="append", default=[], help="one that the stack has")
     parser.add_argument("--ingress-class", default=INGRESS_CLASS, help="that Kong is to serve")
+    parser.add_argument("--also", action="append", default=[], help="group/resource that this stack creates as well")
     parser.add_argument("--first", action="store_true", help="the stack has installed nothing yet")
     return parser.parse_args()
 
@@ -135,17 +134,14 @@ def check_version(major: str, minor: str) -> str | None:
     return None
 
 
-def check_permissions(cluster: Cluster, *, with_daemon_sets: bool = False) -> None:
-    """Raise for what the user may not do of what the stack does."""
+def check_permissions(cluster: Cluster, also: Sequence[str] = ()) -> None:
+    """Raise for what the user may not do of what the stack does; `also` are further resources, as `group/resource`."""
     if _may(cluster, "*", "*", "*"):
         return
-    tables = (_NEEDED, _DAEMON_SETS) if with_daemon_sets else (_NEEDED,)
+    further = [tuple(each.split("/")) for each in also]
     asked = [
-        (verb, group, resource)
-        for table in tables
-        for group, resources in table.items()
-        for resource, verbs in resources.items()
-        for verb in verbs
+        *((verb, group, kind) for group, kinds in _NEEDED.items() for kind, verbs in kinds.items() for verb in verbs),
+        *((verb, group, kind) for group, kind in further for verb in _CHANGES),
     ]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         allowed = pool.map(lambda each: _may(cluster, *each), asked)

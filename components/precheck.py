@@ -15,11 +15,15 @@ from versions import CHARTS
 
 @dataclass(frozen=True, kw_only=True)
 class PrecheckArgs:
-    """`access`: the cluster to look at. `namespaces`: those that the stack creates. `ingress_class`: what Kong serves."""
+    """`access`: the cluster to look at. `namespaces`: those that the stack creates. `ingress_class`: what Kong serves.
+
+    `also`: resources that not every stack creates, as `group/resource`.
+    """
 
     access: Access
     namespaces: Sequence[str]
     ingress_class: str = INGRESS_CLASS
+    also: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,7 @@ class Precheck(pulumi.ComponentResource):
             [
                 *([] if args.ingress_class == INGRESS_CLASS else ["--ingress-class", args.ingress_class]),
                 *project_command.digest(CHARTS),
+                *(f"--also={resource}" for resource in args.also),
                 *(f"--namespace={name}" for name in args.namespaces),
             ],
             pulumi.ResourceOptions(parent=self),

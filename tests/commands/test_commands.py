@@ -211,10 +211,11 @@ def test_missing_permissions_are_listed(may_not: set[str], missing: str, cluster
     )
 
 
-def test_daemon_sets_are_asked_for_where_there_will_be_one(cluster: FakeCluster, run: Run) -> None:
-    cluster.may_not = {"create daemonsets"}
-    assert run(precheck, "--namespace", "istio-system")
-    assert "create daemonsets" in failure(run, precheck, "--namespace", "istio-cni")
+def test_what_not_every_stack_creates_is_asked_for_where_it_does(cluster: FakeCluster, run: Run) -> None:
+    cluster.may_not = {"create daemonsets", "delete networkpolicies"}
+    assert run(precheck)
+    also = ["--also=apps/daemonsets", "--also=networking.k8s.io/networkpolicies"]
+    assert "may not create daemonsets; delete networkpolicies:" in failure(run, precheck, *also)
 
 
 # --- precheck: strangers ---------------------------------------------------------------------------------------------

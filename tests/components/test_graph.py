@@ -275,6 +275,27 @@ def test_the_precheck_looks_for_every_namespace_that_is_created(policies: Record
     assert {word.removeprefix("--namespace=") for word in words if word.startswith("--namespace=")} == created
 
 
+@pytest.mark.parametrize(
+    ("config", "also"),
+    [
+        ({"kong": {"clientHost": "none"}}, set()),
+        ({}, {"networking.istio.io/envoyfilters"}),
+        (
+            {"istio": {"cni": True}, "security": {"networkPolicies": True, "onlyKongCalls": True}},
+            {
+                *("apps/daemonsets", "networking.istio.io/envoyfilters", "networking.k8s.io/networkpolicies"),
+                "security.istio.io/authorizationpolicies",
+            },
+        ),
+        ({"istio": {"replicas": 2}}, {"networking.istio.io/envoyfilters", "policy/poddisruptionbudgets"}),
+    ],
+)
+def test_the_precheck_asks_for_rights_to_what_the_settings_bring(config: dict[str, Any], also: set[str]) -> None:
+    words = shlex.split(inputs(recorded(**config), "Command/precheck")["create"])
+    found = {word.removeprefix("--also=") for word in words if word.startswith("--also=")}
+    assert found - {"configuration.konghq.com/kongclusterplugins"} == also
+
+
 def test_components_are_called_after_their_class(plain: Recording) -> None:
     types = {resource.label: resource.type for resource in plain.resources.values() if not resource.custom}
     assert types == {label: f"kong-istio:index:{label.partition('/')[0]}" for label in TREE}
