@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from names import RELEASES
 from policy.objects import Object, images, pick
 from policy.rule import Option, Options, Rule, Violation
 from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
@@ -29,7 +30,8 @@ _REMEDY = "take the version of versions.py, or test the new one and change it th
 def untested_versions(objects: Sequence[Object], options: Options) -> Iterator[Violation]:
     """Look at the charts of releases, and at the images of Istio and Kong."""
     for item in objects:
-        if item.kind == "Release":
+        # An application's chart has nothing to go with.
+        if item.kind == "Release" and item.namespace in ("", *RELEASES.values()):
             yield from _chart(item, options)
         if not options["folders"]:
             yield from _images(item)
