@@ -55,9 +55,15 @@ DRIFTS: dict[str, tuple[tuple[str, ...], str]] = {
         ("delete", "configmap", "istio", "-nistio-system"),
         "ConfigMap istio-system/istio is not there",
     ),
-    "a CRD's version": (
-        ("label", "customresourcedefinition", "gateways.networking.istio.io", "release=other", "--overwrite"),
-        r"CustomResourceDefinition gateways.networking.istio.io: metadata.labels.release",
+    "a label of a CRD": (
+        (
+            "label",
+            "customresourcedefinition",
+            "gateways.networking.istio.io",
+            "app.kubernetes.io/part-of=other",
+            "--overwrite",
+        ),
+        r"CustomResourceDefinition gateways.networking.istio.io: metadata.labels.app.kubernetes.io/part-of",
     ),
 }
 
