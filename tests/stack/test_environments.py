@@ -445,8 +445,8 @@ KEYS_OF_VALUES = (
     "kong.values.env.pg_password",
     "kong.values.plugins.secrets[0].name",
     "observability.prometheus.values.canary.deep[1].deeper",
-    "observability.grafana.values.adminPassword",
-    "observability.kiali.values.external_services.grafana.auth.password",
+    "observability.grafana.values.smtp.password",
+    "observability.kiali.values.external_services.tracing.auth.token",
     "rateLimit.redis.username",
     "rateLimit.errorMessage",
     "applications[0].rateLimit.headerName",
@@ -483,7 +483,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         if stack.rehearsed:
             pytest.skip(stack.rehearsed)
         values = {key: f"canary-{secrets.token_hex(12)}" for key in KEYS_OF_VALUES}
-        bring_up_with(stack, redis, login, grafana, key, values)
+        kubeconfig = stack.kubectl("config", "view", "--minify", "--flatten", "--raw")
+        bring_up_with(stack, redis, login, grafana, key, {**values, "kubeconfig": kubeconfig})
+        (user,) = yaml.safe_load(kubeconfig)["users"]
         canaries = {
             "the password of redis": redis,
             "the application's login": login,
@@ -492,7 +494,19 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         }
         kiali = stack.get("secret", "kiali-signing-key", "istio-system")["data"]["key"]
         canaries["Kiali's key"] = base64.b64decode(kiali).decode()
-        yield Watched(stack, canaries, values)
+        yield Watched(stack, canaries, {**values, "the cluster's key": user["user"]["client-key-data"]})
+        answer = pulumi(
+            stack, CANARY_STACK, "destroy", "--yes", "--skip-preview", environment=without_kubeconfig(stack)
+        )
+        assert answer.returncode == 0, said(answer)
+        assert {"istio-system", "kong-istio", "bookinfo"}.isdisjoint(
+            item["metadata"]["name"] for item in stack.list("namespaces")
+        )
+
+
+def without_kubeconfig(stack: Stack) -> dict[str, str]:
+    """Return an environment in which only the stack's own settings lead to the cluster."""
+    return {**stack.environment, "KUBECONFIG": str(stack.paths.sandbox / "no-kubeconfig")}
 
 
 def bring_up_with(stack: Stack, redis: str, login: str, grafana: str, key: str, values: dict[str, str]) -> None:
@@ -506,6 +520,9 @@ def bring_up_with(stack: Stack, redis: str, login: str, grafana: str, key: str, 
         "rateLimit": {"minute": 30, "policy": "redis", "redis": {"host": "redis.example.com"}},
     }
     config["kong"] = {**config["kong"], "tls": {"certificate": placeholder_for("certificate")}}
+    # The cluster's kubeconfig is a secret of the stack.
+    del config["kubeconfig"]
+    config["sandbox"] = False
     config_file(stack, CANARY_STACK, config)
     create(stack, CANARY_STACK, stack.environment)
     pem = f"-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n"
@@ -519,7 +536,7 @@ def bring_up_with(stack: Stack, redis: str, login: str, grafana: str, key: str, 
         answer = pulumi(stack, CANARY_STACK, "config", "set", *place, stdin=value)
         assert answer.returncode == 0, said(answer)
     # It writes the events only where its own developers look.
-    environment = {**stack.environment, "PULUMI_DEBUG_COMMANDS": "true"}
+    environment = {**without_kubeconfig(stack), "PULUMI_DEBUG_COMMANDS": "true"}
     events = (f"--event-log={stack.paths.sandbox / 'events.json'}",)
     answer = pulumi(stack, CANARY_STACK, "up", "--yes", "--skip-preview", "--diff", *events, environment=environment)
     stack.said = said(answer)
@@ -554,16 +571,17 @@ def test_secrets_are_not_in_the_state_nor_in_outputs_nor_in_logs(watched: Watche
 
 @pytest.mark.engine
 def test_secrets_are_in_no_preview_nor_plan_nor_finding_nor_report(watched: Watched) -> None:
+    apart = without_kubeconfig(watched.stack)
     stack, file = watched.stack, f".sandbox/Pulumi.{CANARY_STACK}.yaml"
     place = ("--secret", "--path", f"{PREFIX}kong.values.env.pg_password")
     changed = {**watched.all, "the next password": f"canary-{secrets.token_hex(12)}"}
     pulumi(stack, CANARY_STACK, "config", "set", *place, stdin=changed["the next password"])
     told_by = {
-        "a preview": pulumi(stack, CANARY_STACK, "preview"),
-        "its difference": pulumi(stack, CANARY_STACK, "preview", "--diff"),
-        "its JSON": pulumi(stack, CANARY_STACK, "preview", "--json"),
-        "the plan": stack.project.python("-m", "plan", "--config-file", file, environment=stack.environment),
-        "the policies": stack.project.python("-m", "policy", "--config-file", file, environment=stack.environment),
+        "a preview": pulumi(stack, CANARY_STACK, "preview", environment=apart),
+        "its difference": pulumi(stack, CANARY_STACK, "preview", "--diff", environment=apart),
+        "its JSON": pulumi(stack, CANARY_STACK, "preview", "--json", environment=apart),
+        "the plan": stack.project.python("-m", "plan", "--config-file", file, environment=apart),
+        "the policies": stack.project.python("-m", "policy", "--config-file", file, environment=apart),
     }
     pulumi(stack, CANARY_STACK, "config", "set", *place, stdin=watched.values["kong.values.env.pg_password"])
     assert "[secret] => [secret]" in told_by["its difference"].stdout
