@@ -15,6 +15,7 @@ from components.shared import manifests, pod_security, route_plugins, routed_ser
 from components.shared.images import in_manifest, pod_spec
 from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject
 from components.shared.manifests import Manifest
+from components.shared.object_kinds import is_kubernetes
 from components.shared.standards import Standards
 from settings import Application as ApplicationSettings
 from settings import Security
@@ -59,8 +60,9 @@ class Application(pulumi.ComponentResource):
     """An application's objects in a namespace of their own. Type `kong-istio:index:Application`.
 
     Creates: the Namespace, labelled for injection and as the manifests label it, and every other object of the manifests
-    as a resource of its own; with `only_kong_calls` an AuthorizationPolicy for each routed Service. Pods wait for the mesh,
-    for what they mount and for the policies that guard them; the rest waits for the namespace alone.
+    as a resource of its own; with `only_kong_calls` an AuthorizationPolicy for each routed Service. Pods, and
+    custom objects, whose controller may start some, wait for the mesh, for what they mount and for the policies that guard
+    them; the rest waits for the namespace alone.
     Outputs: `ApplicationOutputs`.
     """
 
@@ -81,7 +83,7 @@ class Application(pulumi.ComponentResource):
             needed = [
                 created[id(other)] for other in manifests.needed_by(item, list(args.objects)) if id(other) in created
             ]
-            needed += guarded if manifests.makes_pods(item) else [home.namespace, *_crds(item, args)]
+            needed += [*(guarded if _starts_pods(item) else [home.namespace]), *_crds(item, args)]
             created[id(item)] = KubernetesObject(
                 _resource_name(name, item),
                 prepared(item, args),
@@ -141,14 +143,14 @@ def _routed(application: ApplicationSettings, objects: Sequence[Manifest]) -> di
 def prepared(item: Manifest, args: ApplicationArgs) -> dict[str, Any]:
     """Return an object as it is deployed: annotated, with its images as the settings say, its secrets marked as such."""
     manifest = dict(item)
-    if manifest["kind"] == "Service":
+    if is_kubernetes(manifest, "Service"):
         annotations = {
             SKIP_AWAIT: "true",
             **for_kong(manifest["metadata"]["name"], args.application, through_mesh=args.through_mesh),
         }
         # The provider waits 10 s for a Service's endpoints, and the pods behind it are awaited anyhow.
         manifest["metadata"] = _annotated(manifest["metadata"], annotations)
-    if manifest["kind"] == "Secret":
+    if is_kubernetes(manifest, "Secret"):
         for field in ("data", "stringData"):
             if field in manifest:
                 manifest[field] = pulumi.Output.secret(manifest[field])
@@ -175,8 +177,13 @@ def sized(manifest: Manifest, resources: Mapping[str, Any]) -> Manifest:
     return result
 
 
+def _starts_pods(item: Manifest) -> bool:
+    # For a custom object, a controller may: without istiod they would have no sidecar.
+    return manifests.makes_pods(item) or manifests.is_custom(item)
+
+
 def _supports_first(objects: Sequence[Manifest]) -> list[Manifest]:
-    return sorted(objects, key=lambda item: manifests.makes_pods(item) or manifests.is_custom(item))
+    return sorted(objects, key=_starts_pods)
 
 
 def _crds(item: Manifest, args: ApplicationArgs) -> list[pulumi.Resource]:

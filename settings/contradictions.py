@@ -196,6 +196,10 @@ RULES: Mapping[str, Sequence[Rule]] = {
         _fixed(_BY_PORT, "status http containerPort", agrees=(8100,)),
         _fixed(_BY_PORT, "ingressController admissionWebhook port", agrees=(8080,)),
         _fixed(_BY_PORT, "env proxy_listen", "env status_listen"),
+        _fixed(
+            "Kong is to ask for a Service's address alone, as the routed port is not the one that SRV names",
+            "env dns_order",
+        ),
         _use("kong.admissionWebhook", "ingressController admissionWebhook enabled"),
         _use("kong.ingressClass", "ingressController ingressClass", "ingressController env ingress_class"),
         _fixed("the stack's Ingresses are of that class", "ingressController createIngressClass", agrees=(True,)),

@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from charts import CONTRACT, NOT_RUN
 from stack import Project, Stack, make_project
 
+from components.shared import releases
 from sandbox import kwok_cluster, tools
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT, Paths
@@ -115,3 +117,12 @@ def live(stack: Stack) -> Stack:
     if stack.facts.not_shown:
         pytest.skip(f"not shown: {stack.facts.not_shown}")
     return stack
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Stand for a machine without a kubeconfig, to which every chart repository answers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", str(tmp_path_factory.mktemp("machine") / "none"))
+        patch.setattr(releases, "urlopen", lambda *_, **__: nullcontext())
+        yield

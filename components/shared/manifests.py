@@ -103,8 +103,8 @@ def _each_once(objects: Sequence[Found], namespace: str) -> list[Manifest]:
 
 
 def makes_pods(manifest: Manifest) -> bool:
-    """Return whether pods start because of this object."""
-    return manifest["kind"] in TEMPLATES
+    """Return whether pods start because of this object, and it has their template."""
+    return manifest["kind"] in TEMPLATES and not is_custom(manifest)
 
 
 def needed_by(manifest: Manifest, others: list[Manifest]) -> list[Manifest]:

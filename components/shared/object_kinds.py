@@ -71,6 +71,11 @@ def is_custom(manifest: Manifest) -> bool:
     return group_of(manifest) not in _OF_KUBERNETES
 
 
+def is_kubernetes(manifest: Manifest, kind: str) -> bool:
+    """Return whether the object is of a kind of Kubernetes' own: there are other Services, such as Knative's."""
+    return manifest["kind"] == kind and not is_custom(manifest)
+
+
 def crds_of(manifest: Manifest, others: Iterable[Manifest]) -> list[Manifest]:
     """Return the CRDs among `others` that define kinds of a custom object's group."""
     return [other for other in others if is_custom(manifest) and _crd(other).get("group") == group_of(manifest)]

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from components.shared.object_kinds import Manifest
+from components.shared.object_kinds import Manifest, is_custom, is_kubernetes
 from workloads import TEMPLATES
 
 _SAID = {dict: "an object", list: "a list", int: "a whole number", str: "text (a number, yes or no needs quotes)"}
@@ -46,7 +46,9 @@ _SHAPES: dict[str, dict[str, Any]] = {
 
 def misfit(manifest: Manifest) -> str:
     """Return what of an object is of the wrong type, and which type it has to be of; empty where all is right."""
-    found = next(_misfits(manifest, _shape(manifest["kind"]), ""), None) or _unnumbered(manifest)
+    found = next(_misfits(manifest, _shape("" if is_custom(manifest) else manifest["kind"]), ""), None) or _unnumbered(
+        manifest
+    )
     if not found:
         return ""
     field, kind = found
@@ -80,6 +82,6 @@ def _misfits(value: Any, shape: Any, path: str) -> Iterator[tuple[str, type]]:
 
 def _unnumbered(manifest: Manifest) -> tuple[str, type] | None:
     """Return the one field that must be there, where it is not."""
-    ports = manifest.get("spec", {}).get("ports", []) if manifest["kind"] == "Service" else []
+    ports = manifest.get("spec", {}).get("ports", []) if is_kubernetes(manifest, "Service") else []
     numbered = all(isinstance(port, dict) and type(port.get("port")) is int for port in ports)
     return None if numbered else ("spec.ports[].port", int)

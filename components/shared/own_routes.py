@@ -7,6 +7,7 @@ from typing import Any
 
 import limits
 from components.shared.manifests import Manifest
+from components.shared.object_kinds import is_kubernetes
 from settings import Application, Kong
 
 _CLASS = "kubernetes.io/ingress.class"
@@ -67,7 +68,7 @@ def _is_limited(route: Manifest, objects: Sequence[Manifest], plugins: set[tuple
     namespace = _namespace(route)
     if not plugins.isdisjoint(limits.named_plugins(route, namespace)):
         return True
-    services = {item["metadata"]["name"]: item for item in objects if item["kind"] == "Service"}
+    services = {item["metadata"]["name"]: item for item in objects if is_kubernetes(item, "Service")}
     behind = [services.get(name, {}) for name in _backends(_spec(route))]
     return bool(behind) and all(not plugins.isdisjoint(limits.named_plugins(item, namespace)) for item in behind)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from components.shared.object_kinds import Manifest
+from components.shared.object_kinds import Manifest, is_kubernetes
 from settings import RESERVED_NAMESPACES
 
 _BINDINGS = {"RoleBinding", "ClusterRoleBinding"}
@@ -41,7 +41,7 @@ def placed(
     inside = [is_namespaced(item) for _, item in found]
     other = _other_namespace(found, inside, namespace, override=override)
     if other:
-        services = [item["metadata"]["name"] for _, item in found if item["kind"] == "Service"]
+        services = [item["metadata"]["name"] for _, item in found if is_kubernetes(item, "Service")]
         move = _Move(other, namespace, services)
         found = [Found(where, move.of_object(item)) for where, item in found]
     return [

@@ -9,6 +9,7 @@ import pulumi
 
 from components.shared.images import pod_spec
 from components.shared.manifests import Manifest, ManifestError, makes_pods
+from components.shared.object_kinds import is_kubernetes
 from settings import Route
 from workloads import template
 
@@ -53,7 +54,7 @@ def check(objects: Sequence[Manifest], route: Route, where: str, *, through_mesh
 
 
 def _service(objects: Sequence[Manifest], route: Route, where: str) -> Manifest:
-    services = {item["metadata"]["name"]: item for item in objects if item["kind"] == "Service"}
+    services = {item["metadata"]["name"]: item for item in objects if is_kubernetes(item, "Service")}
     if route.service not in services:
         raise ManifestError(
             f"{where}.service is {route.service}: the manifests have no such Service "

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.shared.manifests import Manifest, ManifestError
+from components.shared.object_kinds import is_kubernetes
 from names import ISTIO_NAMESPACE, KONG_NAMESPACE, KONG_SERVICE_ACCOUNT
 from settings import Route, Security
 
@@ -130,7 +131,7 @@ def gateway_policies(namespace: str, ports: Sequence[int], *, mesh_only: bool) -
 
 def routed(objects: Sequence[Manifest], service: str) -> Manifest:
     """Return a routed Service, which `routed_service.check` has found there."""
-    return next(item for item in objects if (item["kind"], item["metadata"]["name"]) == ("Service", service))
+    return next(item for item in objects if is_kubernetes(item, "Service") and item["metadata"]["name"] == service)
 
 
 def check_selector(service: Manifest, where: str, settings: Security) -> None:

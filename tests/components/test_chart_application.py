@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,11 @@ from components.shared import releases
 from components.shared.manifests import ManifestError
 from plan import Recording, Resource, record
 
+pytestmark = pytest.mark.usefixtures("machine")
+
 Object = dict[str, Any]
 
 WEB = {"name": "shop-web", "selector": {"app": "web"}, "targetPort": 8080}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Stand for a machine without a kubeconfig, to which every chart repository answers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(tmp_path_factory.mktemp("machine") / "none"))
-        patch.setattr(releases, "urlopen", lambda *_, **__: nullcontext())
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,14 @@ import pytest
 import yaml
 
 from components.collisions import identity, stacks_own
-from components.shared import manifests, releases
+from components.shared import manifests
 from components.shared.own_routes import without_limit
 from plan import Recording, Resource, record
 from plan.program import run
 from plan.stack_config import ROOT, Project
 from settings import Application, Kong, Route, parse
+
+pytestmark = pytest.mark.usefixtures("machine")
 
 Object = dict[str, Any]
 
@@ -30,15 +31,6 @@ SERVICE: Object = {
 }
 SHOP = Application(name="shop", namespace="shop", manifests="", route=Route(service="web", port=80))
 REDIS = {"minute": 30, "policy": "redis", "redis": {"host": "redis.example", "password": "hidden"}}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Stand for a machine without a kubeconfig, to which every chart repository answers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(tmp_path_factory.mktemp("machine") / "none"))
-        patch.setattr(releases, "urlopen", lambda *_, **__: nullcontext())
-        yield
 
 
 def thing(kind: str, name: str, **fields: Any) -> Object:

@@ -23,6 +23,7 @@ import yaml
 from components.shared import manifests, pod_security, routed_service, traffic_policies
 from components.shared.images import in_manifest
 from components.shared.manifests import ManifestError
+from plan import record
 from sandbox.paths import CHECKOUT
 from settings import Images, Route, Security
 
@@ -622,6 +623,29 @@ def test_a_folder_without_objects_is_refused(tmp_path: Path) -> None:
 def test_custom_kinds_are_told_from_those_of_kubernetes(version: str, group: str, custom: bool) -> None:
     item = {"apiVersion": version, "kind": "Gateway", "metadata": {"name": "a"}}
     assert (manifests.group_of(item), manifests.is_custom(item)) == (group, custom)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "spec": {"template": {"spec": {"containers": []}}}},
+        {"apiVersion": "batch.volcano.sh/v1alpha1", "kind": "Job", "spec": {"tasks": []}},
+        {"apiVersion": "example.com/v1", "kind": "Deployment", "spec": {"template": "of its own"}},
+        {"apiVersion": "example.com/v1", "kind": "Secret", "data": ["of its own"]},
+    ],
+    ids=lambda item: f"{item['kind']} of {item['apiVersion']}",
+)
+@pytest.mark.usefixtures("machine")
+def test_a_kind_of_somebody_else_is_not_taken_for_kubernetes_own(tmp_path: Path, item: dict[str, Any]) -> None:
+    web = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
+    item = {**item, "metadata": {"name": "web"}}
+    (tmp_path / "a.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [web, item]}), "utf-8")
+    application = {"name": "a", "namespace": "a", "manifests": str(tmp_path), "route": {"service": "web", "port": 80}}
+    registered = record(
+        {"kubeContext": "somewhere", "applications": [{**application, "resources": {"requests": {"cpu": "1m"}}}]}
+    ).resources
+    [own] = [each for each in registered.values() if each.type.startswith(f"kubernetes:{item['apiVersion']}:")]
+    assert {**own.inputs, "metadata": {"name": "web"}} == {**item, "metadata": {"name": "web"}}
 
 
 POD_MAKERS = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod"]

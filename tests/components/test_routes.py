@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,11 @@ import pytest
 import yaml
 
 from components.kong_gateway import kong_values
-from components.shared import releases
 from components.shared.manifests import ManifestError
 from plan import Recording, record
 from settings import Images, Kong
+
+pytestmark = pytest.mark.usefixtures("machine")
 
 Object = dict[str, Any]
 
@@ -30,15 +29,6 @@ PLUGIN: Object = {
     "plugin": "key-auth",
 }
 CLUSTER_PLUGIN: Object = {**PLUGIN, "kind": "KongClusterPlugin"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Stand for a machine without a kubeconfig, to which every chart repository answers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(tmp_path_factory.mktemp("machine") / "none"))
-        patch.setattr(releases, "urlopen", lambda *_, **__: nullcontext())
-        yield
 
 
 def service(name: str = "web", port: Object | None = None, **spec: Any) -> Object:

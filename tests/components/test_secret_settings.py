@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +11,15 @@ import pytest
 import yaml
 
 from commands.cluster_access import NO_CLUSTER
-from components.shared import releases
 from kube import kubeconfig
 from plan import record
 from plan.recording import Recording
 
+pytestmark = pytest.mark.usefixtures("machine")
+
 CANARY = "canary-in-a-setting"
 NUMBER = 471147114711
 STORE = {"minute": 5, "policy": "redis", "redis": {"host": "store"}}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Stand for a machine without a kubeconfig, to which every chart repository answers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(tmp_path_factory.mktemp("machine") / "none"))
-        patch.setattr(releases, "urlopen", lambda *_, **__: nullcontext())
-        yield
 
 
 def chart(section: str, key: str) -> tuple[str, dict[str, Any]]:

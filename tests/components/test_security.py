@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,15 @@ from charts import documents, reference
 
 from commands import istio_cni_ready
 from commands.command_line import CommandError
-from components.shared import manifests, pod_security, releases, traffic_policies
+from components.shared import manifests, pod_security, traffic_policies
 from components.shared.manifests import ManifestError
 from kube import Cluster
 from plan import Recording, Resource, record
 from sandbox.paths import CHECKOUT
 from settings import SettingsError, parse
 from versions import KUBERNETES_TESTED
+
+pytestmark = pytest.mark.usefixtures("machine")
 
 Object = dict[str, Any]
 
@@ -35,15 +36,6 @@ EVERYTHING: Object = {
 
 
 # --- Recordings ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module", autouse=True)
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Stand for a machine without a kubeconfig, to which every chart repository answers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(tmp_path_factory.mktemp("machine") / "none"))
-        patch.setattr(releases, "urlopen", lambda *_, **__: nullcontext())
-        yield
 
 
 def recorded(config: Mapping[str, Any]) -> Recording:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ import yaml
 from checks.describe import describe
 from checks.registry import AFTER_TRAFFIC, CHECKS, PARTS
 from checks.target import RoutedApplication, Target, from_json, to_json
-from components.shared import releases
 from components.verification import LIMIT_SECONDS
 from kube import Cluster
 from plan import Recording, Resource, record
@@ -26,20 +23,13 @@ from sandbox import machine_settings, whole_stack
 from sandbox.facts import PORTS, Facts
 from settings import parse, restore
 
+pytestmark = pytest.mark.usefixtures("machine")
+
 CONTEXT = "somewhere"
 PASSWORD = "correct horse battery"
 ROUTE = {"service": "productpage", "port": 9080}
 BOOKINFO = {"name": "bookinfo", "namespace": "bookinfo", "manifests": "manifests/bookinfo.yaml", "route": ROUTE}
 WEB = {"selector": {"app": "web"}, "ports": [{"port": 80}]}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Stand for a machine without a kubeconfig, to which every chart repository answers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(tmp_path_factory.mktemp("machine") / "none"))
-        patch.setattr(releases, "urlopen", lambda *_, **__: nullcontext())
-        yield
 
 
 def recorded(*, secrets: tuple[str, ...] = (), **config: Any) -> Recording:
