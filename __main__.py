@@ -9,6 +9,7 @@ import pulumi
 import outputs
 from components.application import Application, ApplicationArgs
 from components.chart_application import ChartApplication, ChartApplicationArgs
+from components.destroy_guard import DestroyGuard, DestroyGuardArgs
 from components.istio_gateways import IstioGateways, IstioGatewaysArgs
 from components.kong_gateway import KongGateway, KongGatewayArgs
 from components.leftovers import Leftovers, LeftoversArgs
@@ -113,11 +114,16 @@ dashboards = ObservabilityArgs(
     observability=settings.observability, charts=charts, mesh=mesh.outputs, root=stack.root, standards=standards
 )
 observability = ObservabilityStack("observability", dashboards, stack.options(*first))
+created.append(observability)
 
 verification: Verification | None = None
 if settings.checks.enabled:
     checked = VerificationArgs(access=standards.access, settings=settings, charts=charts, manifests=stack.manifests)
-    verification = Verification("verification", checked, stack.options(*created, observability))
+    verification = Verification("verification", checked, stack.options(*created))
+    created.append(verification)
+
+# Created last, so that it is deleted first.
+DestroyGuard("destroy-guard", DestroyGuardArgs(access=standards.access), stack.options(*created))
 
 outputs.export(
     settings,

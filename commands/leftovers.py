@@ -53,6 +53,11 @@ _REMEDY = (
     "Where the cluster is gone for good, `PULUMI_K8S_DELETE_UNREACHABLE=true pulumi destroy --refresh` has the stack forget "
     "it."
 )
+_MOVED = (
+    "Nothing was deleted: the context {context} leads to another cluster than the stack is in (its kube-system is {found}, "
+    "and was {own}): have the context lead to that one, or, where it is gone, `pulumi state delete --all --force --stack "
+    "{stack}` has the stack forget it and touches no cluster."
+)
 _PASSING = (429, 500, 502, 503, 504)
 
 
@@ -75,12 +80,17 @@ def main() -> None:
     """Clear up from the command line."""
     options = _options()
     api = Api(options.kubeconfig, options.context)
-    if os.environ.get("CLUSTER_UID") not in (None, api.uid()):
+    own, found = os.environ.get("CLUSTER_UID"), api.uid()
+    if own not in (None, found):
+        if options.guard:
+            raise LeftoversError(_MOVED.format(context=options.context, found=found, own=own, stack=options.guard))
         # A context may lead to another cluster than when the stack came up. What was to be cleared went with its own.
         print(
             f"The context {options.context} leads to another cluster than the stack was in: nothing was done.",
             file=sys.stderr,
         )
+        return
+    if options.guard:
         return
     if options.pods_of:
         wait_for_pods(api, options.pods_of)
@@ -102,6 +112,7 @@ def _options() -> argparse.Namespace:
         "--istio", default="istio-system/istio-base", help="namespace/name of Istio's release with CRDs"
     )
     parser.add_argument("--keep-crds", "--keep-definitions", action="store_true", help="leave the CRDs")
+    parser.add_argument("--guard", metavar="STACK", help="only fail where the context leads to another cluster")
     parser.add_argument("--pods-of", metavar="NAMESPACE", help="only wait until its pods that end have ended")
     return parser.parse_args()
 

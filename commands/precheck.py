@@ -227,9 +227,9 @@ def check_releases(cluster: Cluster, namespaces: Collection[str]) -> None:
         name, namespace = item["metadata"]["labels"]["name"], item["metadata"]["namespace"]
         if namespace in namespaces:
             raise CommandError(
-                f"The Helm release {name} is in {namespace} already and not in this stack's state: it is another "
-                f"installation, or the rest of an `up` that was killed; remove it with `helm uninstall {name} "
-                f"--namespace {namespace}`."
+                f"The Helm release {name} is in {namespace} already and not in this stack's state: if it is the rest of an "
+                "`up` that was killed, `make recover` goes on with that one; if it is another installation, remove it with "
+                f"`helm uninstall {name} --namespace {namespace}`."
             )
 
 

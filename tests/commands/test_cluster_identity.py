@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -202,6 +202,23 @@ def test_what_went_with_its_cluster_is_not_cleared_elsewhere(
     leftovers.main()
     assert "nothing was done" in capsys.readouterr().err
     assert all(method == "GET" for method, *_ in servers["two"].requests)
+
+
+@pytest.mark.parametrize(("context", "stops"), [("one", False), ("two", True)])
+def test_a_destroy_in_another_cluster_stops_before_anything_is_deleted(
+    servers: Mapping[str, ApiServer], monkeypatch: pytest.MonkeyPatch, context: str, stops: bool
+) -> None:
+    monkeypatch.setenv(CLUSTER_UID, "uid-of-one")
+    monkeypatch.setattr("sys.argv", ["-", "--kubeconfig", "config", "--context", context, "--guard", "dev"])
+    with pytest.raises(leftovers.LeftoversError) if stops else nullcontext() as caught:
+        leftovers.main()
+    if caught:
+        assert str(caught.value) == (
+            "Nothing was deleted: the context two leads to another cluster than the stack is in (its kube-system is "
+            "uid-of-two, and was uid-of-one): have the context lead to that one, or, where it is gone, `pulumi state delete "
+            "--all --force --stack dev` has the stack forget it and touches no cluster."
+        )
+    assert all(method == "GET" for method, *_ in servers[context].requests)
 
 
 @pytest.mark.parametrize("times", [0, 1, 3])

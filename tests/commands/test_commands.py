@@ -369,8 +369,9 @@ def test_a_release_of_our_name_is_refused_at_first_only(name: str, cluster: Fake
     cluster.objects = [release(name, namespace)]
     assert run(precheck)
     assert failure(run, precheck, "--first") == (
-        f"The Helm release {name} is in {namespace} already and not in this stack's state: it is another installation, or "
-        f"the rest of an `up` that was killed; remove it with `helm uninstall {name} --namespace {namespace}`."
+        f"The Helm release {name} is in {namespace} already and not in this stack's state: if it is the rest of an `up` that "
+        "was killed, `make recover` goes on with that one; if it is another installation, remove it with "
+        f"`helm uninstall {name} --namespace {namespace}`."
     )
 
 

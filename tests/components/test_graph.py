@@ -50,6 +50,7 @@ SHOP = {**BOOKINFO, "name": "shop", "namespace": "shop-home", "route": {**ROUTE,
 TREE = {
     "Precheck/precheck": {"Command/precheck"},
     "Leftovers/leftovers": {"Command/leftovers"},
+    "DestroyGuard/destroy-guard": {"Command/destroy-guard"},
     "IstioMesh/mesh": {
         *("GuardedNamespace/istio-system", "Release/istio-base", "Release/istiod", "Command/istiod-ready"),
         "PeerAuthentication/peer-authentication",
@@ -375,6 +376,15 @@ def test_the_precheck_comes_first_and_the_leftovers_go_last(name: str, request: 
 
 
 @pytest.mark.parametrize("name", ["plain", "two", "own"])
+def test_a_destroy_asks_which_cluster_it_is_in_before_anything_goes(name: str, request: pytest.FixtureRequest) -> None:
+    recording: Recording = request.getfixturevalue(name)
+    everything = {resource.label for resource in recording.resources.values() if not resource.is_provider}
+    assert everything - before(recording, "Command/destroy-guard") <= {
+        *("Command/destroy-guard", "DestroyGuard/destroy-guard", "Stack/kong-istio-plain")
+    }
+
+
+@pytest.mark.parametrize("name", ["plain", "two", "own"])
 def test_no_injected_pod_starts_before_istiod_answers(name: str, request: pytest.FixtureRequest) -> None:
     recording: Recording = request.getfixturevalue(name)
     makers = {resource.label for resource in of_kind(recording, *POD_MAKERS)} | {"Release/kong-istio"}
@@ -444,8 +454,9 @@ def test_waits_for_nothing_that_it_does_not_need(plain: Recording, label: str, n
     assert not before(plain, label) & needless
 
 
-def test_nothing_but_the_checks_waits_for_observability(plain: Recording) -> None:
-    for label in labels(plain) - OBSERVABILITY - {"Verification/verification", "Command/checks"}:
+def test_nothing_but_the_checks_and_the_last_of_all_waits_for_observability(plain: Recording) -> None:
+    last = {"Verification/verification", "Command/checks", "DestroyGuard/destroy-guard", "Command/destroy-guard"}
+    for label in labels(plain) - OBSERVABILITY - last:
         assert not before(plain, label) & OBSERVABILITY, label
 
 
@@ -795,7 +806,7 @@ def test_crds_stay_where_the_settings_say_so(keep: bool) -> None:
 
 def test_what_runs_at_a_destroy_needs_nothing_of_the_checkout(policies: Recording) -> None:
     commands = [resource for resource in of_kind(policies, "Command") if "delete" in resource.inputs]
-    assert {resource.name for resource in commands} == {"leftovers"} | {
+    assert {resource.name for resource in commands} == {"leftovers", "destroy-guard"} | {
         f"{namespace}-pods-gone" for namespace in RELEASES.values()
     }
     for resource in commands:

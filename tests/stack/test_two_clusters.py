@@ -219,6 +219,26 @@ def test_another_cluster_under_the_same_name_is_noticed_and_made_anew_on_a_word(
     traveller.assert_settled("renamed", first)
 
 
+def test_a_destroy_in_another_cluster_under_the_same_name_deletes_nothing(
+    traveller: Traveller, clusters: tuple[Cluster, Cluster]
+) -> None:
+    first, second = clusters
+    for name in ("kong-istio", "bookinfo"):
+        second.kubectl("create", "namespace", name)
+    before = second.marks()
+    traveller.contexts(renamed=second)
+    for options in ([], ["--refresh"]):
+        told = said(traveller.at("renamed", second, "destroy", "--yes", "--skip-preview", *options))
+        assert (
+            f"Nothing was deleted: the context renamed leads to another cluster than the stack is in (its kube-system is "
+            f"{second.uid}, and was {first.uid})"
+        ) in told
+        assert "`pulumi state delete --all --force --stack traveller`" in told
+        assert second.marks() == before
+    done(traveller.pulumi("state", "delete", "--all", "--force", "--yes", f"--cwd={traveller.folder}"))
+    assert second.marks() == before
+
+
 def test_a_cluster_before_that_does_not_answer_is_named_and_left_on_a_word(
     traveller: Traveller, clusters: tuple[Cluster, Cluster]
 ) -> None:
