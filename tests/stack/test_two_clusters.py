@@ -223,9 +223,8 @@ def test_a_destroy_in_another_cluster_under_the_same_name_deletes_nothing(
     traveller: Traveller, clusters: tuple[Cluster, Cluster]
 ) -> None:
     first, second = clusters
-    for name in ("kong-istio", "bookinfo"):
-        second.kubectl("create", "namespace", name)
     before = second.marks()
+    assert before, "there is nothing that a destroy could delete by name"
     traveller.contexts(renamed=second)
     for options in ([], ["--refresh"]):
         told = said(traveller.at("renamed", second, "destroy", "--yes", "--skip-preview", *options))
@@ -235,8 +234,6 @@ def test_a_destroy_in_another_cluster_under_the_same_name_deletes_nothing(
         ) in told
         assert "`pulumi state delete --all --force --stack traveller`" in told
         assert second.marks() == before
-    done(traveller.pulumi("state", "delete", "--all", "--force", "--yes", f"--cwd={traveller.folder}"))
-    assert second.marks() == before
 
 
 def test_a_cluster_before_that_does_not_answer_is_named_and_left_on_a_word(
@@ -267,3 +264,14 @@ def test_a_preview_without_the_cluster_shows_no_change(traveller: Traveller, clu
     told = done(traveller.at("two", second, "preview", "--expect-no-changes"))
     assert "Previewing without a cluster" in told
     assert "Outputs:" not in told, f"outputs would change:\n{told}"
+
+
+def test_a_stack_is_forgotten_on_a_word_and_its_cluster_left(
+    traveller: Traveller, clusters: tuple[Cluster, Cluster]
+) -> None:
+    _, second = clusters
+    before = second.marks()
+    done(traveller.pulumi("state", "delete", "--all", "--force", "--yes", f"--cwd={traveller.folder}"))
+    state = done(traveller.pulumi("stack", "export", f"--cwd={traveller.folder}"))
+    assert "urn:" not in state, "the state still holds resources"
+    assert second.marks() == before
