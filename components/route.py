@@ -14,15 +14,14 @@ from pulumi_kubernetes.networking.v1 import Ingress
 from components.application import ApplicationOutputs, place
 from components.kong_gateway import GatewayOutputs
 from components.mesh import MeshOutputs
-from components.shared import client_host, project_command, route_plugins, traffic_policies
+from components.shared import client_host, project_command, rate_limit, route_plugins, traffic_policies
 from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject
 from components.shared.manifests import Manifest
 from components.shared.standards import Standards
-from names import RATE_LIMIT_PLUGIN, REDIS_SECRET
-from settings import Application, Kong, RateLimit, Redis, Route, Settings
+from names import RATE_LIMIT_PLUGIN
+from settings import Application, Kong, RateLimit, Route, Settings
 from settings.secret_parts import plain
 
-_PASSWORD_KEY = "password"  # noqa: S105 -- a key in the Secret
 _GRPC = ("grpc", "grpcs")
 # Permanent, and a POST stays one.
 _REDIRECT = "308"
@@ -125,7 +124,7 @@ class RateLimitedRoute(pulumi.ComponentResource):
             needed = [*self._needed(route.service), *self._redis_secret(route, limit)]
             created[plugin] = KubernetesObject(
                 f"{self._name}-{plugin}",
-                rate_limit_plugin(self._args.deployed.namespace, limit, plugin),
+                rate_limit.kong_plugin(self._args.deployed.namespace, limit, plugin),
                 pulumi.ResourceOptions(parent=self, depends_on=needed),
             )
         return created
@@ -175,19 +174,19 @@ class RateLimitedRoute(pulumi.ComponentResource):
         return [waits.wait(unique, "tls", self._args.deployed.namespace, route.tls_secret, opts)]
 
     def _redis_secret(self, route: Route, limit: RateLimit) -> Sequence[pulumi.Resource]:
-        redis, namespace, plugin = _redis_in_use(limit), self._args.deployed.namespace, route.limit_plugin
+        redis, namespace, plugin = rate_limit.redis_in_use(limit), self._args.deployed.namespace, route.limit_plugin
         name = self._name + plugin.removeprefix(RATE_LIMIT_PLUGIN)
         opts = pulumi.ResourceOptions(parent=self, depends_on=[self._args.deployed.services[route.service]])
         if redis and redis.password_secret:
             given, key = redis.password_secret.name, redis.password_secret.key
             waits = self._args.standards.named_secrets
             return [waits.wait(f"{name}-redis-secret-ready", "json", namespace, given, opts, key=key)]
-        if redis and (made := redis_secret(namespace, limit, plugin)):
+        if redis and (made := rate_limit.redis_secret(namespace, limit, plugin)):
             secret = Secret(
                 f"{self._name}-{made['metadata']['name']}",
                 metadata=made["metadata"],
                 # The controller reads patched values as JSON, hence the quotes.
-                string_data=pulumi.Output.secret({_PASSWORD_KEY: json.dumps(redis.password)}),
+                string_data=pulumi.Output.secret({rate_limit.PASSWORD_KEY: json.dumps(redis.password)}),
                 opts=opts,
             )
             return [secret]
@@ -202,8 +201,8 @@ def plugin_names(route: Route) -> list[str]:
 def wait_arguments(args: RateLimitedRouteArgs, route: Route) -> list[str]:
     """Return the arguments of the command that waits for a route."""
     limit, namespace = args.limits[route.ingress], args.deployed.namespace
-    redis = _redis_in_use(limit) if limit else None
-    plugin = rate_limit_plugin(namespace, limit, route.limit_plugin) if limit else {}
+    redis = rate_limit.redis_in_use(limit) if limit else None
+    plugin = rate_limit.kong_plugin(namespace, limit, route.limit_plugin) if limit else {}
     return [
         *("--namespace", namespace, "--ingress", route.ingress, "--plugin", route.limit_plugin),
         *("--host", route.host, "--path", route.path),
@@ -217,49 +216,6 @@ def wait_arguments(args: RateLimitedRouteArgs, route: Route) -> list[str]:
         *(["--proxy-protocol"] if args.kong.client_address.source == "proxyProtocol" else []),
         *project_command.digest(plugin, ingress(namespace, route, args.kong)),
     ]
-
-
-def rate_limit_plugin(namespace: str, limit: RateLimit, name: str = RATE_LIMIT_PLUGIN) -> dict[str, Any]:
-    """Return the KongPlugin for a limit. A redis password is only named in it: Kong reads it from a Secret."""
-    manifest: dict[str, Any] = {
-        "apiVersion": "configuration.konghq.com/v1",
-        "kind": "KongPlugin",
-        "metadata": {"name": name, "namespace": namespace},
-        "plugin": "rate-limiting",
-        "config": plugin_config(limit),
-    }
-    redis = _redis_in_use(limit)
-    if reference := _password_reference(redis, name):
-        manifest["configPatches"] = [{"path": "/redis/password", "valueFrom": {"secretKeyRef": reference}}]
-    return manifest
-
-
-def _password_reference(redis: Redis | None, plugin: str) -> dict[str, str] | None:
-    """Return where Kong's controller finds redis' password: in a Secret that exists, or in the one created for it."""
-    if redis and redis.password_secret:
-        return {"name": redis.password_secret.name, "key": redis.password_secret.key}
-    if redis and redis.password:
-        return {"name": _secret_of(plugin), "key": _PASSWORD_KEY}
-    return None
-
-
-def plugin_config(limit: RateLimit) -> dict[str, Any]:
-    """Return the plugin's `config`, in Kong's spelling, with the fields that were said and no others."""
-    redis = _redis_in_use(limit)
-    fields = {
-        **limit.windows,
-        "limit_by": limit.limit_by,
-        "header_name": limit.header_name,
-        "path": limit.path,
-        "policy": limit.policy,
-        "redis": _redis(redis) if redis else None,
-        "sync_rate": limit.sync_rate,
-        "fault_tolerant": limit.fault_tolerant,
-        "hide_client_headers": limit.hide_client_headers,
-        "error_code": limit.error_code,
-        "error_message": limit.error_message,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def ingress(namespace: str, route: Route, kong: Kong) -> dict[str, Any]:
@@ -294,20 +250,11 @@ def route_objects(settings: Settings, application: Application, objects: Sequenc
         made += [ingress(namespace, route, settings.kong), client_host.created_for(settings.kong, service, route)]
         if limit := settings.limit_on(application, route):
             plugin = route.limit_plugin
-            made += [rate_limit_plugin(namespace, limit, plugin), redis_secret(namespace, limit, plugin)]
+            made += [
+                rate_limit.kong_plugin(namespace, limit, plugin),
+                rate_limit.redis_secret(namespace, limit, plugin),
+            ]
     return [item for item in made if item]
-
-
-def redis_secret(namespace: str, limit: RateLimit, plugin: str) -> dict[str, Any] | None:
-    """Return the Secret that a plugin has redis' password from, without what is in it; None where others make it."""
-    redis = _redis_in_use(limit)
-    if not redis or not redis.password:
-        return None
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": _secret_of(plugin), "namespace": namespace}}
-
-
-def _secret_of(plugin: str) -> str:
-    return REDIS_SECRET + plugin.removeprefix(RATE_LIMIT_PLUGIN)
 
 
 def _annotations(route: Route, kong: Kong) -> dict[str, str]:
@@ -337,22 +284,3 @@ def issuer_annotation(route: Route) -> dict[str, str]:
     """Return the annotation by which cert-manager makes a route's certificate (https://cert-manager.io/docs/usage/ingress/)."""
     issuers = {"cert-manager.io/issuer": route.issuer, "cert-manager.io/cluster-issuer": route.cluster_issuer}
     return {annotation: name for annotation, name in issuers.items() if name}
-
-
-def _redis_in_use(limit: RateLimit) -> Redis | None:
-    """Return the redis that counts; an application with another policy may still inherit the stack's."""
-    return limit.redis if limit.policy == "redis" else None
-
-
-def _redis(redis: Redis) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "host": redis.host,
-        "port": redis.port,
-        "username": redis.username or None,
-        "database": redis.database,
-        "timeout": redis.timeout,
-        "ssl": redis.ssl,
-        "ssl_verify": redis.ssl_verify,
-        "server_name": redis.server_name or None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}

@@ -10,8 +10,7 @@ from typing import Any
 import pulumi
 
 from commands.cluster_access import Access
-from components.route import plugin_config
-from components.shared import project_command
+from components.shared import project_command, rate_limit
 from components.shared.manifests import Manifest
 from components.shared.releases import ChartSource, application_source
 from settings import Route, Settings, public
@@ -117,7 +116,7 @@ def rests_on(args: VerificationArgs) -> list[Any]:
     left_out |= {"kong": {"tls": {"key"}}, "observability": {"grafana": {"dashboards", "admin_password"}}}
     settings = args.settings
     routes = [
-        [app.name, *_without_what_may_be_secret(route), plugin_config(limit) if limit else None]
+        [app.name, *_without_what_may_be_secret(route), rate_limit.config(limit) if limit else None]
         for app in settings.applications
         for route in app.routes
         for limit in [settings.limit_on(app, route)]
