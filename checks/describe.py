@@ -31,6 +31,11 @@ def describe(settings: Settings) -> Target:
         further_namespaces=tuple(
             application.namespace for application in settings.applications if not application.routes
         ),
+        chart_releases=tuple(
+            f"{application.namespace}/{application.chart.release_name or application.name}"
+            for application in settings.applications
+            if application.chart
+        ),
         prometheus=shown.prometheus.enabled,
         grafana=shown.grafana.enabled,
         grafana_anonymous=shown.grafana.anonymous,

@@ -10,7 +10,7 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -62,7 +62,7 @@ def checks(stack: Stack) -> tuple[Check, ...]:
 
 def _releases(stack: Stack) -> Callable[[Target], str]:
     def look(target: Target) -> str:
-        found = endpoints.ask(target, drifted)
+        found = endpoints.ask(target, lambda cluster: drifted(cluster, target.chart_releases))
         changed = [text for texts in found.values() for text in texts]
         if not changed:
             return f"{len(found)} releases as installed"
@@ -78,16 +78,16 @@ def _releases(stack: Stack) -> Callable[[Target], str]:
     return look
 
 
-def drifted(cluster: Cluster) -> dict[str, list[str]]:
-    """Return, for each of the stack's releases, what differs from its manifest."""
+def drifted(cluster: Cluster, further: Collection[str] = ()) -> dict[str, list[str]]:
+    """Return, for each of the stack's releases, what differs from its manifest; `further`: the applications' releases."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found: dict[str, list[str]] = {}
-        for secret in _newest(ownership.release_secrets(cluster)):
-            labels, namespace = secret["metadata"]["labels"], secret["metadata"]["namespace"]
+        for secret in _newest(ownership.release_secrets(cluster, further)):
+            namespace = secret["metadata"]["namespace"]
             installed = objects(secret)
             there = pool.map(lambda item, inside=namespace: cluster.counterpart(item, inside), installed)
             pairs = zip(installed, there, strict=True)
-            found[labels["name"]] = [text for wanted, live in pairs for text in compared(wanted, live)]
+            found[ownership.release_id(secret)] = [text for wanted, live in pairs for text in compared(wanted, live)]
     return found
 
 
@@ -95,7 +95,7 @@ def _newest(secrets: list[Object]) -> list[Object]:
     """Return, of each release, the Secret of what is deployed."""
     deployed = [item for item in secrets if item["metadata"]["labels"].get("status") == "deployed"]
     newest = {
-        item["metadata"]["labels"]["name"]: item
+        ownership.release_id(item): item
         for item in sorted(deployed, key=lambda item: int(item["metadata"]["labels"]["version"]))
     }
     return list(newest.values())

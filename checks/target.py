@@ -70,6 +70,7 @@ class Target:
 
     `simulated`: no container runs, so nothing of the data path can be seen. `load`: checks may send load.
     `applications`: their routes, all of them; `further_namespaces`: of applications without one.
+    `chart_releases`: of applications from a chart, as namespace/name.
     `grafana_dashboards`: how many of the stack's are to be there at least.
     `requests`: how many make up the traffic. `proxy_url`, `prometheus_url`, `grafana_url`, `kiali_url`, `istiod_address`:
     where each answers, if not through the cluster (empty: by load balancer, node port or port-forward).
@@ -87,6 +88,7 @@ class Target:
     ingress_class: str = INGRESS_CLASS
     applications: tuple[RoutedApplication, ...] = ()
     further_namespaces: tuple[str, ...] = ()
+    chart_releases: tuple[str, ...] = ()
     prometheus: bool = True
     grafana: bool = True
     grafana_anonymous: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,10 +23,17 @@ def release_of(item: Object) -> str:
     return name if RELEASES.get(name, "") == annotations.get("meta.helm.sh/release-namespace") else ""
 
 
-def release_secrets(cluster: Cluster) -> list[Object]:
-    """Return the Secrets in which Helm remembers releases of the stack's names, in their namespaces."""
-    found = cluster.list("secrets", labels=f"owner=helm,name in ({','.join(RELEASES)})")
-    return [item for item in found if RELEASES[item["metadata"]["labels"]["name"]] == item["metadata"]["namespace"]]
+def release_secrets(cluster: Cluster, further: Collection[str] = ()) -> list[Object]:
+    """Return the Secrets in which Helm remembers the stack's releases; `further`: the applications', as namespace/name."""
+    own = [*(f"{namespace}/{name}" for name, namespace in RELEASES.items()), *further]
+    names = dict.fromkeys(each.partition("/")[2] for each in own)
+    found = cluster.list("secrets", labels=f"owner=helm,name in ({','.join(names)})")
+    return [item for item in found if release_id(item) in own]
+
+
+def release_id(secret: Object) -> str:
+    """Return of which release one of Helm's Secrets is, as namespace/name."""
+    return f"{secret['metadata']['namespace']}/{secret['metadata']['labels']['name']}"
 
 
 def mark_crds(cluster: Cluster) -> None:

@@ -102,9 +102,12 @@ def test_the_newest_deployed_release_and_its_crds_are_compared() -> None:
         secret("istiod", 10, service, crds=yaml.safe_dump(crd)),
         secret("istiod", 11, an("Gone"), status="failed"),
         secret("kiali", 1, an("Role")),
+        secret("shop", 1, an("Job")),
+        secret("somebodys", 1, an("CronJob")),
     ]
     there: Objects = {("Service", "istio-system", "one"): live(service)}
-    assert drift.drifted(FakeCluster(secrets, there)) == {  # type: ignore[arg-type]
-        "istiod": ["CustomResourceDefinition one is not there"],
-        "kiali": ["Role one is not there"],
+    assert drift.drifted(FakeCluster(secrets, there), ["istio-system/shop"]) == {  # type: ignore[arg-type]
+        "istio-system/istiod": ["CustomResourceDefinition one is not there"],
+        "istio-system/kiali": ["Role one is not there"],
+        "istio-system/shop": ["Job one is not there"],
     }
