@@ -7,7 +7,7 @@ from typing import Any
 from checks import endpoints
 from checks.framework import Check, Failed, eventually
 from checks.target import Target
-from commands import deployments
+from commands import rollouts
 from commands.istiod_ready import is_trusted, untrusted
 from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE, ISTIOD, VALIDATOR_WEBHOOKS
 
@@ -36,9 +36,9 @@ def _get(target: Target, kind: str, name: str, namespace: str = "") -> dict[str,
 
 def judge_istiod(deployment: dict[str, Any] | None, target: Target) -> str:
     """Return what was seen of istiod's Deployment, if it is available."""
-    if deployment and deployments.is_available(deployment):
+    if deployment and rollouts.is_available(deployment):
         images = [container["image"] for container in deployment["spec"]["template"]["spec"]["containers"]]
-        return f"istiod {deployments.version_of(images[0])} is available"
+        return f"istiod {rollouts.version_of(images[0])} is available"
     raise Failed(
         f"the Deployment {ISTIO_NAMESPACE}/istiod to be available",
         "a Deployment that is not" if deployment else "no such Deployment",

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
 
-from commands import command_line
+from commands import command_line, rollouts
 from commands.command_line import CommandError
 from kube import Cluster
 from names import ISTIO_CNI_DAEMON_SET, ISTIO_CNI_NAMESPACE
@@ -31,28 +30,22 @@ def wait(cluster: Cluster, seconds: float) -> int:
     """Wait until istio-cni runs on every node that it is for; return how many those are. Raises `CommandError`."""
     found = None
     for found in cluster.follow("daemonsets", ISTIO_CNI_DAEMON_SET, ISTIO_CNI_NAMESPACE, seconds):
-        if found and is_everywhere(found):
-            return expected(found)
+        if found and rollouts.is_everywhere(found):
+            return rollouts.nodes_of(found)
     available = ((found or {}).get("status") or {}).get("numberAvailable", 0)
-    where = f"on {available} of {expected(found)} nodes" if found else "nowhere: there is no such DaemonSet"
+    where = f"on {available} of {rollouts.nodes_of(found)} nodes" if found else "nowhere: there is no such DaemonSet"
+    why = (
+        command_line.patiently(
+            lambda: rollouts.trouble(cluster, ISTIO_CNI_NAMESPACE, ISTIO_CNI_DAEMON_SET, "DaemonSet")
+        )
+        if found
+        else ""
+    )
     raise CommandError(
-        f"istio-cni's DaemonSet {ISTIO_CNI_NAMESPACE}/{ISTIO_CNI_DAEMON_SET} runs {where} after {seconds:.0f} s: look at "
+        f"istio-cni's DaemonSet {ISTIO_CNI_NAMESPACE}/{ISTIO_CNI_DAEMON_SET} runs {where} after {seconds:.0f} s{why}: look at "
         f"`kubectl --namespace {ISTIO_CNI_NAMESPACE} describe daemonset {ISTIO_CNI_DAEMON_SET}` and at its pods, or raise "
         "istio.readyTimeoutSeconds."
     )
-
-
-def is_everywhere(daemon_set: dict[str, Any]) -> bool:
-    """Return whether a DaemonSet's newest generation is available on every node."""
-    status = daemon_set.get("status") or {}
-    counts = (status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0))
-    observed = status.get("observedGeneration", 0) >= daemon_set["metadata"].get("generation", 1)
-    return bool(observed and min(counts) >= expected(daemon_set))
-
-
-def expected(daemon_set: dict[str, Any]) -> int:
-    """Return on how many nodes a DaemonSet is to run."""
-    return int((daemon_set.get("status") or {}).get("desiredNumberScheduled", 0))
 
 
 if __name__ == "__main__":

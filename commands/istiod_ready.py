@@ -11,7 +11,7 @@ import json
 import time
 from typing import Any
 
-from commands import command_line, deployments
+from commands import command_line, rollouts
 from commands.command_line import CommandError
 from kube import Cluster, ClusterError, Object
 from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE, ISTIOD
@@ -34,10 +34,12 @@ def main() -> None:
     if options.injection:
         _wait_for_webhook(cluster, options.timeout)
     left = options.timeout - (time.monotonic() - started)
-    images = deployments.wait(cluster, ISTIO_NAMESPACE, ISTIOD, max(left, 0))
+    istiod = rollouts.wait(
+        cluster, "Deployment", ISTIO_NAMESPACE, ISTIOD, max(left, 0), setting="istio.readyTimeoutSeconds"
+    )
     if options.injection:
         _wait_for_answer(cluster, max(options.timeout - (time.monotonic() - started), 0))
-    print(json.dumps({"istiod": deployments.version_of(images.get("discovery", ""))}))
+    print(json.dumps({"istiod": rollouts.version_of(rollouts.images(istiod).get("discovery", ""))}))
 
 
 def _options() -> argparse.Namespace:
@@ -51,7 +53,7 @@ def _options() -> argparse.Namespace:
 
 def _wait_for_webhook(cluster: Cluster, seconds: int) -> None:
     if not cluster.wait_until("mutatingwebhookconfigurations", INJECTOR_WEBHOOK, "", is_trusted, seconds):
-        why = command_line.patiently(lambda: deployments.trouble(cluster, ISTIO_NAMESPACE, ISTIOD))
+        why = command_line.patiently(lambda: rollouts.trouble(cluster, ISTIO_NAMESPACE, ISTIOD))
         raise CommandError(
             f"istiod has not put its CA into the webhook {INJECTOR_WEBHOOK} within {seconds} s{why}: no pod of the mesh could "
             f"start; look at `kubectl --namespace {ISTIO_NAMESPACE} logs deployment/{ISTIOD}`, or raise istio.readyTimeoutSeconds."

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from commands import command_line, deployments, ownership
+from commands import command_line, ownership, rollouts
 from commands.command_line import CommandError
 from kube import Cluster
 from names import KONG_DEPLOYMENT, KONG_NAMESPACE, KONG_PROXY_PORT, KONG_PROXY_SERVICE, KONG_PROXY_TLS_PORT
@@ -22,24 +22,26 @@ def main() -> None:
     cluster = command_line.connect(options)
     if options.mark_crds:
         command_line.patiently(lambda: ownership.mark_crds(cluster))
-    images = deployments.wait(cluster, KONG_NAMESPACE, KONG_DEPLOYMENT, options.timeout)
+    kong = rollouts.wait(
+        cluster, "Deployment", KONG_NAMESPACE, KONG_DEPLOYMENT, options.timeout, setting="kong.readyTimeoutSeconds"
+    )
     address, port = command_line.patiently(lambda: _address(cluster, options.type, options.address_timeout))
-    print(json.dumps(_report(images, address, port)))
+    print(json.dumps(_report(rollouts.images(kong), address, port)))
 
 
 def report(cluster: Cluster, kind: str) -> dict[str, str]:
     """Return what the command prints, as it is now; nothing where Kong or its address is not there."""
     deployment = cluster.get("deployments", KONG_DEPLOYMENT, KONG_NAMESPACE)
     reached = ("", 0) if kind == "ClusterIP" else outside(cluster, kind)
-    return _report(deployments.images(deployment), *reached) if deployment and reached else {}
+    return _report(rollouts.images(deployment), *reached) if deployment and reached else {}
 
 
 def _report(images: Mapping[str, str], address: str, port: int) -> dict[str, str]:
     return {
         "address": address,
         "url": f"http://{bracketed(address)}{'' if port == 80 else f':{port}'}" if address else "",
-        "kong": deployments.version_of(images.get("proxy", "")),
-        "controller": deployments.version_of(images.get("ingress-controller", "")),
+        "kong": rollouts.version_of(images.get("proxy", "")),
+        "controller": rollouts.version_of(images.get("ingress-controller", "")),
     }
 
 

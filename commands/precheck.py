@@ -35,9 +35,9 @@ _READS = ("get", "list", "watch")
 _NEEDED: Mapping[str, Mapping[str, Sequence[str]]] = {
     "": {
         **dict.fromkeys(("namespaces", "serviceaccounts", "services", "configmaps", "secrets"), _CHANGES),
-        "pods": _READS,
+        **dict.fromkeys(("pods", "events"), _READS),
     },
-    "apps": {"deployments": _CHANGES, "replicasets": _READS},
+    "apps": {"deployments": _CHANGES, **dict.fromkeys(("replicasets", "statefulsets", "daemonsets"), _READS)},
     # Charts give rights that the user may not have: that takes `escalate` and `bind`.
     "rbac.authorization.k8s.io": {
         "clusterroles": (*_CHANGES, "escalate", "bind"),

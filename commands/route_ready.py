@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from commands import command_line, deployments, http_client, kong_events, kong_ready, simulated_nodes
+from commands import command_line, http_client, kong_events, kong_ready, rollouts, simulated_nodes
 from commands.command_line import CommandError
 from commands.http_client import Answer, NoAnswer
 from kube import Cluster, ClusterError
@@ -181,7 +181,7 @@ class Wait:
 
     def _pods(self) -> list[str]:
         deployment = self.cluster.get("deployments", KONG_DEPLOYMENT, KONG_NAMESPACE)
-        pods = deployments.pods(self.cluster, deployment) if deployment else []
+        pods = rollouts.pods(self.cluster, deployment) if deployment else []
         running = [
             str(pod["metadata"]["name"])
             for pod in pods

@@ -11,7 +11,7 @@ import pulumi
 
 from components.mesh import MeshOutputs
 from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs
-from components.shared import manifests, pod_security, route_plugins, routed_service, traffic_policies
+from components.shared import manifests, pod_security, route_plugins, routed_service, traffic_policies, workloads_ready
 from components.shared.images import in_manifest, pod_spec
 from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject
 from components.shared.manifests import Manifest
@@ -62,8 +62,11 @@ class Application(pulumi.ComponentResource):
     Creates: the Namespace, labelled for injection and as the manifests label it, and every other object of the manifests
     as a resource of its own; with `only_kong_calls` an AuthorizationPolicy for each routed Service. Pods, and
     custom objects, whose controller may start some, wait for the mesh, for what they mount and for the policies that guard
-    them; the rest waits for the namespace alone.
+    them; the rest waits for the namespace alone. Command `<name>-pods-ready`
+    (`python -m commands.workloads_ready`) waits until its Deployments, StatefulSets and DaemonSets are ready; for Jobs and
+    single Pods the provider does.
     Outputs: `ApplicationOutputs`.
+    Raises in `up`: the sentence of `<name>-pods-ready`, after 600 s or what an annotation `pulumi.com/timeoutSeconds` says.
     """
 
     def __init__(self, name: str, args: ApplicationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -79,16 +82,26 @@ class Application(pulumi.ComponentResource):
         home = GuardedNamespace(namespace, given, pulumi.ResourceOptions(parent=self)).outputs
         guarded = [*home.ready, args.mesh.ready, *self._only_kong_calls(name, routed, home, args)]
         created: dict[int, pulumi.Resource] = {}
+        deployed: list[tuple[Manifest, pulumi.Resource]] = []
         for item in _supports_first([item for item in args.objects if not manifests.is_home(item, namespace)]):
             needed = [
                 created[id(other)] for other in manifests.needed_by(item, list(args.objects)) if id(other) in created
             ]
             needed += [*(guarded if _starts_pods(item) else [home.namespace]), *_crds(item, args)]
+            manifest = prepared(item, args)
             created[id(item)] = KubernetesObject(
                 _resource_name(name, item),
-                prepared(item, args),
+                workloads_ready.left_to_the_command(manifest),
                 pulumi.ResourceOptions(parent=self, depends_on=needed),
             )
+            deployed.append((manifest, created[id(item)]))
+        workloads_ready.of_manifests(
+            f"{name}-pods-ready",
+            deployed,
+            namespace,
+            pulumi.ResourceOptions(parent=self),
+            access=args.standards.access,
+        )
         self.outputs = ApplicationOutputs(
             namespace=namespace,
             services={name: created[id(service)] for name, service in routed.items()},

@@ -12,7 +12,7 @@ from pulumi_kubernetes.core.v1 import ServicePatch
 from components.application import ApplicationOutputs, for_kong
 from components.mesh import MeshOutputs
 from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs
-from components.shared import project_command, traffic_policies
+from components.shared import project_command, traffic_policies, workloads_ready
 from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject
 from components.shared.manifests import Manifest
 from components.shared.releases import ChartSource, release
@@ -44,10 +44,11 @@ class ChartApplication(pulumi.ComponentResource):
     """A Helm release in a namespace of its own. Type `kong-istio:index:ChartApplication`.
 
     Creates: the Namespace, labelled for injection; the Release, once istiod injects and Kong runs; Command
+    `<name>-pods-ready` (`python -m commands.workloads_ready`), which waits for what it made; Command
     `<name>-services-ready` (`python -m commands.services_ready`), which looks for the routed Services; a ServicePatch for
     each, which tells Kong how to call it; with `only_kong_calls` an AuthorizationPolicy for each.
     Outputs: `ApplicationOutputs`.
-    Raises in `up`: Helm's own words after `chart.timeoutSeconds`; the sentence of `<name>-services-ready` for a Service
+    Raises in `up`: the sentence of `<name>-pods-ready` after `chart.timeoutSeconds`; the sentence of `<name>-services-ready` for a Service
     that the chart did not make.
     """
 
@@ -57,7 +58,7 @@ class ChartApplication(pulumi.ComponentResource):
         policies = traffic_policies.application_policies(namespace, args.services, args.application.routes)
         home = GuardedNamespace(
             namespace,
-            GuardedNamespaceArgs(standards=args.standards, policies=policies),
+            GuardedNamespaceArgs(standards=args.standards, policies=policies, releases=True),
             pulumi.ResourceOptions(parent=self),
         ).outputs
         guarded = [*home.ready, args.mesh.ready, *args.crds, *self._only_kong_calls(name, home, args)]
@@ -68,14 +69,24 @@ class ChartApplication(pulumi.ComponentResource):
             args.chart.values,
             pulumi.ResourceOptions(parent=self, depends_on=guarded),
             access=args.standards.access,
-            wait_seconds=args.chart.timeout_seconds,
+        )
+        ready = workloads_ready.of_release(
+            f"{name}-pods-ready",
+            installed,
+            namespace,
+            pulumi.ResourceOptions(parent=self),
+            access=args.standards.access,
+            release=args.chart.release_name or name,
+            seconds=args.chart.timeout_seconds,
+            setting="chart.timeoutSeconds",
+            looked_at=[args.source, args.chart.values],
         )
         self.outputs = ApplicationOutputs(
             namespace=namespace,
-            services=self._services(name, installed, args),
+            services=self._services(name, installed, ready, args),
             manifests={item["metadata"]["name"]: item for item in args.services},
             # Those that the settings do not define, the chart does.
-            plugins={plugin.name: installed for route in args.application.routes for plugin in route.plugins},
+            plugins={plugin.name: ready for route in args.application.routes for plugin in route.plugins},
         )
         self.register_outputs({"namespace": namespace})
 
@@ -88,7 +99,7 @@ class ChartApplication(pulumi.ComponentResource):
         return [KubernetesObject(f"{name}-{policy['metadata']['name']}", policy, opts) for policy in policies]
 
     def _services(
-        self, name: str, installed: pulumi.Resource, args: ChartApplicationArgs
+        self, name: str, installed: pulumi.Resource, ready: pulumi.Resource, args: ChartApplicationArgs
     ) -> Mapping[str, pulumi.Resource]:
         """Return the routed Services, found and annotated."""
         if not args.services:
@@ -98,7 +109,7 @@ class ChartApplication(pulumi.ComponentResource):
             "commands.services_ready",
             args.standards.access,
             _arguments(args),
-            pulumi.ResourceOptions(parent=self, depends_on=[installed]),
+            pulumi.ResourceOptions(parent=self, depends_on=[installed, ready]),
         )
         # A patch of what is gone cannot be taken back, and a Service goes with its release.
         opts = pulumi.ResourceOptions(parent=self, depends_on=[found], deleted_with=installed)
@@ -113,7 +124,7 @@ class ChartApplication(pulumi.ComponentResource):
 def _annotated(
     name: str, service: Manifest, annotations: Mapping[str, str], opts: pulumi.ResourceOptions
 ) -> pulumi.Resource:
-    # Helm has waited for its endpoints.
+    # Its pods are there.
     metadata: Any = {**service["metadata"], "annotations": {**annotations, SKIP_AWAIT: "true"}}
     return ServicePatch(f"{name}-service-{metadata['name']}", metadata=metadata, opts=opts)
 

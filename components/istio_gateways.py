@@ -10,7 +10,7 @@ import pulumi
 
 from components.mesh import MeshOutputs
 from components.namespace import GuardedNamespace, GuardedNamespaceArgs
-from components.shared import traffic_policies
+from components.shared import traffic_policies, workloads_ready
 from components.shared.images import gateway_images
 from components.shared.merging import merged
 from components.shared.pod_security import POD
@@ -53,8 +53,9 @@ class IstioGateways(pulumi.ComponentResource):
     Creates: Namespace `istio-ingress` with Release `istio-ingressgateway`; Namespace `istio-egress` with Release
     `istio-egressgateway`. istioctl puts both into istio-system; here each has a namespace of its own, as a gateway may
     read all Secrets of the one that it is in, and in istio-system those are the mesh's signing key and passwords.
+    For each a Command such as `istio-ingressgateway-ready` (`python -m commands.workloads_ready`) waits for it.
     Outputs: `namespaces`, of the gateways that there are.
-    Raises in `up`: Helm's error, when one is not ready within `istio.readyTimeoutSeconds`. An ingress gateway of type
+    Raises in `up`: the sentence of that Command, after `istio.readyTimeoutSeconds`. An ingress gateway of type
     LoadBalancer is not until it has an address beside Kong's.
     """
 
@@ -75,14 +76,25 @@ class IstioGateways(pulumi.ComponentResource):
             GuardedNamespaceArgs(standards=args.standards, level="restricted", policies=policies, releases=True),
             pulumi.ResourceOptions(parent=self),
         ).outputs
-        release(
+        values = gateway_values(direction, args.service_type, args.standards.images, args.istio.gateway_values)
+        installed = release(
             _RELEASES[direction],
             args.chart,
             namespace.name,
-            gateway_values(direction, args.service_type, args.standards.images, args.istio.gateway_values),
+            values,
             pulumi.ResourceOptions(parent=self, depends_on=[*namespace.ready, args.mesh.ready]),
             access=args.standards.access,
-            wait_seconds=args.istio.ready_timeout_seconds,
+        )
+        workloads_ready.of_release(
+            f"{_RELEASES[direction]}-ready",
+            installed,
+            _NAMESPACES[direction],
+            pulumi.ResourceOptions(parent=self),
+            access=args.standards.access,
+            release=_RELEASES[direction],
+            seconds=args.istio.ready_timeout_seconds,
+            setting="istio.readyTimeoutSeconds",
+            looked_at=[args.chart, values],
         )
         return namespace.name
 

@@ -14,7 +14,7 @@ from pulumi_kubernetes.core.v1 import Secret
 from pulumi_kubernetes.helm.v3 import Release
 
 from components.mesh import MeshOutputs
-from components.shared import pod_security, project_command
+from components.shared import pod_security, project_command, workloads_ready
 from components.shared.images import grafana_images, kiali_images, prometheus_images
 from components.shared.merging import merged
 from components.shared.pod_security import CONTAINER, POD
@@ -33,6 +33,7 @@ from names import (
     PROMETHEUS,
 )
 from settings import Grafana, Images, Observability, Prometheus
+from settings.secret_parts import SecretText
 from versions import GRAFANA_DASHBOARDS
 
 PROMETHEUS_URL = f"http://{PROMETHEUS}.{ISTIO_NAMESPACE}:{DASHBOARD_PORTS[PROMETHEUS]}"
@@ -90,11 +91,12 @@ class ObservabilityStack(pulumi.ComponentResource):
 
     Creates, each with its switch: Release `prometheus`; Release `grafana` with its administrator's Secret, or with Command
     `grafana-secret-ready`, which waits for the one that the settings name; Release `kiali` with the Secret of its signing
-    key. All in istio-system, as Services of type ClusterIP, without sidecars. They wait for the NetworkPolicies there.
+    key. All in istio-system, as Services of type ClusterIP, without sidecars; for each a Command such as `prometheus-ready`
+    (`python -m commands.workloads_ready`), which waits for its pods. They wait for the NetworkPolicies there.
     Keys that nobody gives are random, secrets of the stack, and stay until their version in the settings changes. Pods start
     anew when the stack changes what they read at their start.
     Outputs: `ObservabilityOutputs`.
-    Raises in `up`: Helm's error, when one is not ready within `observability.readyTimeoutSeconds`.
+    Raises in `up`: the sentence of such a Command, after `observability.readyTimeoutSeconds`.
     """
 
     def __init__(self, name: str, args: ObservabilityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -103,36 +105,59 @@ class ObservabilityStack(pulumi.ComponentResource):
         self._namespace = args.mesh.namespace
         settings, images = args.observability, args.standards.images
         releases: dict[str, Release] = {}
+        ready: dict[str, pulumi.Resource] = {}
         if settings.prometheus.enabled:
-            releases[PROMETHEUS] = self._release(PROMETHEUS, "prometheus", prometheus_values(settings, images))
+            values = prometheus_values(settings, images)
+            releases[PROMETHEUS], ready[PROMETHEUS] = self._release(PROMETHEUS, "prometheus", values)
         login = self._login() if settings.grafana.enabled else []
         if settings.grafana.enabled:
             values = grafana_values(settings, images, args.root)
             values["podAnnotations"] = {**(values.get("podAnnotations") or {}), **self._read_at_start("login", login)}
-            releases[GRAFANA] = self._release(GRAFANA, "grafana", values, *login)
+            releases[GRAFANA], ready[GRAFANA] = self._release(GRAFANA, "grafana", values, *login)
         if settings.kiali.enabled:
             key = self._random_key(KIALI_SECRET, {}, "key", settings.kiali.signing_key_version)
             values = kiali_values(settings, images)
             read = {**self._read_at_start("signing-key", [key]), **self._read_at_start("login", login)}
             values["deployment"]["pod_annotations"] = {**(values["deployment"].get("pod_annotations") or {}), **read}
             # Kiali looks once, when it starts, whether Istio's kinds are there and Prometheus answers.
-            needed = (key, *login, args.mesh.crds, releases[PROMETHEUS])
-            releases[KIALI] = self._release(KIALI, "kiali-server", values, *needed)
+            needed = (key, *login, args.mesh.crds, ready[PROMETHEUS])
+            releases[KIALI], ready[KIALI] = self._release(KIALI, "kiali-server", values, *needed)
         self.outputs = ObservabilityOutputs(
             versions={name: installed.status.app_version for name, installed in releases.items()}
         )
         self.register_outputs({"versions": self.outputs.versions})
 
-    def _release(self, name: str, chart: str, values: dict[str, Any], *needed: pulumi.Resource) -> Release:
-        return release(
+    def _release(
+        self, name: str, chart: str, values: dict[str, Any], *needed: pulumi.Resource
+    ) -> tuple[Release, pulumi.Resource]:
+        """Install a chart; return its release, and what waits until its pods are ready."""
+        access = self._args.standards.access
+        installed = release(
             name,
             self._args.charts[chart],
             ISTIO_NAMESPACE,
             values,
             pulumi.ResourceOptions(parent=self, depends_on=[*self._namespace.ready, *needed]),
-            access=self._args.standards.access,
-            wait_seconds=self._args.observability.ready_timeout_seconds,
+            access=access,
         )
+        ready = workloads_ready.of_release(
+            f"{name}-ready",
+            installed,
+            ISTIO_NAMESPACE,
+            pulumi.ResourceOptions(parent=self),
+            access=access,
+            release=name,
+            seconds=self._args.observability.ready_timeout_seconds,
+            setting="observability.readyTimeoutSeconds",
+            looked_at=[self._args.charts[chart], _known(values), self._rotated()],
+        )
+        return installed, ready
+
+    def _rotated(self) -> list[Any]:
+        """Return what changes when pods are started anew by `_read_at_start`."""
+        grafana, kiali = self._args.observability.grafana, self._args.observability.kiali
+        password = [SecretText(grafana.admin_password)] if grafana.admin_password else []
+        return [grafana.password_version, kiali.signing_key_version, *password]
 
     def _login(self) -> list[pulumi.Resource]:
         """Return what Grafana waits for: the Secret of its administrator, created or awaited."""
@@ -222,6 +247,13 @@ def prometheus_values(observability: Observability, images: Images) -> dict[str,
     for part in (prometheus_images(images), pod_security.hardened_values(further), further):
         values = merged(values, part)
     return values
+
+
+def _known(value: Any) -> Any:
+    """Return values without what only the cluster tells."""
+    if isinstance(value, Mapping):
+        return {key: _known(inner) for key, inner in value.items() if not isinstance(inner, pulumi.Output)}
+    return value
 
 
 def _volume(prometheus: Prometheus) -> dict[str, Any]:

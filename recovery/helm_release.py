@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from commands import deployments, ownership
+from commands import ownership, rollouts
 from components.shared import kubernetes_yaml
 from kube import Cluster, Object
 from recovery import RecoveryError
@@ -57,9 +57,9 @@ class HelmRelease:
         cluster.patch("secrets", secret["metadata"]["name"], self.namespace, patch)
 
     def trouble(self, cluster: Cluster) -> str:
-        """Return what keeps its Deployments from being available, as ` (…)`; empty where nothing does, or nothing is known."""
-        names = [item["metadata"]["name"] for item in self._listed() if item["kind"] == "Deployment"]
-        return next(filter(None, (deployments.trouble(cluster, self.namespace, name) for name in names)), "")
+        """Return what keeps its workloads from being available, as ` (…)`; empty where nothing does, or nothing is known."""
+        own = [(item["kind"], item["metadata"]["name"]) for item in self._listed() if item["kind"] in rollouts.COMPLETE]
+        return next(filter(None, (rollouts.trouble(cluster, self.namespace, name, kind) for kind, name in own)), "")
 
     def _listed(self) -> list[Object]:
         """Return the manifests of every revision."""

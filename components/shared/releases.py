@@ -152,12 +152,11 @@ def release(
     opts: pulumi.ResourceOptions,
     *,
     access: Access,
-    wait_seconds: int | None = None,
 ) -> Release:
     """Install a chart as the Helm release `name`.
 
-    The release's name is fixed: the chart derives its objects' names from it. `wait_seconds` has Helm wait until the
-    objects are ready; without it the caller waits for what it needs, sooner and with a better answer when it fails.
+    The release's name is fixed: the chart derives its objects' names from it. Helm does not wait until the objects are
+    ready: the caller does, sooner and with a better answer when it fails.
     What is secret in `values` is one to the provider; what the chart makes of it is the chart's.
     """
     # Another description is a reason for Helm to upgrade, which puts back what differs from the chart.
@@ -170,8 +169,7 @@ def release(
         repository_opts=source.options,
         namespace=namespace,
         values=sealed(values),
-        skip_await=wait_seconds is None,
-        timeout=wait_seconds,
+        skip_await=True,
         max_history=5,
         description=f"repaired at {datetime.now(UTC):%Y-%m-%d %H:%M:%S}" if repaired else None,
         opts=pulumi.ResourceOptions.merge(

@@ -20,12 +20,13 @@ from fakes.cluster import has_labels
 
 from commands import (
     command_line,
-    deployments,
     istio_cni_ready,
     istiod_ready,
     kong_ready,
     precheck,
+    rollouts,
     secret_ready,
+    workloads_ready,
 )
 from commands.command_line import CommandError
 from kube import Cluster, ClusterError
@@ -74,8 +75,9 @@ class FakeCluster(Cluster):
         return next((item for item in self.list(kind, namespace) if item["metadata"]["name"] == name), None)
 
     def list(self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Objects:
-        assert not fields
-        return [item for item in self._now() if _selected(item, kind, namespace, labels) and kind not in self.unknown]
+        assert not fields or (kind, fields) == ("events", "type=Warning")
+        found = [item for item in self._now() if _selected(item, kind, namespace, labels) and kind not in self.unknown]
+        return [item for item in found if not fields or item["type"] == "Warning"]
 
     def follow(self, kind: str, name: str, namespace: str, seconds: float) -> Iterator[Object | None]:
         end = self.seconds + seconds
@@ -114,6 +116,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     created = FakeCluster()
     monkeypatch.setattr(command_line, "connect", lambda _: created)
     monkeypatch.setattr(istiod_ready, "time", created)
+    monkeypatch.setattr(workloads_ready, "time", created)
     monkeypatch.setattr(command_line, "time", created)
     return created
 
@@ -517,16 +520,19 @@ def waiting(reason: str, message: str = "", *, container: str = "discovery", ini
         ({"updatedReplicas": 0}, False),
         ({"availableReplicas": 0}, False),
         ({"availableReplicas": 3}, True),
+        ({"replicas": 1}, True),
+        # The one that is available is one of before.
+        ({"replicas": 2}, False),
     ],
 )
 def test_a_deployment_is_available_when_its_newest_generation_is(status: Object, available: bool) -> None:
-    assert deployments.is_available(deployment(status=status)) is available
+    assert rollouts.is_available(deployment(status=status)) is available
 
 
 def test_a_deployment_that_nobody_looked_at_is_not_available() -> None:
     fresh = deployment()
     del fresh["status"]
-    assert not deployments.is_available(fresh)
+    assert not rollouts.is_available(fresh)
 
 
 @pytest.mark.parametrize(
@@ -540,46 +546,97 @@ def test_a_deployment_that_nobody_looked_at_is_not_available() -> None:
     ],
 )
 def test_the_version_of_an_image(image: str, version: str) -> None:
-    assert deployments.version_of(image) == version
+    assert rollouts.version_of(image) == version
 
 
-LOOK = "look at `kubectl --namespace istio-system describe deployment istiod` and at its pods."
+LOOK = "look at `kubectl --namespace istio-system describe deployment istiod` and at its pods"
+LOGS = "look at `kubectl --namespace istio-system logs --previous --all-containers istiod-1`"
+IMAGE = "correct the image's name, or let the nodes pull it"
+ROOM = "give the cluster a node that has room and fits, or have the pod ask for less"
+QUOTA = "raise that quota, or have the pods ask for less"
+
+
+def event(about: str, reason: str, message: str, minute: int = 1, **fields: Any) -> Object:
+    return {
+        "kind": "Event",
+        "type": "Warning",
+        "metadata": {"name": f"{about}.{reason}.{minute}", "namespace": "istio-system"},
+        "involvedObject": {"name": about},
+        "reason": reason,
+        "message": message,
+        "lastTimestamp": f"2026-01-01T00:{minute:02}:00Z",
+        **fields,
+    }
+
+
+def unschedulable(message: str) -> Object:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    return {"conditions": [condition]}
+
+
+OLD = {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 1}
+RUNS = {"conditions": [{"type": "Ready", "status": "False"}], "containerStatuses": [{"name": "discovery", "state": {}}]}
+CRASH = waiting("CrashLoopBackOff", "back-off 10s")
+CRASH["containerStatuses"][0]["lastState"] = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+NO_ROOM = "0/1 nodes are available: 1 Insufficient memory."
+FORBIDDEN = 'pods "istiod-1" is forbidden: exceeded quota: none, requested: pods=1'
 
 
 @pytest.mark.parametrize(
-    ("objects", "why"),
+    ("objects", "why", "remedy"),
     [
-        ([], " (there is no such Deployment)"),
-        ([deployment(ready=False)], ""),
+        ([], " (there is no such Deployment)", LOOK),
+        ([deployment(ready=False)], "", LOOK),
+        ([deployment(status=OLD)], "", LOOK),
         (
             [deployment(ready=False), pod(waiting("ImagePullBackOff", "Back-off pulling image\n  x"))],
-            " (container discovery: ImagePullBackOff Back-off pulling image x)",
+            " (pod istiod-1: container discovery: ImagePullBackOff Back-off pulling image x)",
+            IMAGE,
         ),
-        (
-            [deployment(ready=False), pod(waiting("CrashLoopBackOff", container="init", init=True))],
-            " (container init: CrashLoopBackOff)",
-        ),
-        ([deployment(ready=False), pod(waiting("ContainerCreating"))], ""),
-        ([deployment(ready=False), pod(waiting("PodInitializing"))], ""),
-        ([deployment(ready=False), pod(waiting("ImagePullBackOff"), app="other")], ""),
-        ([deployment(ready=False), pod(waiting("ImagePullBackOff"), namespace="other")], ""),
         (
             [
                 deployment(ready=False),
-                pod(
-                    {
-                        "conditions": [
-                            {
-                                "type": "PodScheduled",
-                                "status": "False",
-                                "reason": "Unschedulable",
-                                "message": "0/1 nodes are available: 1 Insufficient memory",
-                            }
-                        ]
-                    }
-                ),
+                pod(waiting("ErrImagePull")),
+                event("istiod-1", "Failed", "Failed to pull image x: not found", 5),
+                event("istiod-1", "Failed", "an older one", 3),
+                event("istiod-1", "Pulled", "what goes well", 7, type="Normal"),
+                event("other-1", "Failed", "of somebody else", 9),
             ],
+            " (pod istiod-1: container discovery: ErrImagePull; Failed: Failed to pull image x: not found)",
+            IMAGE,
+        ),
+        (
+            [deployment(ready=False), pod(waiting("CrashLoopBackOff", container="init", init=True))],
+            " (pod istiod-1: container init: CrashLoopBackOff)",
+            LOGS,
+        ),
+        (
+            [deployment(ready=False), pod(CRASH)],
+            " (pod istiod-1: container discovery: CrashLoopBackOff back-off 10s, after OOMKilled with exit code 137)",
+            LOGS,
+        ),
+        (
+            [deployment(ready=False), pod(RUNS), event("istiod-1", "Unhealthy", "Readiness probe failed: 503")],
+            " (pod istiod-1: Unhealthy: Readiness probe failed: 503)",
+            LOGS.replace("--previous ", ""),
+        ),
+        ([deployment(ready=False), pod(waiting("ContainerCreating"))], "", LOOK),
+        (
+            [
+                deployment(ready=False),
+                pod(waiting("ContainerCreating")),
+                event("istiod-1", "FailedMount", 'MountVolume.SetUp failed: secret "login" not found'),
+            ],
+            ' (pod istiod-1: FailedMount: MountVolume.SetUp failed: secret "login" not found)',
+            "create what the pod mounts, or correct the name",
+        ),
+        ([deployment(ready=False), pod(waiting("PodInitializing"))], "", LOOK),
+        ([deployment(ready=False), pod(waiting("ImagePullBackOff"), app="other")], "", LOOK),
+        ([deployment(ready=False), pod(waiting("ImagePullBackOff"), namespace="other")], "", LOOK),
+        (
+            [deployment(ready=False), pod(unschedulable(NO_ROOM)), event("istiod-1", "FailedScheduling", NO_ROOM)],
             " (pod istiod-1: Unschedulable 0/1 nodes are available: 1 Insufficient memory)",
+            ROOM,
         ),
         (
             [
@@ -588,30 +645,148 @@ LOOK = "look at `kubectl --namespace istio-system describe deployment istiod` an
                     status={
                         "conditions": [
                             {"type": "Progressing", "status": "True", "message": "going"},
-                            {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"},
+                            {"type": "ReplicaFailure", "status": "True", "message": FORBIDDEN},
                         ]
                     },
                 )
             ],
-            " (exceeded quota)",
+            f" ({FORBIDDEN})",
+            QUOTA,
+        ),
+        # The Deployment knows nothing yet; its ReplicaSet has said so.
+        (
+            [deployment(ready=False), event("istiod-5f7", "FailedCreate", f"Error creating: {FORBIDDEN}")],
+            f" (FailedCreate: Error creating: {FORBIDDEN})",
+            QUOTA,
         ),
     ],
 )
 def test_a_deployment_that_does_not_become_available_says_why(
-    objects: list[Object], why: str, cluster: FakeCluster
+    objects: list[Object], why: str, remedy: str, cluster: FakeCluster
 ) -> None:
     cluster.objects = objects
     with pytest.raises(CommandError) as caught:
-        deployments.wait(cluster, "istio-system", "istiod", 60)
-    assert str(caught.value) == f"The Deployment istio-system/istiod is not available after 60 s{why}: {LOOK}"
+        rollouts.wait(cluster, "Deployment", "istio-system", "istiod", 60)
+    assert str(caught.value) == (
+        f"The Deployment istio-system/istiod is not available after 60 s{why}: {remedy}; then run `pulumi up` again."
+    )
     assert cluster.seconds == pytest.approx(60, abs=1)
+
+
+def test_who_may_not_read_events_is_told_the_rest(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.objects = [deployment(ready=False), pod(unschedulable(NO_ROOM))]
+    listed = cluster.list
+
+    def forbidden(kind: str, *where: Any, **which: str) -> Objects:
+        if kind == "events":
+            raise ClusterError("events is forbidden", code=403)
+        return listed(kind, *where, **which)
+
+    monkeypatch.setattr(cluster, "list", forbidden)
+    assert "Insufficient memory" in rollouts.trouble(cluster, "istio-system", "istiod")
 
 
 def test_a_deployment_is_waited_for(cluster: FakeCluster) -> None:
     cluster.objects = [deployment(ready=False)]
     cluster.later = [(30, deployment())]
-    assert deployments.wait(cluster, "istio-system", "istiod", 60) == {"discovery": "docker.io/istio/pilot:1.30.3"}
+    found = rollouts.wait(cluster, "Deployment", "istio-system", "istiod", 60)
+    assert rollouts.images(found) == {"discovery": "docker.io/istio/pilot:1.30.3"}
     assert cluster.seconds == pytest.approx(30, abs=1)
+
+
+# --- workloads_ready -------------------------------------------------------------------------------------------------
+
+
+def stateful_set(ready: int, updated: int = 2, replicas: int = 2, **strategy: Any) -> Object:
+    return {
+        **helm("StatefulSet", "db", "shop", "shop"),
+        "metadata": {**helm("StatefulSet", "db", "shop", "shop")["metadata"], "namespace": "shop", "generation": 2},
+        "spec": {
+            "replicas": replicas,
+            "updateStrategy": strategy,
+            "selector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]},
+            "template": {"metadata": {"labels": {"app": "db"}}},
+        },
+        "status": {"observedGeneration": 2, "readyReplicas": ready, "updatedReplicas": updated},
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "complete"),
+    [
+        (stateful_set(2), True),
+        (stateful_set(1), False),
+        (stateful_set(2, updated=1), False),
+        (stateful_set(2, updated=1, type="RollingUpdate", rollingUpdate={"partition": 1}), True),
+        (stateful_set(2, updated=0, type="OnDelete"), True),
+        (stateful_set(0, updated=0, replicas=0), True),
+        ({**stateful_set(2), "status": {}}, False),
+    ],
+)
+def test_a_stateful_set_is_complete_when_it_has_all_that_it_is_to_update(found: Object, complete: bool) -> None:
+    assert rollouts.COMPLETE["StatefulSet"](found) is complete
+
+
+def released(item: Object, release: str = "shop") -> Object:
+    marks = helm(item["kind"], "any", release, "shop")["metadata"]["annotations"]
+    return {**item, "metadata": {**item["metadata"], "annotations": marks, "namespace": "shop"}}
+
+
+def balanced(*addresses: str) -> Object:
+    status = {"loadBalancer": {"ingress": [{"ip": address} for address in addresses]}}
+    return released(
+        {"kind": "Service", "metadata": {"name": "web"}, "spec": {"type": "LoadBalancer"}, "status": status}
+    )
+
+
+RELEASE = ("--namespace", "shop", "--release", "shop", "--timeout", "60", "--setting", "chart.timeoutSeconds")
+
+
+def test_all_that_a_release_made_is_waited_for(cluster: FakeCluster, run: Run) -> None:
+    others = [released(deployment("other", ready=False), "other"), deployment("nobodys", "shop", ready=False)]
+    cluster.objects = [released(deployment("web", ready=False)), stateful_set(1), balanced(), *others]
+    cluster.later = [(20, released(deployment("web"))), (30, stateful_set(2)), (40, balanced("192.0.2.1"))]
+    assert run(workloads_ready, *RELEASE) == {"ready": ["Deployment/web", "Service/web", "StatefulSet/db"]}
+    assert cluster.seconds == pytest.approx(40, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("objects", "said"),
+    [
+        (
+            [stateful_set(1), {**pod(waiting("ErrImagePull", container="db"), "db", "shop")}],
+            "The StatefulSet shop/db is not available after 60 s (pod db-1: container db: ErrImagePull): correct the image's "
+            "name, or let the nodes pull it; then run `pulumi up` again.",
+        ),
+        (
+            [released(deployment("web", ready=False)), stateful_set(2)],
+            "The Deployment shop/web is not available after 60 s: look at `kubectl --namespace shop describe deployment web` "
+            "and at its pods, or raise chart.timeoutSeconds; then run `pulumi up` again.",
+        ),
+        (
+            [balanced()],
+            "The Service shop/web has no load balancer address after 60 s: have the cluster give it one (quota, MetalLB, "
+            "cloud-provider-kind), or change its type, or raise chart.timeoutSeconds; then run `pulumi up` again.",
+        ),
+    ],
+)
+def test_a_release_that_does_not_get_ready_says_what_of_it(
+    objects: Objects, said: str, cluster: FakeCluster, run: Run
+) -> None:
+    cluster.objects = objects
+    assert failure(run, workloads_ready, *RELEASE) == said
+    assert cluster.seconds == pytest.approx(60, abs=1)
+
+
+def test_each_workload_has_its_own_time_from_the_start(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [deployment("slow", "shop", ready=False), deployment("quick", "shop", ready=False)]
+    cluster.later = [(50, deployment("slow", "shop"))]
+    named = ("--namespace", "shop", "--workload=Deployment/slow=60", "--workload=Deployment/quick=20")
+    assert failure(run, workloads_ready, *named).startswith("The Deployment shop/quick is not available after 20 s")
+    assert cluster.seconds == pytest.approx(20, abs=1)
+    cluster.objects[1] = deployment("quick", "shop")
+    assert run(workloads_ready, *named) == {"ready": ["Deployment/quick", "Deployment/slow"]}
+    assert cluster.seconds == pytest.approx(50, abs=1)
 
 
 # --- mesh_ready ------------------------------------------------------------------------------------------------------
@@ -684,8 +859,8 @@ def test_a_mesh_that_gets_no_ca_is_given_up_at_the_limit(hook: list[Object], clu
     stuck = pod(waiting("ImagePullBackOff", "Back-off pulling image istio/pilot"))
     cluster.objects = [deployment(ready=False), stuck, *hook]
     assert failure(run, istiod_ready, "--timeout", "45") == (
-        "istiod has not put its CA into the webhook istio-sidecar-injector within 45 s (container discovery: "
-        f"ImagePullBackOff Back-off pulling image istio/pilot): {WITHOUT_CA}"
+        "istiod has not put its CA into the webhook istio-sidecar-injector within 45 s (pod istiod-1: container "
+        f"discovery: ImagePullBackOff Back-off pulling image istio/pilot): {WITHOUT_CA}"
     )
     assert cluster.seconds == pytest.approx(45, abs=1)
 
@@ -810,8 +985,9 @@ def test_a_kong_that_does_not_start_is_told(kind: str, cluster: FakeCluster, run
     stuck = pod(waiting("CrashLoopBackOff", container="proxy"), "kong-istio-kong", "kong-istio")
     cluster.objects = [deployment("kong-istio-kong", "kong-istio", ready=False), stuck, service({"ip": "192.0.2.1"})]
     assert failure(run, kong_ready, "--type", kind, "--timeout", "9") == (
-        "The Deployment kong-istio/kong-istio-kong is not available after 9 s (container proxy: CrashLoopBackOff): look "
-        "at `kubectl --namespace kong-istio describe deployment kong-istio-kong` and at its pods."
+        "The Deployment kong-istio/kong-istio-kong is not available after 9 s (pod kong-istio-kong-1: container proxy: "
+        "CrashLoopBackOff): look at `kubectl --namespace kong-istio logs --previous --all-containers kong-istio-kong-1`; "
+        "then run `pulumi up` again."
     )
 
 
@@ -970,9 +1146,10 @@ def test_a_command_does_not_guess_the_context(capsys: pytest.CaptureFixture[str]
     assert "the following arguments are required: --context" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", [precheck, istiod_ready, kong_ready, istio_cni_ready])
+@pytest.mark.parametrize("module", [precheck, istiod_ready, kong_ready, istio_cni_ready, workloads_ready])
 def test_what_the_api_server_says_is_the_sentence_of_a_command(module: ModuleType, tmp_path: Path, run: Run) -> None:
-    arguments = ["--type", "LoadBalancer"] if module is kong_ready else []
+    needed = {kong_ready: ["--type", "LoadBalancer"], workloads_ready: ["--namespace", "shop", "--release", "shop"]}
+    arguments = needed.get(module, [])
     server = ApiServer()
     server.token = "another"
     with server.running() as url:

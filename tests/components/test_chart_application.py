@@ -54,9 +54,12 @@ def before(recording: Recording, label: str) -> set[str]:
 def test_a_chart_is_a_release_of_its_own_in_a_namespace_of_the_mesh(folder: Path) -> None:
     recording = recorded(shop(folder, timeoutSeconds=77))
     given = made(recording, "Release/shop").inputs
-    assert (given["name"], given["namespace"], given["timeout"]) == ("shop", "shop", 77)
+    assert (given["name"], given["namespace"]) == ("shop", "shop")
     assert given["values"] == {"password": "canary"}
-    assert not given.get("skipAwait")
+    assert given["skipAwait"] is True
+    waits = shlex.split(made(recording, "Command/shop-pods-ready").inputs["create"])
+    assert waits[waits.index("--namespace") :][:6] == ["--namespace", "shop", "--release", "shop", "--timeout", "77"]
+    assert "Command/shop-pods-ready" in before(recording, "Command/shop-services-ready")
     assert not Path(given["chart"]).is_absolute()
     assert made(recording, "Namespace/shop").inputs["metadata"]["labels"]["istio-injection"] == "enabled"
 

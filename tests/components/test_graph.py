@@ -73,6 +73,7 @@ TREE = {
             f"Deployment/bookinfo-deployment-{name}"
             for name in ("details-v1", "ratings-v1", "reviews-v1", "reviews-v2", "reviews-v3", "productpage-v1")
         ),
+        "Command/bookinfo-pods-ready",
     },
     "RateLimitedRoute/bookinfo-route": {
         "EnvoyFilter/bookinfo-route-client-host",
@@ -82,6 +83,7 @@ TREE = {
     },
     "ObservabilityStack/observability": {
         *("Release/prometheus", "Release/grafana", "Release/kiali"),
+        *("Command/prometheus-ready", "Command/grafana-ready", "Command/kiali-ready"),
         *("Command/grafana-admin-value", "Secret/grafana-admin"),
         *("Command/kiali-signing-key-value", "Secret/kiali-signing-key"),
     },
@@ -327,11 +329,10 @@ def test_releases_are_said_in_full(plain: Recording) -> None:
 
 
 def test_whoever_has_a_waiting_command_does_not_wait_twice(plain: Recording) -> None:
-    for name in ("istio-base", "istiod", "kong-istio"):
-        assert inputs(plain, f"Release/{name}")["skipAwait"] is True
-    for name in ("prometheus", "grafana", "kiali"):
-        assert not inputs(plain, f"Release/{name}").get("skipAwait")
-        assert inputs(plain, f"Release/{name}")["timeout"] == 600
+    for release in of_kind(plain, "Release"):
+        assert release.inputs["skipAwait"] is True
+        waits = {"istio-base": "istiod-ready", "kong-istio": "kong-ready"}.get(release.name, f"{release.name}-ready")
+        assert release.label in before(plain, f"Command/{waits}")
 
 
 @pytest.mark.parametrize(
@@ -410,7 +411,9 @@ def test_no_injected_pod_starts_before_istiod_answers(name: str, request: pytest
         ("Command/bookinfo-route-ready", "Ingress/bookinfo-route-ingress"),
         ("Command/checks", "Command/bookinfo-route-ready"),
         ("Release/kiali", "Release/istio-base"),
-        ("Release/kiali", "Release/prometheus"),
+        ("Release/kiali", "Command/prometheus-ready"),
+        ("Command/checks", "Command/kiali-ready"),
+        ("Command/checks", "Command/bookinfo-pods-ready"),
         ("Release/kiali", "Secret/kiali-signing-key"),
         ("Secret/kiali-signing-key", "Command/kiali-signing-key-value"),
         ("Release/grafana", "Secret/grafana-admin"),
@@ -432,9 +435,11 @@ ISTIOD = {"Release/istio-base", "Release/istiod", "Command/istiod-ready"}
 KONG = {"Namespace/kong-istio", "Release/kong-istio", "Command/kong-ready"}
 APPLICATION = TREE["Application/bookinfo"]
 OBSERVABILITY = TREE["ObservabilityStack/observability"] | {"ObservabilityStack/observability"}
+# What pods start by, and what waits for them.
+STARTS = ("Deployment/", "Command/")
 NEEDLESS = [
-    *((label, ISTIOD | KONG) for label in sorted(APPLICATION) if not label.startswith("Deployment/")),
-    *((label, KONG) for label in sorted(APPLICATION) if label.startswith("Deployment/")),
+    *((label, ISTIOD | KONG) for label in sorted(APPLICATION) if not label.startswith(STARTS)),
+    *((label, KONG) for label in sorted(APPLICATION) if label.startswith(STARTS)),
     *((f"Release/{name}", ISTIOD | KONG | APPLICATION) for name in ("prometheus", "grafana")),
     ("Release/grafana", {"Release/prometheus"}),
     ("Release/kiali", {"Release/istiod", "Command/istiod-ready"} | KONG | APPLICATION),
@@ -707,7 +712,8 @@ def test_charts_get_the_values_that_the_settings_come_to() -> None:
     assert given["grafana"].pop("podAnnotations").keys() == {"checksum/login"}
     assert given["kiali"]["deployment"].pop("pod_annotations").keys() == {"checksum/login", "checksum/signing-key"}
     assert given == json.loads(json.dumps(expected))
-    assert {inputs(recording, f"Release/{name}")["timeout"] for name in ("prometheus", "grafana", "kiali")} == {99}
+    for name in ("prometheus", "grafana", "kiali"):
+        assert " --timeout 99 " in inputs(recording, f"Command/{name}-ready")["create"]
 
 
 # --- Istio and observability -----------------------------------------------------------------------------------------
@@ -951,7 +957,7 @@ def test_commands_of_the_project_name_modules_of_it(plain: Recording) -> None:
         for command in of_kind(plain, "Command")
         if (arguments := shlex.split(command.inputs.get("create", "")))[1:2] == ["-m"]
     }
-    assert len(modules) == 5
+    assert len(modules) == 6
     for module in modules:
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
@@ -968,11 +974,15 @@ def test_only_the_precheck_tells_its_first_run_from_later_ones(plain: Recording)
             assert create == update or not update
 
 
+SHOWN = {"prometheus-ready", "grafana-ready", "kiali-ready"}
 CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "values of istiod": ({"istio": {"istiodValues": {"pilot": {"env": {}}}}}, {"istiod-ready", "checks"}),
     "values of Kong": ({"kong": {"values": {"resources": {"limits": {"cpu": 1}}}}}, {"kong-ready", "checks"}),
     "chart of Kong": ({"charts": {"kong": "sandbox/charts/kong"}}, {"kong-ready", "checks"}),
-    "mirror": ({"images": {"registry": MIRROR}}, {"istiod-ready", "kong-ready", "checks"}),
+    "mirror": (
+        {"images": {"registry": MIRROR}},
+        {"istiod-ready", "kong-ready", "bookinfo-pods-ready", *SHOWN, "checks"},
+    ),
     "limit": ({"rateLimit": {"minute": 31}}, {"bookinfo-route-ready", "checks"}),
     "limit's message": ({"rateLimit": {"minute": 30, "errorMessage": "no"}}, {"bookinfo-route-ready", "checks"}),
     "route": (
@@ -981,7 +991,8 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     ),
     "routing": ({"kong": {"routing": "guide"}}, {"bookinfo-route-ready", "checks"}),
     "applications": ({"applications": [BOOKINFO, SHOP]}, {"precheck", "checks"}),
-    "observability": ({"observability": {"grafana": {"anonymous": True}}}, {"checks"}),
+    "observability": ({"observability": {"grafana": {"anonymous": True}}}, {"grafana-ready", "kiali-ready", "checks"}),
+    "password": ({"observability": {"grafana": {"passwordVersion": 2}}}, {*SHOWN, "grafana-admin-value", "checks"}),
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from charts import documents, reference
 
-from commands import istio_cni_ready
+from commands import istio_cni_ready, rollouts
 from commands.command_line import CommandError
 from components.shared import manifests, pod_security, traffic_policies
 from components.shared.manifests import ManifestError
@@ -299,7 +299,7 @@ def test_only_with_a_node_agent_do_sidecars_count_on_one(plain: Recording, every
 
 def daemon_set(desired: int, available: int, updated: int, observed: int = 2) -> Object:
     status = {"desiredNumberScheduled": desired, "numberAvailable": available, "updatedNumberScheduled": updated}
-    return {"metadata": {"generation": 2}, "status": {**status, "observedGeneration": observed}}
+    return {"metadata": {"generation": 2}, "spec": {}, "status": {**status, "observedGeneration": observed}}
 
 
 @pytest.mark.parametrize(
@@ -310,11 +310,11 @@ def daemon_set(desired: int, available: int, updated: int, observed: int = 2) ->
         (daemon_set(3, 2, 3), False),
         (daemon_set(3, 3, 2), False),
         (daemon_set(3, 3, 3, observed=1), False),
-        ({"metadata": {"generation": 1}}, False),
+        ({"metadata": {"generation": 1}, "spec": {}}, False),
     ],
 )
 def test_the_node_agent_is_ready_when_it_runs_on_every_node(found: Object, ready: bool) -> None:
-    assert istio_cni_ready.is_everywhere(found) is ready
+    assert rollouts.is_everywhere(found) is ready
 
 
 @pytest.mark.parametrize(
@@ -325,9 +325,10 @@ def test_a_node_agent_that_does_not_come_is_told_of(
     found: Object | None, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Cluster, "follow", lambda *_: iter([found]))
+    monkeypatch.setattr(rollouts, "trouble", lambda *_: " (image away)")
     with pytest.raises(CommandError) as error:
         istio_cni_ready.wait(Cluster("", "one"), 0)
-    assert f"istio-cni/istio-cni-node runs {where} after 0 s: " in str(error.value)
+    assert f"istio-cni/istio-cni-node runs {where} after 0 s{' (image away)' if found else ''}: " in str(error.value)
     assert "raise istio.readyTimeoutSeconds" in str(error.value)
 
 

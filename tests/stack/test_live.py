@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from stack import CLUSTER, Object, Stack, make_project, said, wait_for
 
-from commands import deployments
+from commands import rollouts
 from sandbox.programs import TOOLS
 from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
 
@@ -88,7 +88,7 @@ def containers(pod: Object) -> set[str]:
 def test_the_application_is_available(live: Stack) -> None:
     found = {item["metadata"]["name"]: item for item in live.list("deployments.apps", "bookinfo")}
     assert set(found) == BOOKINFO, f"Deployments in bookinfo: {sorted(found)}"
-    unavailable = {name: item.get("status") for name, item in found.items() if not deployments.is_available(item)}
+    unavailable = {name: item.get("status") for name, item in found.items() if not rollouts.is_available(item)}
     assert not unavailable, f"not available: {unavailable}"
 
 
@@ -195,7 +195,7 @@ def test_dashboards_are_there_under_the_names_of_the_guide(live: Stack) -> None:
     found = {item["metadata"]["name"]: item for item in live.list("deployments.apps", "istio-system")}
     for name, port in DASHBOARDS.items():
         assert name in found, f"no Deployment {name} in istio-system, only {sorted(found)}"
-        assert deployments.is_available(found[name]), f"{name} is not available: {found[name].get('status')}"
+        assert rollouts.is_available(found[name]), f"{name} is not available: {found[name].get('status')}"
         assert name in services, f"no Service {name} in istio-system, only {sorted(services)}"
         ports = [entry["port"] for entry in services[name]["ports"]]
         assert services[name]["type"] == "ClusterIP", f"the Service {name} is of type {services[name]['type']}"
