@@ -95,6 +95,16 @@ def test_what_somebody_changed_is_named_by_its_path_alone(wanted: Object, found:
     assert "b3RoZXI" not in text
 
 
+def test_a_crd_of_another_version_is_named_once() -> None:
+    def versions(*fields: str) -> dict[str, Any]:
+        return {"versions": [{"name": name, "schema": dict.fromkeys(fields, "string")} for name in ("v1", "v2")]}
+
+    wanted = an("CustomResourceDefinition", spec=versions("one", "two", "three"))
+    (text,) = drift.compared(wanted, live(wanted, spec=versions("one")))
+    assert text.startswith("CustomResourceDefinition ")
+    assert text.endswith("one: spec.versions")
+
+
 def test_the_newest_deployed_release_and_its_crds_are_compared() -> None:
     service, crd = an("Service", spec={"type": "NodePort"}), an("CustomResourceDefinition")
     secrets = [
