@@ -178,6 +178,8 @@ def _reach(access: Access, root: Path) -> tuple[Access, list[pulumi.ProviderReso
         kubeconfig=cluster_access.NO_CLUSTER if missing else _for_the_provider(access),
         context=None if missing else access.context,
         cluster_identifier=cluster_access.provider_identifier(access),
+        # What somebody changed by hand is put back: an `up`, and even a preview with a refresh, would fail at it.
+        enable_patch_force=True,
         # A stack that is up does not change for a preview that finds no cluster.
         opts=pulumi.ResourceOptions(ignore_changes=["kubeconfig", "context"] if missing and last.provider else None),
     )

@@ -133,11 +133,12 @@ class Traveller:
 
 
 @pytest.fixture(scope="module")
-def clusters(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Cluster]]:
-    """Bring up two sandboxes; skip where there is no engine."""
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Cluster]]:
+    """Bring up two sandboxes, with nothing of other tests in them; skip where there is no engine."""
     if missing := pulumi_engine.missing():
         pytest.skip(missing)
-    found = Cluster(project), Cluster(make_project(tmp_path_factory.mktemp("second").resolve()))
+    first, second = (Cluster(make_project(tmp_path_factory.mktemp(name).resolve())) for name in ("first", "second"))
+    found = first, second
     try:
         for cluster in found:
             cluster.up()
