@@ -118,3 +118,34 @@ def test_a_change_comes_to_the_cluster_and_what_carries_traffic_stays(
     assert stack.get("ingress", "productpage", "shop")["spec"]["rules"][0]["http"]["paths"][0]["path"] == "/shop"
     outputs = json.loads(stack.run("pulumi", "stack", "output", "--json", "--stack=sandbox"))
     assert re.fullmatch(r"http://.+:3\d{4}", outputs["proxyUrl"]), "the outputs do not tell the node port"
+
+
+def test_a_deployment_whose_pods_fit_nowhere_is_named_and_mended_by_the_next_up(engines: Stack) -> None:
+    file = engines.paths.sandbox / "heavy.yaml"
+    application = {"name": "heavy", "namespace": "heavy", "manifests": str(file)}
+    deployment: Any = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "annotations": {"pulumi.com/timeoutSeconds": "10"}},
+        "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {"labels": {"app": "web"}}}},
+    }
+
+    def up(memory: str) -> Answer:
+        container = {"name": "web", "image": "web", "resources": {"requests": {"memory": memory}}}
+        deployment["spec"]["template"]["spec"] = {"containers": [container]}
+        file.write_text(json.dumps(deployment))
+        config = configured(engines, {"applications": [BOOKINFO, application]})
+        options = ("--yes", "--skip-preview", "--stack=sandbox", f"--config-file={config}", "--non-interactive")
+        return engines.project.run("pulumi", "up", *options, environment=engines.environment)
+
+    try:
+        refused = up("1Ti")
+        assert refused.returncode
+        sentence = (
+            r"The Deployment heavy/web is not available after 10 s .*Insufficient memory.*: give the cluster a node"
+        )
+        assert re.search(sentence, said(refused)), said(refused)
+        mended = up("1Mi")
+        assert mended.returncode == 0, said(mended)
+    finally:
+        run(engines, {}, "up", "--yes", "--skip-preview")
