@@ -151,5 +151,5 @@ def from_json(text: str) -> Target:
     """Return the target that `to_json` wrote."""
     found: Mapping[str, Any] = json.loads(text)
     applications = tuple(RoutedApplication(**one) for one in found.get("applications", ()))
-    further = tuple(found.get("further_namespaces", ()))
-    return Target(**{**found, "applications": applications, "further_namespaces": further})
+    lists = {name: tuple(found.get(name, ())) for name in ("further_namespaces", "chart_releases")}
+    return Target(**{**found, "applications": applications, **lists})
