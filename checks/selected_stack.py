@@ -14,7 +14,7 @@ from typing import NoReturn
 import pulumi
 
 from plan.stack_config import Project
-from sandbox import tools
+from sandbox import isolation
 from sandbox.paths import CHECKOUT
 from settings import KubeconfigFrom, Settings, read
 
@@ -102,7 +102,7 @@ def find(name: str = "") -> Stack:
             "`pulumi stack select`, or run `make up`."
         )
     if name == SANDBOX and CHECKOUT.facts.is_file():
-        return Stack(name, tools.environment(), CHECKOUT.stack_file)
+        return Stack(name, isolation.environment(), CHECKOUT.stack_file)
     return Stack(name)
 
 

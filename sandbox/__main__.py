@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sandbox import SandboxError, kwok_cluster, tools, whole_stack
+from sandbox import SandboxError, isolation, kwok_cluster, tools, whole_stack
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT, tool_cache
 
@@ -98,7 +98,7 @@ def _kubeconfig(_: argparse.Namespace) -> int:
 
 
 def _env(_: argparse.Namespace) -> int:
-    print(tools.exports())
+    print(isolation.exports())
     return 0
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import SandboxError, tools
+from sandbox import SandboxError, builds, tools
 from sandbox.paths import CHECKOUT, Paths
 from sandbox.programs import TOOLS
 from versions import CHARTS, Chart
@@ -99,12 +99,12 @@ def _from_istio_module(names: Collection[str], paths: Paths) -> dict[str, Source
 
 def _istio_module(names: Collection[str]) -> Path:
     """Return the folder of Istio's source in Go's module cache, fetching it if need be."""
-    problem = tools.go_problem("istiod")
+    problem = builds.go_problem("istiod")
     if not problem:
         answer = subprocess.run(
             ["go", "mod", "download", "-json", "istio.io/istio"],
             cwd=CHECKOUT.root / "sandbox" / "go" / "istiod",
-            env=tools.go_environment(),
+            env=builds.go_environment(),
             capture_output=True,
             text=True,
             check=False,

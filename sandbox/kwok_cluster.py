@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from kube import Cluster, ClusterError
-from sandbox import SandboxError, chart_sources, istiod_process, machine_settings, processes, tools
+from sandbox import SandboxError, chart_sources, isolation, istiod_process, machine_settings, processes, tools
 from sandbox.facts import Facts, free_ports
 from sandbox.locks import locked
 from sandbox.paths import CHECKOUT, CLUSTER, CONTEXT, Paths, tool_cache
@@ -228,7 +228,7 @@ def _kwokctl(verb: str, arguments: list[str], paths: Paths) -> None:
         code = subprocess.run(
             ["kwokctl", verb, "cluster", f"--name={CLUSTER}", *arguments],
             executable=paths.programs / "kwokctl",
-            env=tools.environment(paths),
+            env=isolation.environment(paths),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from importlib.metadata import version
 
-from sandbox import tools
+from sandbox import isolation
 from sandbox.paths import CHECKOUT
 
 # The provider plugins, by the name of the Python package that says which version is wanted.
@@ -20,7 +20,7 @@ def missing(*, download: bool = True) -> str:
 
     Provider plugins that are not here are downloaded, unless `download` forbids it.
     """
-    path = tools.environment()["PATH"]
+    path = isolation.environment()["PATH"]
     install = "https://www.pulumi.com/docs/install/"
     if not shutil.which("pulumi", path=path):
         return f"the Pulumi CLI is not on this machine's PATH, and this project installs none; see {install}."
@@ -41,7 +41,7 @@ def missing(*, download: bool = True) -> str:
 
 
 def _has_plugin(name: str, expected: str) -> bool:
-    on_path = shutil.which(f"pulumi-resource-{name}", path=tools.environment()["PATH"])
+    on_path = shutil.which(f"pulumi-resource-{name}", path=isolation.environment()["PATH"])
     return bool(on_path) or (_PLUGIN_FOLDER / f"resource-{name}-v{expected}").is_dir()
 
 
@@ -52,7 +52,7 @@ def _downloaded(name: str, expected: str) -> bool:
         done = subprocess.run(
             command,
             cwd=CHECKOUT.root,
-            env=tools.environment(),
+            env=isolation.environment(),
             capture_output=True,
             timeout=_DOWNLOAD_SECONDS,
             check=False,

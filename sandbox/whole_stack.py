@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sandbox import SandboxError, kwok_cluster, pulumi_engine, tools
+from sandbox import SandboxError, isolation, kwok_cluster, pulumi_engine
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT
 
@@ -143,7 +143,7 @@ def _pulumi(*arguments: str, **environment: str) -> None:
     command = ["pulumi", *arguments, "--stack", STACK, "--config-file", config]
     if not sys.stdout.isatty():
         command.append("--non-interactive")
-    with subprocess.Popen(command, cwd=CHECKOUT.root, env=tools.environment() | environment) as process:
+    with subprocess.Popen(command, cwd=CHECKOUT.root, env=isolation.environment() | environment) as process:
         try:
             code = process.wait()
         except KeyboardInterrupt:
@@ -159,7 +159,7 @@ def _pulumi(*arguments: str, **environment: str) -> None:
 def pulumi_output(*arguments: str, folder: Path = CHECKOUT.root) -> str:
     """Return what a command prints that needs no settings."""
     command = ["pulumi", *arguments, "--non-interactive"]
-    done = subprocess.run(command, cwd=folder, env=tools.environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=isolation.environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise SandboxError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
     return str(done.stdout)

@@ -16,7 +16,7 @@ from charts import CONTRACT, NOT_RUN
 from stack import Project, Stack, make_project
 
 from components.shared import releases
-from sandbox import kwok_cluster, tools
+from sandbox import isolation, kwok_cluster
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT, Paths
 
@@ -64,7 +64,7 @@ class Sandbox:
     @property
     def environment(self) -> dict[str, str]:
         """The environment for programs that work on it."""
-        return tools.environment(self.paths)
+        return isolation.environment(self.paths)
 
     def run(self, *command: str, stdin: str = "") -> str:
         """Run one of its tools and return what it says."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kube import Cluster
-from sandbox import tools
+from sandbox import builds, isolation
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT, CONTEXT, Paths, tool_cache
 
@@ -96,7 +96,7 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """The environment for programs that work on the sandbox."""
         path = os.pathsep.join([str(self.paths.programs), self.project.environment["PATH"]])
-        return {**self.project.environment, **tools.variables(self.paths), "PATH": path}
+        return {**self.project.environment, **isolation.variables(self.paths), "PATH": path}
 
     @property
     def cluster(self) -> Cluster:
@@ -250,7 +250,7 @@ def _go_settings() -> dict[str, str]:
     """Return where Go keeps what it downloaded and compiled, which would follow the home folder."""
     if not shutil.which("go"):
         return {}
-    environment = tools.go_environment()
+    environment = builds.go_environment()
     folders = subprocess.run(
         ["go", "env", "-json", "GOPATH", "GOMODCACHE", "GOCACHE"],
         cwd=CHECKOUT.root,

@@ -25,7 +25,7 @@ from display.console import console, ruled_table
 from names import GRAFANA, ISTIO_BASE, ISTIOD, KIALI, KONG, PROMETHEUS
 from plan.program import record_stack
 from plan.stack_config import Project
-from sandbox import SandboxError, kwok_cluster, pulumi_engine, tools, whole_stack
+from sandbox import SandboxError, isolation, kwok_cluster, pulumi_engine, whole_stack
 from sandbox.bench import exported
 from sandbox.paths import CHECKOUT
 
@@ -149,7 +149,7 @@ def _pulumi(command: str, name: str, *arguments: str) -> list[str]:
 
 
 def _timed(command: Sequence[str], *, cwd: Path = CHECKOUT.root, variables: Mapping[str, str] | None = None) -> Run:
-    environment = {**tools.environment(), **(variables or {})}
+    environment = {**isolation.environment(), **(variables or {})}
     with tempfile.TemporaryFile() as said:
         started = time.monotonic()
         process = subprocess.Popen(

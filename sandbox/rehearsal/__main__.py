@@ -14,7 +14,7 @@ from plan import graph_drawing
 from plan.program import record_stack, run
 from plan.recording import Recording, Resource
 from plan.stack_config import ROOT, Project, StackConfig, add_stack_options
-from sandbox import tools
+from sandbox import isolation
 from sandbox.rehearsal import timeline
 from sandbox.rehearsal.apply import Applier, Sandbox
 
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _rehearse(config: StackConfig, root: Path) -> Recording:
-    sandbox = Sandbox(root / ".sandbox", tools.environment())
+    sandbox = Sandbox(root / ".sandbox", isolation.environment())
 
     def say(resource: Resource) -> None:
         print(timeline.progress(resource), flush=True)

@@ -31,7 +31,7 @@ from checks.target import RoutedApplication, Target, from_json, to_json
 from commands import http_client
 from display.console import console
 from kube import ClusterError
-from sandbox import tools
+from sandbox import isolation
 from sandbox.paths import CHECKOUT
 from settings import restore
 
@@ -527,7 +527,7 @@ def test_the_sandboxs_stack_file_is_decrypted_by_pulumi(
     context = {"secure": "v1:abc"} if encrypted else "kind-in-the-file"
     Sandbox.stack_file.write_text(yaml.safe_dump({"config": {"kong-istio:kubeContext": context}}))
     monkeypatch.setattr(selected_stack, "CHECKOUT", Sandbox)
-    monkeypatch.setattr(tools, "environment", lambda: dict(os.environ))
+    monkeypatch.setattr(isolation, "environment", lambda: dict(os.environ))
     calls = programs("pulumi", pulumi("sandbox", {"kong-istio:kubeContext": {"value": "kind-told", "secret": True}}))
     assert cli.main(["describe", "--stack", "sandbox"]) == 0
     assert json.loads(capsys.readouterr().out)["context"] == ("kind-told" if encrypted else "kind-in-the-file")

@@ -18,7 +18,16 @@ import pytest
 import yaml
 from conftest import Sandbox
 
-from sandbox import SandboxError, chart_sources, istiod_process, kwok_cluster, machine_settings, processes, tools
+from sandbox import (
+    SandboxError,
+    builds,
+    chart_sources,
+    istiod_process,
+    kwok_cluster,
+    machine_settings,
+    processes,
+    tools,
+)
 from sandbox import __main__ as command_line
 from sandbox.facts import PORTS, Facts, free_ports
 from sandbox.paths import CHECKOUT, Paths, tool_cache
@@ -208,7 +217,7 @@ def test_a_chart_that_cannot_be_had_is_named_with_a_remedy(
     with pytest.raises(SandboxError, match=r"chart kong .*charts\.konghq\.com.*setting `charts`"):
         chart_sources.resolve(everything_else, paths)
     everything_else = dict.fromkeys(set(CHARTS) - {"base"}, "elsewhere")
-    monkeypatch.setattr(tools, "go_problem", lambda _folder: "there is no Go on this machine")
+    monkeypatch.setattr(builds, "go_problem", lambda _folder: "there is no Go on this machine")
     with pytest.raises(SandboxError, match=r"charts base .*no Go.*Connect to the network"):
         chart_sources.resolve(everything_else, paths)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import SandboxError, tools
+from sandbox import SandboxError, builds, downloads, installed, isolation, tools
 from sandbox.paths import CHECKOUT, Paths, tool_cache
 from sandbox.programs import TOOLS
 
@@ -46,7 +46,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path / "path"), "/usr/bin", "/bin"]))
-    monkeypatch.setattr(tools, "this_platform", lambda: ("plan9", "mips"))
+    monkeypatch.setattr(downloads, "this_platform", lambda: ("plan9", "mips"))
     # What the machine that runs the tests has must not be found.
     which = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name: which(name, path=str(tmp_path / "path")))
@@ -136,7 +136,7 @@ def test_a_plain_program_is_downloaded(server: tuple[str, dict[str, bytes]], tmp
     address, files = server
     files["program"] = b"#!/bin/sh\necho hello\n"
     checksum = hashlib.sha256(files["program"]).hexdigest()
-    program = tools.download(f"{address}/program", checksum, tmp_path / "cache/program", loopback_http=True)
+    program = downloads.download(f"{address}/program", checksum, tmp_path / "cache/program", loopback_http=True)
     assert subprocess.run([program], capture_output=True, text=True, check=True).stdout == "hello\n"
 
 
@@ -144,12 +144,12 @@ def test_a_member_of_an_archive_is_downloaded(server: tuple[str, dict[str, bytes
     address, files = server
     files["a.tar.gz"] = archive("linux-amd64/helm", b"#!/bin/sh\necho helm\n")
     checksum = hashlib.sha256(files["a.tar.gz"]).hexdigest()
-    program = tools.download(
+    program = downloads.download(
         f"{address}/a.tar.gz", checksum, tmp_path / "helm", member="linux-amd64/helm", loopback_http=True
     )
     assert subprocess.run([program], capture_output=True, text=True, check=True).stdout == "helm\n"
     with pytest.raises(SandboxError, match="no other/helm in the archive"):
-        tools.download(f"{address}/a.tar.gz", checksum, tmp_path / "other", member="other/helm", loopback_http=True)
+        downloads.download(f"{address}/a.tar.gz", checksum, tmp_path / "other", member="other/helm", loopback_http=True)
 
 
 def archive(member: str, content: bytes) -> bytes:
@@ -166,14 +166,14 @@ def test_a_wrong_checksum_leaves_nothing_behind(server: tuple[str, dict[str, byt
     files["program"] = b"tampered with"
     target = tmp_path / "cache/program"
     with pytest.raises(SandboxError, match="checksum"):
-        tools.download(f"{address}/program", "0" * 64, target, loopback_http=True)
+        downloads.download(f"{address}/program", "0" * 64, target, loopback_http=True)
     assert list(target.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1/x", "http://example.org/x", "file:///etc/passwd"])
 def test_nothing_but_https_is_downloaded(address: str, tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="not an https address"):
-        tools.download(address, "0" * 64, tmp_path / "x")
+        downloads.download(address, "0" * 64, tmp_path / "x")
 
 
 def test_a_download_that_fails_is_said_and_made_up_for_by_a_build(
@@ -183,8 +183,8 @@ def test_a_download_that_fails_is_said_and_made_up_for_by_a_build(
         assert address == "https://get.helm.sh/helm-v3.20.2-linux-amd64.tar.gz"
         raise OSError("no route to host")
 
-    monkeypatch.setattr(tools, "this_platform", lambda: ("linux", "amd64"))
-    monkeypatch.setattr(tools, "download", unreachable)
+    monkeypatch.setattr(downloads, "this_platform", lambda: ("linux", "amd64"))
+    monkeypatch.setattr(downloads, "download", unreachable)
     assert os.access(tools.ensure(["helm"])["helm"], os.X_OK)
     assert "no official build of helm 3.20.2 (no route to host); building it" in capsys.readouterr().out
     assert len(go()) == 1
@@ -196,9 +196,9 @@ def test_no_download_is_tried_without_a_checksum_or_when_offline(
     def forbidden(*_arguments: object, **_keywords: object) -> Path:
         raise AssertionError("something was downloaded")
 
-    monkeypatch.setattr(tools, "download", forbidden)
+    monkeypatch.setattr(downloads, "download", forbidden)
     tools.ensure(["helm"])
-    monkeypatch.setattr(tools, "this_platform", lambda: ("linux", "amd64"))
+    monkeypatch.setattr(downloads, "this_platform", lambda: ("linux", "amd64"))
     monkeypatch.setenv("KONG_ISTIO_OFFLINE", "1")
     tools.ensure(["kwok"])
     assert len(go()) == 2
@@ -240,7 +240,7 @@ def test_the_programs_are_built_with_the_version_that_they_are_asked_for(go: Cal
 
 def test_two_at_once_build_once(go: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GO_SLEEPS", "1")
-    program = "from sandbox import tools; tools.this_platform = lambda: ('plan9', 'mips'); tools.ensure(['kwok'])"
+    program = "from sandbox import downloads, tools; downloads.this_platform = lambda: ('plan9', 'mips'); tools.ensure(['kwok'])"
     both = [
         subprocess.Popen([sys.executable, "-c", program], cwd=CHECKOUT.root, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
@@ -261,7 +261,7 @@ def test_a_build_that_fails_says_why_and_leaves_no_program(
     log = re.search(r"is in (\S+);", str(failure.value))
     assert log is not None
     assert "compiling" in Path(log[1]).read_text()
-    assert not tools.cached_path(TOOLS["etcd"]).exists()
+    assert not installed.cached_path(TOOLS["etcd"]).exists()
 
 
 def test_without_go_it_says_what_to_do_and_announces_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,17 +273,17 @@ def test_without_go_it_says_what_to_do_and_announces_nothing(capsys: pytest.Capt
 @pytest.mark.usefixtures("go")
 def test_a_go_that_is_too_old_is_refused_before_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GO_SAYS", "go1.19.3")
-    assert re.search(r"too old: sandbox/go/istiod needs 1\.\d+", tools.go_problem("istiod"))
+    assert re.search(r"too old: sandbox/go/istiod needs 1\.\d+", builds.go_problem("istiod"))
     monkeypatch.setenv("GO_SAYS", "go1.99")
-    assert tools.go_problem("istiod") == ""
+    assert builds.go_problem("istiod") == ""
 
 
 def test_go_keeps_the_users_settings_but_counts_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = tools.go_environment()
+    environment = builds.go_environment()
     assert environment["GOENV"] == str(Path.home() / ".config/go/env")
     assert environment["XDG_CONFIG_HOME"].startswith(str(tool_cache()))
     monkeypatch.setenv("GOENV", "/their/own")
-    assert tools.go_environment()["GOENV"] == "/their/own"
+    assert builds.go_environment()["GOENV"] == "/their/own"
 
 
 # --- the environment ------------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ def test_the_environment_leads_everything_to_the_sandbox(tmp_path: Path, monkeyp
         monkeypatch.setenv(name, "theirs")
     monkeypatch.setenv("KUBECONFIG", "/home/them/.kube/config")
     monkeypatch.setenv("EDITOR", "ed")
-    environment = tools.environment(Paths(tmp_path))
+    environment = isolation.environment(Paths(tmp_path))
     assert "theirs" not in environment.values()
     assert environment["KUBECONFIG"] == str(tmp_path / ".sandbox/kubeconfig")
     assert environment["PULUMI_BACKEND_URL"] == f"file://{tmp_path}/.sandbox/state"
@@ -310,7 +310,7 @@ def test_a_shell_can_take_the_environment_over(tmp_path: Path, monkeypatch: pyte
     paths = Paths(tmp_path / "it's a folder")
     check = 'printf %s "$KUBECONFIG${PULUMI_CONFIG_PASSPHRASE-}"'
     said = subprocess.run(
-        ["sh", "-c", f"{tools.exports(paths)}\n{check}"], capture_output=True, text=True, check=True
+        ["sh", "-c", f"{isolation.exports(paths)}\n{check}"], capture_output=True, text=True, check=True
     ).stdout
     assert said == str(paths.kubeconfig)
 

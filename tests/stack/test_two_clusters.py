@@ -14,7 +14,7 @@ import pytest
 import yaml
 from stack import Answer, Object, Project, make_project, said
 
-from sandbox import pulumi_engine, tools
+from sandbox import isolation, pulumi_engine
 
 # The first test may have to wait until tools are built.
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(3600)]
@@ -40,7 +40,7 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**self.project.environment, **tools.variables(self.project.paths)}
+        return {**self.project.environment, **isolation.variables(self.project.paths)}
 
     def up(self) -> None:
         answer = self.project.python("-m", "sandbox", "up")
@@ -94,7 +94,7 @@ class Traveller:
     @property
     def _environment(self) -> dict[str, str]:
         state = {"PULUMI_BACKEND_URL": (self.folder / "state").as_uri()}
-        return self.program.environment | tools.variables(self.program.paths) | state
+        return self.program.environment | isolation.variables(self.program.paths) | state
 
     def init(self) -> None:
         (self.folder / "state").mkdir()
