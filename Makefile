@@ -8,11 +8,16 @@ PYTHON ?= python3
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
 
-up: venv/ready ## a control plane, and the whole stack on it
+# A checkout may have several sandboxes, each with a name: make up NAME=second.
+ifdef NAME
+export KONG_ISTIO_SANDBOX_NAME := $(NAME)
+endif
+
+up: venv/ready ## a control plane, and the whole stack on it (NAME=ANOTHER, for a second one)
 	@venv/bin/python -m sandbox up --with-stack
 
 # It works without a network, with the packages that are there, even old ones.
-down: ## destroy the stack, end the sandbox, remove its folder
+down: ## destroy the stack, end the sandbox, remove its folder (NAME=ANOTHER)
 	@[ -x venv/bin/python ] || $(MAKE) --no-print-directory venv/ready
 	@venv/bin/python -m sandbox down --with-stack
 

@@ -16,6 +16,18 @@ KONG_NAMESPACE: Final = "kong-istio"
 #: Where a check starts a pod outside the mesh; it goes with the check.
 PROBE_NAMESPACE: Final = "kong-istio-checks"
 
+# --- sandboxes on this machine --------------------------------------------------------------------------------------
+
+SANDBOX_FOLDER: Final = ".sandbox"
+#: In the environment: which of a checkout's sandboxes is meant; the one without a name where it is empty.
+SANDBOX_NAME: Final = "KONG_ISTIO_SANDBOX_NAME"
+
+
+def sandbox_folder(name: str) -> str:
+    """Return the folder of a sandbox, below its checkout."""
+    return f"{SANDBOX_FOLDER}-{name}" if name else SANDBOX_FOLDER
+
+
 # --- Helm releases ------------------------------------------------------------------------------------------------
 
 ISTIO_BASE: Final = "istio-base"

@@ -18,9 +18,9 @@ import yaml
 from commands.cluster_identity import Identity, LastUp, uid_of
 from kube import Cluster, ClusterError
 from kube.kubeconfig import content, parsed, shown
-from names import is_kubeconfig_path
+from names import SANDBOX_FOLDER, is_kubeconfig_path
 
-SANDBOX_KUBECONFIG = ".sandbox/kubeconfig"
+SANDBOX_KUBECONFIG = f"{SANDBOX_FOLDER}/kubeconfig"
 
 # What the provider gets where there is no cluster to preview against: given nothing, it would look for one.
 NO_CLUSTER = "apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\ncurrent-context: ''\n"
@@ -175,8 +175,9 @@ def provider_identifier(access: Access) -> str:
 
 
 def _check_sandbox(access: Access, root: Path) -> None:
-    own = root / SANDBOX_KUBECONFIG
-    if access.files(root) != [own]:
+    own, *others = access.files(root) or [root]
+    # A checkout may have several sandboxes, each with a name in that of its folder.
+    if others or own not in (root / SANDBOX_KUBECONFIG, *root.glob(f"{SANDBOX_FOLDER}-*/kubeconfig")):
         raise AccessError(
             f"kubeconfig is {shown(access.kubeconfig) or 'empty'} while sandbox is true: this stack takes only the kubeconfig "
             f"that the sandbox wrote; set kubeconfig back to {SANDBOX_KUBECONFIG}, or use another stack."
@@ -185,7 +186,7 @@ def _check_sandbox(access: Access, root: Path) -> None:
         server = str(cluster.get("server", ""))
         if _host(server) not in ("127.0.0.1", "localhost", "::1"):
             raise AccessError(
-                f"{SANDBOX_KUBECONFIG} names the server {server} while sandbox is true: that is not the sandbox's; "
+                f"{own.relative_to(root)} names the server {server} while sandbox is true: that is not the sandbox's; "
                 "run `python -m sandbox down` and `make up`, or use another stack."
             )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from typing import Any
 
 import yaml
 from pulumi import RunError
+
+from names import SANDBOX_NAME, sandbox_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACEHOLDER = "rehearsal-placeholder"
@@ -104,7 +107,7 @@ class Project:
 
         While the sandbox is up, its own file, with what is true of this machine, stands in for the committed one.
         """
-        of_the_sandbox = self.root / ".sandbox" / f"Pulumi.{stack}.yaml"
+        of_the_sandbox = self.root / sandbox_folder(os.environ.get(SANDBOX_NAME, "")) / f"Pulumi.{stack}.yaml"
         if stack == "sandbox" and of_the_sandbox.is_file():
             return of_the_sandbox
         file = self.root / f"Pulumi.{stack}.yaml"

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from names import SANDBOX_FOLDER
+
 #: What git does not keep and a preview needs; the charts only where the sandbox has prepared some.
-_LINKED = ("venv", ".sandbox/charts")
+_LINKED = ("venv", f"{SANDBOX_FOLDER}*/charts")
 #: What a pull request is compared with if nothing else is said: the first of these that git knows.
 _USUAL_BASES = ("origin/main", "main", "HEAD")
 
@@ -66,10 +68,11 @@ def _usual_base(root: Path) -> str:
 
 
 def _link(root: Path, target: Path) -> None:
-    for name in _LINKED:
-        if (root / name).exists() and not (target / name).exists():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            (target / name).symlink_to((root / name).resolve())
+    for source in (path for name in _LINKED for path in root.glob(name)):
+        link = target / source.relative_to(root)
+        if not link.exists():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(source.resolve())
 
 
 def _git(root: Path, *arguments: str) -> bytes:

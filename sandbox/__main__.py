@@ -9,14 +9,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from names import SANDBOX_NAME
 from sandbox import SandboxError, isolation, kwok_cluster, tools, whole_stack
 from sandbox.facts import Facts
-from sandbox.paths import CHECKOUT, tool_cache
+from sandbox.paths import CHECKOUT, Paths, tool_cache
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     options = _parser().parse_args(arguments)
+    _select(options.name)
     try:
         code: int = options.run(options)
         sys.stdout.flush()
@@ -46,9 +48,23 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=meaning, description=meaning)
         command.set_defaults(run=run)
+        command.add_argument("--name", type=_sandbox_name, default=CHECKOUT.name, help="which sandbox, of several")
         if whole:
             command.add_argument("--with-stack", action="store_true", help=whole)
     return parser
+
+
+def _sandbox_name(text: str) -> str:
+    try:
+        return Paths(CHECKOUT.root, text).name
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+
+
+def _select(name: str) -> None:
+    """Have this process, and whatever it starts, mean the sandbox of this name."""
+    CHECKOUT.select(name)
+    os.environ[SANDBOX_NAME] = name
 
 
 def _up(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 
+from names import SANDBOX_NAME
 from sandbox.paths import CHECKOUT, Paths
 
 # Variables of the user's shell that would lead helm, kubectl or pulumi somewhere else.
@@ -16,6 +17,7 @@ def variables(paths: Paths = CHECKOUT) -> dict[str, str]:
     """Return what `environment` adds to the environment that this process has."""
     return {
         "PATH": os.pathsep.join([str(paths.programs), os.environ.get("PATH", os.defpath)]),
+        SANDBOX_NAME: paths.name,
         "KUBECONFIG": str(paths.kubeconfig),
         "KUBECACHEDIR": str(paths.sandbox / "cache" / "kube"),
         # kubectl's own preferences file.

@@ -20,7 +20,7 @@ from kube import Cluster
 from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE, VALIDATOR_WEBHOOKS
 from sandbox import processes
 from sandbox.facts import Facts
-from sandbox.paths import CHECKOUT, CONTEXT, Paths
+from sandbox.paths import CHECKOUT, Paths
 
 # So long one watch is followed; then the next one is.
 _WATCH_SECONDS = 3600
@@ -33,7 +33,7 @@ def start_watcher(paths: Paths = CHECKOUT) -> None:
     if processes.recorded(watcher_record(paths)) is not None:
         return
     pid = processes.start_detached(
-        [sys.executable, "-m", "sandbox.istiod_process", str(paths.root)],
+        [sys.executable, "-m", "sandbox.istiod_process", str(paths.root), paths.name],
         log=paths.logs / "watcher.log",
         folder=CHECKOUT.root,
         environment={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
@@ -182,7 +182,7 @@ def run(paths: Paths) -> None:
     # A watcher that was killed leaves its istiod behind, on the ports that ours needs.
     processes.end_recorded(istiod_record(paths))
     istiod = Istiod(facts, paths)
-    watch = InjectorWatch(Cluster(str(paths.kubeconfig), CONTEXT))
+    watch = InjectorWatch(Cluster(str(paths.kubeconfig), paths.context))
     watch.start()
     _say("waiting for Istio to be installed")
     try:
@@ -209,4 +209,4 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _leave)
-    run(Paths(Path(sys.argv[1])))
+    run(Paths(Path(sys.argv[1]), sys.argv[2]))

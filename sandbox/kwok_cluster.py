@@ -18,7 +18,7 @@ from kube import Cluster, ClusterError
 from sandbox import SandboxError, chart_sources, isolation, istiod_process, machine_settings, processes, tools
 from sandbox.facts import Facts, free_ports
 from sandbox.locks import locked
-from sandbox.paths import CHECKOUT, CLUSTER, CONTEXT, Paths, tool_cache
+from sandbox.paths import CHECKOUT, Paths, tool_cache
 from sandbox.programs import TOOLS
 
 #: kwokctl's names for what it starts, in the order in which they may be killed.
@@ -71,7 +71,7 @@ def status(paths: Paths = CHECKOUT) -> Status:
 
 def api_server(paths: Paths) -> Cluster:
     """Return the sandbox's own cluster; its kubeconfig may yet have to be written."""
-    return Cluster(str(paths.kubeconfig), CONTEXT)
+    return Cluster(str(paths.kubeconfig), paths.context)
 
 
 def up(paths: Paths = CHECKOUT) -> Facts:
@@ -226,7 +226,7 @@ def _kwokctl(verb: str, arguments: list[str], paths: Paths) -> None:
     log = paths.logs / "kwokctl.log"
     with log.open("ab") as output:
         code = subprocess.run(
-            ["kwokctl", verb, "cluster", f"--name={CLUSTER}", *arguments],
+            ["kwokctl", verb, "cluster", f"--name={paths.cluster_name}", *arguments],
             executable=paths.programs / "kwokctl",
             env=isolation.environment(paths),
             stdin=subprocess.DEVNULL,

@@ -8,11 +8,14 @@ from typing import Any
 import yaml
 
 from components.shared.merging import merged
+from names import SANDBOX_FOLDER
 from sandbox import SandboxError
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT, Paths
 
 _NOTE = "# Written by `python -m sandbox up` from Pulumi.sandbox.yaml and the facts of this machine.\n"
+_KUBECONFIG = "kong-istio:kubeconfig"
+_CONTEXT = "kong-istio:kubeContext"
 _CHARTS = "kong-istio:charts"
 _ISTIO = "kong-istio:istio"
 _CHECKS = "kong-istio:checks"
@@ -43,16 +46,20 @@ def committed_charts(paths: Paths = CHECKOUT) -> dict[str, str]:
 def write(facts: Facts, paths: Paths = CHECKOUT) -> None:
     """Write the stack file, leaving it alone if nothing changes."""
     old = paths.stack_file.read_text() if paths.stack_file.exists() else ""
-    settings = with_facts(committed(paths), facts)
+    settings = with_facts(committed(paths), facts, paths)
     settings |= {key: value for key, value in (yaml.safe_load(old) or {}).items() if key in _KEPT}
     # Pulumi writes the file anew when it adds its salt, without our note: compare what it says.
     if not old or yaml.safe_load(old) != settings:
         paths.stack_file.write_text(_NOTE + yaml.safe_dump(settings, sort_keys=False))
 
 
-def with_facts(settings: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
-    """Add to the committed settings what is true of this machine."""
+def with_facts(settings: Mapping[str, Any], facts: Facts, paths: Paths = CHECKOUT) -> dict[str, Any]:
+    """Add to the committed settings what is true of this machine, and of this sandbox among several."""
     config = dict(settings.get("config") or {})
+    # Relative to the checkout, which may be moved.
+    config |= {_KUBECONFIG: str(paths.kubeconfig.relative_to(paths.root)), _CONTEXT: paths.context}
+    if (config.get(_CHECKS) or {}).get("reports") == f"{SANDBOX_FOLDER}/checks":
+        config[_CHECKS] = {**config[_CHECKS], "reports": str(paths.report.parent.relative_to(paths.root))}
     if charts := facts.charts | (config.get(_CHARTS) or {}):
         config[_CHARTS] = charts
     config[_ISTIO] = merged(config.get(_ISTIO) or {}, istio_settings(facts))

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+from names import SANDBOX_NAME, sandbox_folder
 
 #: kwokctl names the context after the cluster: `kwok-kong-istio`.
 CLUSTER = "kong-istio"
 CONTEXT = f"kwok-{CLUSTER}"
 
+_NAME = re.compile(r"([a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?)?")
+
 
 class Paths:
-    """The folders and files of one checkout's sandbox."""
+    """The folders and files of one of a checkout's sandboxes."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, name: str = "") -> None:
         self.root = root
+        self.select(name)
+
+    def select(self, name: str) -> None:
+        """Mean the sandbox of this name from now on; without one, the checkout's usual one. Raises `ValueError`."""
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} names no sandbox: take at most 20 small letters, digits and hyphens.")
+        root = self.root
+        self.name = name
+        #: The cluster's name, where a tool wants one, and the context in its kubeconfig.
+        self.cluster_name = f"{CLUSTER}-{name}" if name else CLUSTER
+        self.context = f"kwok-{self.cluster_name}"
         #: The git-ignored folder that everything lives in, and that `down` removes.
-        self.sandbox = root / ".sandbox"
+        self.sandbox = root / sandbox_folder(name)
         #: The stack's settings as committed.
         self.committed_stack_file = root / "Pulumi.sandbox.yaml"
         #: The stack's settings with what is true of this machine, for `pulumi --config-file`.
@@ -41,13 +57,23 @@ class Paths:
         self.processes = self.sandbox / "processes"
         #: The folder that kwokctl takes for its own, and the one that it gives the cluster.
         self.kwok = self.sandbox / "kwok"
-        self.cluster = self.kwok / "clusters" / CLUSTER
+        self.cluster = self.kwok / "clusters" / self.cluster_name
+        #: Where the committed settings have the checks write their page.
+        self.report = self.sandbox / "checks" / "report.html"
         #: The folder that istiod runs in, and writes its certificates to.
         self.istiod = self.sandbox / "istiod"
 
 
-#: The checkout that this file is part of.
-CHECKOUT = Paths(Path(__file__).resolve().parent.parent)
+def _of_the_environment() -> Paths:
+    try:
+        return Paths(Path(__file__).resolve().parent.parent, os.environ.get(SANDBOX_NAME, ""))
+    except ValueError as problem:
+        # Whatever was run, it was meant for a sandbox that there can't be.
+        raise SystemExit(f"{SANDBOX_NAME}: {problem}") from None
+
+
+#: The sandbox that is meant, of the checkout that this file is part of.
+CHECKOUT = _of_the_environment()
 
 
 def tool_cache() -> Path:

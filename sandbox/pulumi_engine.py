@@ -12,7 +12,6 @@ from sandbox.paths import CHECKOUT
 # The provider plugins, by the name of the Python package that says which version is wanted.
 _PLUGINS = {"kubernetes": "pulumi-kubernetes", "command": "pulumi-command"}
 _DOWNLOAD_SECONDS = 300
-_PLUGIN_FOLDER = CHECKOUT.sandbox / "pulumi" / "plugins"
 
 
 def missing(*, download: bool = True) -> str:
@@ -42,7 +41,7 @@ def missing(*, download: bool = True) -> str:
 
 def _has_plugin(name: str, expected: str) -> bool:
     on_path = shutil.which(f"pulumi-resource-{name}", path=isolation.environment()["PATH"])
-    return bool(on_path) or (_PLUGIN_FOLDER / f"resource-{name}-v{expected}").is_dir()
+    return bool(on_path) or (CHECKOUT.sandbox / "pulumi" / "plugins" / f"resource-{name}-v{expected}").is_dir()
 
 
 def _downloaded(name: str, expected: str) -> bool:

@@ -26,9 +26,6 @@ STACK = "sandbox"
 # The state may name a plugin of another version than the one that is here.
 _NO_DOWNLOADS = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
 
-# Where the committed stack file has the checks write their page.
-_REPORT = CHECKOUT.sandbox / "checks" / "report.html"
-
 
 class Steps:
     """What was done, and how long each took."""
@@ -192,8 +189,8 @@ def _print_checks(counts: dict[str, Any] | None) -> None:
     print(f"  {counts['passed']} passed, {counts['failed']} failed, {counts['notChecked']} not checked")
     for name in counts["failedChecks"]:
         print(f"  FAILED: {name}")
-    if _REPORT.is_file():
-        print(f"  {_REPORT.relative_to(CHECKOUT.root)}    the page with what was found")
+    if CHECKOUT.report.is_file():
+        print(f"  {CHECKOUT.report.relative_to(CHECKOUT.root)}    the page with what was found")
     print("  venv/bin/python -m checks    looks again")
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import pulumi
 import yaml
 
+from names import SANDBOX_FOLDER
+
 HIDDEN = "[secret]"
 
 # Shorter ones are in sentences anyway.
@@ -58,7 +60,7 @@ class SecretNumber(SecretPart, float):
 def plain_settings(root: Path, key: str) -> list[Any]:
     """Return what the stack files of the project at `root`, the sandbox's among them, say of a key."""
     found = []
-    for file in (*root.glob("Pulumi.*.yaml"), *root.glob(".sandbox/Pulumi.*.yaml")):
+    for file in (*root.glob("Pulumi.*.yaml"), *root.glob(f"{SANDBOX_FOLDER}*/Pulumi.*.yaml")):
         try:
             found.append(yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER)["config"][key])  # noqa: S506 -- a safe one
         except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):

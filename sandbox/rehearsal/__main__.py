@@ -15,6 +15,7 @@ from plan.program import record_stack, run
 from plan.recording import Recording, Resource
 from plan.stack_config import ROOT, Project, StackConfig, add_stack_options
 from sandbox import isolation
+from sandbox.paths import CHECKOUT, Paths
 from sandbox.rehearsal import timeline
 from sandbox.rehearsal.apply import Applier, Sandbox
 
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     except RunError as error:
         print(error, file=sys.stderr)
         return 1
-    graph = options.graph or root / ".sandbox" / "graph.mmd"
+    graph = options.graph or Paths(root, CHECKOUT.name).sandbox / "graph.mmd"
     graph.write_text(graph_drawing.mermaid(recording))
     to = console(sys.stdout)
     to.print()
@@ -51,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _rehearse(config: StackConfig, root: Path) -> Recording:
-    sandbox = Sandbox(root / ".sandbox", isolation.environment())
+    sandbox = Sandbox(Paths(root, CHECKOUT.name), isolation.environment())
 
     def say(resource: Resource) -> None:
         print(timeline.progress(resource), flush=True)

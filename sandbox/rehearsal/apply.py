@@ -20,7 +20,7 @@ from pulumi import RunError
 
 from kube import Cluster, ClusterError, Object
 from plan.recording import Resource
-from sandbox.paths import CONTEXT
+from sandbox.paths import Paths
 
 _FIELD_MANAGER = "rehearsal"
 _OBJECT_TIMEOUT = 600  # seconds, as in Pulumi's provider
@@ -41,9 +41,9 @@ _RELEASE_INPUTS = {
 class Sandbox:
     """The one cluster that a rehearsal applies to. Raises `RunError` where no sandbox is up."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self.kubeconfig = folder / "kubeconfig"
-        self.cluster = Cluster(str(self.kubeconfig), CONTEXT)
+    def __init__(self, paths: Paths, environment: Mapping[str, str]) -> None:
+        self.kubeconfig = paths.kubeconfig
+        self.cluster = Cluster(str(self.kubeconfig), paths.context)
         try:
             found = self.cluster.get("namespace", "kube-system")
         except ClusterError:
@@ -53,7 +53,7 @@ class Sandbox:
         # Tells this cluster from an earlier one of the same name.
         self.id = found["metadata"]["uid"]
         self.environment = {**environment, "KUBECONFIG": str(self.kubeconfig)}
-        self.memory = folder / "rehearsal.json"
+        self.memory = paths.sandbox / "rehearsal.json"
 
 
 class Applier:

@@ -222,6 +222,15 @@ def test_a_sandbox_stack_takes_the_sandboxs_kubeconfig(server: str, root: Path) 
     assert check_access(sandboxed(str(root / SANDBOX_KUBECONFIG)), root, preview=True) is None
 
 
+@pytest.mark.usefixtures("asked")
+def test_a_sandbox_stack_takes_the_kubeconfig_of_any_of_the_checkouts_sandboxes(root: Path) -> None:
+    named = ".sandbox-second/kubeconfig"
+    kubeconfig(root / named, {"one": LOGIN}, "https://127.0.0.1:6443")
+    assert check_access(sandboxed(named), root, preview=False) is None
+    kubeconfig(root / named, {"one": LOGIN}, "https://10.0.0.1:6443")
+    assert refused(sandboxed(named), root).startswith(f"{named} names the server https://10.0.0.1:6443 while")
+
+
 @pytest.mark.parametrize("preview", [True, False])
 @pytest.mark.parametrize(("path", "shown"), [("config", "config"), ("~/.kube/config", "~/.kube/config"), ("", "empty")])
 def test_a_sandbox_stack_takes_no_other(path: str, shown: str, preview: bool, root: Path) -> None:

@@ -175,7 +175,7 @@ def test_readiness_is_what_pulumi_waits_for(version: str, kind: str, rest: dict[
 
 @pytest.fixture
 def rehearse(project: Path, sandbox: Any) -> Iterator[Any]:
-    place = Sandbox(sandbox.paths.sandbox, sandbox.environment)
+    place = Sandbox(sandbox.paths, sandbox.environment)
     prefix = f"rehearsal-{uuid.uuid4().hex[:8]}"
 
     def apply(**config: Any) -> Recording:
