@@ -52,6 +52,7 @@ _NEEDED: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "networking.k8s.io": {"ingresses": _CHANGES, "ingressclasses": _CHANGES},
     "configuration.konghq.com": {"kongplugins": _CHANGES, "kongclusterplugins": _CHANGES},
+    "policy": {"poddisruptionbudgets": _READS},
     "security.istio.io": {"peerauthentications": _CHANGES},
 }
 _AT_ONCE = 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,9 @@ from versions import KONG_CONTROLLER, KONG_GATEWAY
 # warns of an inconsistent proxy. Who knows that the cluster is small may set `ingressController.env` in kong.values.
 _READINESS = {"initialDelaySeconds": 0, "periodSeconds": 1, "failureThreshold": 30}
 
+# The chart's own, from which Kubernetes ends a pod's containers by force; the sidecar ends so long before that.
+_GRACE_SECONDS = 30
+_LAST_SECONDS = 2
 
 # What makes each cloud's load balancer an internal one; each reads its own. AWS has two controllers: the one in its cloud
 # provider, and aws-load-balancer-controller, to which the scheme goes before the other.
@@ -203,9 +207,7 @@ def kong_values(kong: Kong, images: Images) -> dict[str, Any]:
         "proxy": {"type": kong.service_type},
         "admin": {"enabled": False},
         "manager": {"enabled": False},
-        # A controller that asks the API server before its sidecar runs never recovers
-        # (kubernetes-ingress-controller#4603).
-        "podAnnotations": {"proxy.istio.io/config": '{"holdApplicationUntilProxyStarts": true}'},
+        "podAnnotations": {"proxy.istio.io/config": json.dumps(_sidecar(kong))},
     }
     parts = (
         _size(kong),
@@ -221,6 +223,24 @@ def kong_values(kong: Kong, images: Images) -> dict[str, Any]:
         # A list would be replaced, and the certificate's volume be gone.
         result["secretVolumes"] = list(dict.fromkeys([*values.get("secretVolumes", []), *further_secrets]))
     return result
+
+
+def _sidecar(kong: Kong) -> dict[str, Any]:
+    """Return how Kong's sidecar starts before Kong and its controller, and ends after them.
+
+    A controller that asks the API server before its sidecar runs never recovers (kubernetes-ingress-controller#4603).
+
+    A pod that is to end is taken from its Service while Kong still takes requests for 15 s, and then finishes those that it has
+    within 10 s (the chart's `kong quit --wait=15`). Kubernetes ends a native sidecar after that, which then ends at once: it
+    began to drain by its own hook (Istio's pkg/envoy/agent.go). Where sidecars are not native, before Kubernetes 1.33, both are
+    told to end in the same moment, and the sidecar would be gone after 5 s.
+    """
+    grace = kong.values.get("terminationGracePeriodSeconds")
+    seconds = grace if isinstance(grace, int) else _GRACE_SECONDS
+    return {
+        "holdApplicationUntilProxyStarts": True,
+        "terminationDrainDuration": f"{max(1, seconds - _LAST_SECONDS)}s",
+    }
 
 
 def _size(kong: Kong) -> dict[str, Any]:

@@ -82,6 +82,13 @@ def cases(dashboards: Path) -> dict[str, tuple[str, Values]]:
             tls_secret="front-door",
             client_address=ClientAddress(source="localTraffic"),
         ),
+        "patient": Kong(
+            admission_webhook=False,
+            values={
+                "terminationGracePeriodSeconds": 90,
+                "lifecycle": {"preStop": {"exec": {"command": ["kong", "quit", "--wait=60"]}}},
+            },
+        ),
         "internal": Kong(
             admission_webhook=False, internal=True, annotations={"example.com/zone": "a"}, ingress_class="kong-shop"
         ),
@@ -594,6 +601,22 @@ def test_a_single_replica_is_neither_spread_nor_kept(
     assert "topologySpreadConstraints" not in deployment["template"]["spec"]
     # A budget for a single pod would keep its node from ever being drained.
     assert not objects(rendered, "PodDisruptionBudget", "HorizontalPodAutoscaler")
+
+
+# What `kong quit` gives running requests, unless it is told otherwise (Kong/kong, kong/cmd/quit.lua).
+QUIT_SECONDS = 10
+
+
+@pytest.mark.parametrize(("case", "wait"), [("kong: NodePort", 15), ("kong: patient", 60)])
+def test_kong_ends_before_its_sidecar_and_both_before_they_are_killed(
+    case: str, wait: int, given: dict[str, tuple[str, Values]], render: Render
+) -> None:
+    template = rendered_object(render(*given[case]), "Deployment", "kong-istio-kong")["spec"]["template"]
+    command = pick(template["spec"], "containers", "proxy", "lifecycle", "preStop", "exec", "command")
+    assert command == ["kong", "quit", f"--wait={wait}"]
+    proxy = json.loads(template["metadata"]["annotations"]["proxy.istio.io/config"])
+    sidecar = int(proxy["terminationDrainDuration"].removesuffix("s"))
+    assert wait + QUIT_SECONDS < sidecar < template["spec"]["terminationGracePeriodSeconds"]
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,12 @@ def _ingress_to_grafana(world: World) -> None:
     world.cluster.put("ingresses", "istio-system", {"metadata": {"name": "oops"}, "spec": {"rules": [rule]}})
 
 
+def _budget_keeps_all(world: World) -> None:
+    status = {"expectedPods": 2, "currentHealthy": 2, "desiredHealthy": 2, "disruptionsAllowed": 0}
+    budget = {"metadata": {"name": "all", "namespace": "bookinfo"}, "spec": {"minAvailable": 2}, "status": status}
+    world.cluster.put("poddisruptionbudgets", "bookinfo", budget)
+
+
 def _redis_out_of_reach(world: World) -> None:
     world.limit.stores = False
     world.application = replace(world.application, policy="redis")
@@ -170,6 +176,7 @@ MUTANTS = (
     _mutant("no annotation for the plugin", _no_annotation, "4"),
     _mutant("KongPlugin changed", _plugin_changed, "4"),
     _mutant("Ingress removed", _no_ingress, "4"),
+    _mutant("a budget of which no pod may go", _budget_keeps_all, "4b"),
     _mutant("another page", _in("kong.upstream", title="Welcome"), "5"),
     _mutant("no details", _in("kong.upstream", details="Error fetching product details"), "5"),
     _mutant("no via header", _in("kong", via=""), "6"),
