@@ -93,17 +93,18 @@ def _status(_: argparse.Namespace) -> int:
         print(f"{name:<24} {f'runs, process {pid}' if pid else 'does not run'}")
     print(f"{'API server':<24} {'ready' if found.ready else 'does not answer'}")
     if not found.facts.not_shown:
-        print(f"{'istiod':<24} {_istiod_state(found)}")
+        for name, state in _istiods(found).items():
+            print(f"{name:<24} {state}")
     _print_facts(found.facts)
     if not found.live:
         print("half of it ended; `python -m sandbox up` fixes it")
     return 0 if found.live else 1
 
 
-def _istiod_state(found: kwok_cluster.Status) -> str:
-    if found.istiod:
-        return "runs"
-    return "waits for Istio to be installed" if found.watcher else "does not run"
+def _istiods(found: kwok_cluster.Status) -> dict[str, str]:
+    if found.istiods:
+        return {name: f"runs, process {pid}" for name, pid in found.istiods.items()}
+    return {"istiod": "waits for Istio to be installed" if found.watcher else "does not run"}
 
 
 def _kubeconfig(_: argparse.Namespace) -> int:

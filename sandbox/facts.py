@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 import socket
-from dataclasses import asdict, dataclass
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 #: Everything in a sandbox that listens, always on 127.0.0.1.
@@ -16,12 +17,11 @@ PORTS = (
     "kube-controller-manager",
     "kube-scheduler",
     "kwok-controller",
-    "istiod-webhooks",
-    "istiod-grpc",
-    "istiod-secure-grpc",
-    "istiod-http",
-    "istiod-monitoring",
 )
+#: What an istiod listens at, on 127.0.0.1 as well.
+ISTIOD_PORTS = ("webhooks", "grpc", "secure-grpc", "http", "monitoring")
+#: Istio's name for the revision of a control plane that was given none.
+DEFAULT_REVISION = "default"
 
 # Below what Linux (32768) and macOS (49152) lend to outgoing connections: istiod's ports stay free until it comes.
 _RANGE = range(20000, 32000)
@@ -40,6 +40,16 @@ class Facts:
     istiod: str
     #: Why sidecar injection is not shown; empty where it is.
     not_shown: str
+    #: Revision of a control plane -> the ports of its istiod, which its webhooks are called at.
+    istiods: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def with_istiods(self, revisions: Iterable[str]) -> Facts:
+        """Return the facts with ports for the istiod of each revision; one that has some keeps them."""
+        istiods = dict(self.istiods)
+        for revision in revisions:
+            taken = {*self.ports.values(), *(port for ports in istiods.values() for port in ports.values())}
+            istiods.setdefault(revision, free_ports(ISTIOD_PORTS, taken))
+        return replace(self, istiods=istiods)
 
     @classmethod
     def load(cls, path: Path) -> Facts | None:
@@ -56,10 +66,11 @@ class Facts:
         draft.replace(path)
 
 
-def free_ports() -> dict[str, int]:
-    """Find a port that is free on loopback for everything that listens."""
-    candidates = random.sample(_RANGE, len(_RANGE))
-    return {name: next(port for port in iter(candidates.pop, None) if _is_free(port)) for name in PORTS}
+def free_ports(names: Sequence[str] = PORTS, taken: Container[int] = ()) -> dict[str, int]:
+    """Find a port for each name that is free on loopback, and not taken by what may not run at the moment."""
+    candidates = iter(random.sample(_RANGE, len(_RANGE)))
+    free = (port for port in candidates if port not in taken and _is_free(port))
+    return dict(zip(names, free, strict=False))
 
 
 def _is_free(port: int) -> bool:

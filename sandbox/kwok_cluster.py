@@ -15,7 +15,16 @@ from typing import Any
 import yaml
 
 from kube import Cluster, ClusterError
-from sandbox import SandboxError, chart_sources, isolation, istiod_process, machine_settings, processes, tools
+from sandbox import (
+    SandboxError,
+    chart_sources,
+    isolation,
+    istiod_process,
+    istiod_watcher,
+    machine_settings,
+    processes,
+    tools,
+)
 from sandbox.facts import Facts, free_ports
 from sandbox.locks import locked
 from sandbox.paths import CHECKOUT, Paths, tool_cache
@@ -45,7 +54,8 @@ class Status:
     components: dict[str, int | None]
     ready: bool
     watcher: bool
-    istiod: bool
+    #: Those that run: name to process id.
+    istiods: dict[str, int]
     facts: Facts | None
 
     @property
@@ -63,8 +73,8 @@ def status(paths: Paths = CHECKOUT) -> Status:
         exists=facts is not None,
         components=components,
         ready=runs and api_server(paths).is_ready(),
-        watcher=processes.recorded(istiod_process.watcher_record(paths)) is not None,
-        istiod=processes.recorded(istiod_process.istiod_record(paths)) is not None,
+        watcher=processes.recorded(istiod_watcher.watcher_record(paths)) is not None,
+        istiods=istiod_process.running(paths),
         facts=facts,
     )
 
@@ -83,8 +93,9 @@ def up(paths: Paths = CHECKOUT) -> Facts:
             facts = _create(paths)
         elif not found.live:
             _fix(found, paths)
+        facts = _with_istiods(facts, paths)
         if not facts.not_shown:
-            istiod_process.start_watcher(paths)
+            istiod_watcher.start_watcher(paths)
         machine_settings.write(facts, paths)
     return facts
 
@@ -98,13 +109,21 @@ def down(paths: Paths = CHECKOUT) -> bool:
     return True
 
 
+def _with_istiods(facts: Facts, paths: Paths) -> Facts:
+    """Give the istiod of each control plane in the settings its ports, which those settings then tell its chart."""
+    found = facts.with_istiods(machine_settings.revisions(paths))
+    if found != facts:
+        found.save(paths.facts)
+    return found
+
+
 def _remove(paths: Paths) -> None:
     _stop(paths)
     shutil.rmtree(paths.sandbox)
 
 
 def _stop(paths: Paths) -> None:
-    istiod_process.stop_watcher(paths)
+    istiod_watcher.stop_watcher(paths)
     for name in COMPONENTS:
         if (pid := _component(name, paths)) is not None:
             # Nothing is to be saved, and the API server takes its time over a polite end.

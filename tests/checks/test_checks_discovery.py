@@ -24,6 +24,7 @@ from checks.discovery.protos import message
 from checks.discovery.routing import MUTUAL_TLS, PLAIN_TEXT, Configuration, Request
 from checks.framework import Check, Failed, Outcome, Result, perform
 from checks.target import RoutedApplication, Target
+from sandbox.facts import DEFAULT_REVISION
 from sandbox.paths import CONTEXT
 
 BOOKINFO = RoutedApplication(name="bookinfo", namespace="bookinfo", service="productpage", port=9080)
@@ -555,7 +556,7 @@ def target(live: Stack, monkeypatch: pytest.MonkeyPatch) -> Target:
     """Return the live stack as a target; what fails there shall fail soon."""
     monkeypatch.setenv("PATH", f"{live.paths.programs}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(kong_route, "_SECONDS", 2)
-    address = f"127.0.0.1:{live.facts.ports['istiod-grpc']}"
+    address = f"127.0.0.1:{live.facts.istiods[DEFAULT_REVISION]['grpc']}"
     return replace(
         TARGET,
         kubeconfig=str(live.paths.kubeconfig),
@@ -681,7 +682,7 @@ class TestOnTheSandbox:
         assert result.actual == "nothing at 127.0.0.1:1 speaks gRPC"
 
     def test_istiod_says_which_proxies_are_in_sync(self, live: Stack, target: Target) -> None:
-        url = f"http://127.0.0.1:{live.facts.ports['istiod-monitoring']}"
+        url = f"http://127.0.0.1:{live.facts.istiods[DEFAULT_REVISION]['monitoring']}"
         proxies = sync._proxies(target)
         assert len(proxies) == 7, f"pods of the mesh: {proxies}"
         with pytest.raises(Failed, match="is not connected"):

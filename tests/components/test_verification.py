@@ -20,7 +20,7 @@ from plan import Recording, Resource, record
 from plan.program import run
 from plan.stack_config import ROOT, Project
 from sandbox import machine_settings, whole_stack
-from sandbox.facts import PORTS, Facts
+from sandbox.facts import DEFAULT_REVISION, Facts
 from settings import parse, restore
 
 pytestmark = pytest.mark.usefixtures("machine")
@@ -305,13 +305,14 @@ def test_a_stack_without_checks_has_no_counts() -> None:
 
 
 def facts(not_shown: str = "") -> Facts:
-    ports = {name: 20000 + number for number, name in enumerate(PORTS)}
-    return Facts(ports=ports, charts={}, origins={}, istiod="", not_shown=not_shown)
+    found = Facts(ports={}, charts={}, origins={}, istiod="", not_shown=not_shown)
+    return found.with_istiods([DEFAULT_REVISION])
 
 
 def test_the_sandbox_says_where_istiod_answers() -> None:
-    config = machine_settings.with_facts(machine_settings.committed(), facts())["config"]["kong-istio:checks"]
-    assert config["istiodAddress"] == f"127.0.0.1:{facts().ports['istiod-grpc']}"
+    found = facts()
+    config = machine_settings.with_facts(machine_settings.committed(), found)["config"]["kong-istio:checks"]
+    assert config["istiodAddress"] == f"127.0.0.1:{found.istiods[DEFAULT_REVISION]['grpc']}"
     assert config["load"] is True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,13 +24,14 @@ from sandbox import (
     builds,
     chart_sources,
     istiod_process,
+    istiod_watcher,
     kwok_cluster,
     machine_settings,
     processes,
     tools,
 )
 from sandbox import __main__ as command_line
-from sandbox.facts import PORTS, Facts, free_ports
+from sandbox.facts import DEFAULT_REVISION, ISTIOD_PORTS, PORTS, Facts, free_ports
 from sandbox.paths import CHECKOUT, Paths, tool_cache
 from versions import CHARTS
 
@@ -39,6 +41,10 @@ FACTS = Facts(
     origins={"kong": "stand-in"},
     istiod="/cache/pilot-discovery",
     not_shown="",
+    istiods={
+        revision: {name: start + number for number, name in enumerate(ISTIOD_PORTS)}
+        for revision, start in ((DEFAULT_REVISION, 20100), ("1-31-0", 20200))
+    },
 )
 WITHOUT_ISTIOD = Facts(**{**FACTS.__dict__, "istiod": "", "not_shown": "there is no Go on this machine"})
 
@@ -80,17 +86,42 @@ def written(facts: Facts, paths: Paths) -> dict[str, Any]:
 
 def test_the_stack_file_adds_this_machine_to_the_committed_settings(paths: Paths) -> None:
     config = written(FACTS, paths)["config"]
-    webhooks = f"https://localhost:{FACTS.ports['istiod-webhooks']}"
     assert config["kong-istio:sandbox"] is True
     assert config["kong-istio:istio"] == {
         "mtls": "STRICT",
-        "baseValues": {"base": {"validationURL": f"{webhooks}/validate"}},
-        "istiodValues": {
-            "traceSampling": 5,
-            "istiodRemote": {"injectionURL": f"{webhooks}/inject"},
-            "base": {"validationURL": f"{webhooks}/validate"},
-        },
+        "baseValues": {"base": {"validationURL": "https://localhost:20100/validate"}},
+        "istiodValues": {"traceSampling": 5, **webhooks_at(20100)},
     }
+    assert config["kong-istio:checks"] == {"istiodAddress": "127.0.0.1:20101"}
+
+
+def webhooks_at(port: int) -> dict[str, Any]:
+    return {
+        "istiodRemote": {"injectionURL": f"https://localhost:{port}/inject"},
+        "base": {"validationURL": f"https://localhost:{port}/validate"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("istio", "stable", "canary"),
+    [
+        ({"canary": {"version": "1.31.0"}}, 20100, 20200),
+        ({"canary": {"version": "1.31.1", "revision": "1-31-0"}}, 20100, 20200),
+        ({"revision": "1-31-0"}, 20200, None),
+        ({"revision": "1-31-0", "canary": {"version": "1.30.3", "revision": "default"}}, 20200, 20100),
+    ],
+)
+def test_each_control_plane_is_called_at_the_ports_of_its_revision(
+    paths: Paths, istio: dict[str, Any], stable: int, canary: int | None
+) -> None:
+    paths.committed_stack_file.write_text(yaml.safe_dump({"config": {"kong-istio:istio": istio}}))
+    config = written(FACTS, paths)["config"]
+    found = config["kong-istio:istio"]
+    assert found["istiodValues"] == webhooks_at(stable)
+    assert found["baseValues"] == {"base": webhooks_at(stable)["base"]}
+    assert config["kong-istio:checks"]["istiodAddress"] == f"127.0.0.1:{stable + 1}"
+    assert found.get("canary", {}).get("istiodValues") == (webhooks_at(canary) if canary else None)
+    assert set(machine_settings.revisions(paths)) <= set(FACTS.istiods), "revisions without ports"
 
 
 def test_charts_that_the_settings_name_hold_against_ours(paths: Paths) -> None:
@@ -288,69 +319,137 @@ def test_ports_are_distinct_and_not_lent_to_outgoing_connections() -> None:
     assert max(ports.values()) < 32768
 
 
+def test_an_istiod_keeps_its_ports_and_the_next_gets_others() -> None:
+    both = Facts(**{**FACTS.__dict__, "istiods": {}}).with_istiods(["default"]).with_istiods(["default", "1-31-0"])
+    again = both.with_istiods(["1-32-0", "1-31-0"])
+    assert both.istiods.items() < again.istiods.items()
+    assert len({port for ports in again.istiods.values() for port in ports.values()}) == 3 * len(ISTIOD_PORTS)
+
+
+def test_ports_that_are_taken_are_not_given_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandbox.facts._RANGE", range(20000, 20003))
+    monkeypatch.setattr("sandbox.facts._is_free", lambda port: port != 20002)
+    assert free_ports(["etcd"], {20000}) == {"etcd": 20001}
+
+
 def test_istiod_listens_on_loopback_only(paths: Paths) -> None:
-    listeners = [argument for argument in istiod_process.command(FACTS, paths) if "Addr=" in argument]
+    command = istiod_process.command("pilot-discovery", FACTS.istiods["1-31-0"], paths)
+    listeners = [argument for argument in command if "Addr=" in argument]
     assert len(listeners) == 5
-    assert all("Addr=127.0.0.1:2" in argument for argument in listeners)
+    assert all("Addr=127.0.0.1:202" in argument for argument in listeners)
 
 
 @pytest.fixture
-def fake_istiod(paths: Paths) -> Iterator[tuple[istiod_process.Istiod, Path]]:
-    """Make an istiod that notes each start, and dies when the file `die` is there."""
+def notes(paths: Paths) -> Path:
+    """Make an istiod that notes each start, and dies when the file `die` is there; return its notes."""
     notes = paths.root / "starts"
     program = paths.root / "pilot-discovery"
     program.write_text(
-        f"#!/bin/sh\necho $POD_NAMESPACE >> {notes}\nwhile [ ! -e {paths.root}/die ]; do sleep 0.05; done\n"
+        f"#!/bin/sh\necho $REVISION $PWD >> {notes}\nwhile [ ! -e {paths.root}/die ]; do sleep 0.05; done\n"
     )
     program.chmod(0o755)
     paths.logs.mkdir(parents=True)
-    supervised = istiod_process.Istiod(Facts(**{**FACTS.__dict__, "istiod": str(program)}), paths)
-    yield supervised, notes
-    supervised.stop()
+    Facts(**{**FACTS.__dict__, "istiod": str(program)}).save(paths.facts)
+    return notes
 
 
-def starts(notes: Path) -> int:
-    return len(notes.read_text().splitlines()) if notes.exists() else 0
+Supervised = Callable[[str], istiod_process.Istiod]
 
 
-def test_istiod_runs_only_while_the_configmap_is_there(
-    fake_istiod: tuple[istiod_process.Istiod, Path], paths: Paths
-) -> None:
-    supervised, notes = fake_istiod
-    supervised.serve("")
-    assert processes.recorded(istiod_process.istiod_record(paths)) is None
-    supervised.serve("first")
-    first = processes.recorded(istiod_process.istiod_record(paths))
-    assert first is not None
-    wait_for(lambda: starts(notes) == 1)
-    supervised.serve("first")
-    assert processes.recorded(istiod_process.istiod_record(paths)) == first
-    supervised.serve("second")
+@pytest.fixture
+def supervised(paths: Paths) -> Iterator[Supervised]:
+    """Make what runs the istiod of a revision."""
+    made: list[istiod_process.Istiod] = []
+
+    def make(revision: str) -> istiod_process.Istiod:
+        made.append(istiod_process.Istiod(revision, paths))
+        return made[-1]
+
+    yield make
+    for istiod in made:
+        istiod.stop()
+
+
+def serve_until(istiod: istiod_process.Istiod, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "it was not started again"
+        istiod.serve("uid")
+        time.sleep(0.05)
+
+
+def starts(notes: Path) -> list[str]:
+    return notes.read_text().splitlines() if notes.exists() else []
+
+
+def test_istiod_runs_only_while_its_deployment_is_there(supervised: Supervised, notes: Path, paths: Paths) -> None:
+    istiod = supervised(DEFAULT_REVISION)
+    istiod.serve("")
+    assert istiod_process.running(paths) == {}
+    istiod.serve("first")
+    first = istiod_process.running(paths)["istiod"]
+    wait_for(lambda: len(starts(notes)) == 1)
+    istiod.serve("first")
+    assert istiod_process.running(paths) == {"istiod": first}
+    istiod.serve("second")
     assert processes.start_time(first) == "", "istiod outlived its mesh"
-    wait_for(lambda: starts(notes) == 2)
-    second = processes.recorded(istiod_process.istiod_record(paths))
-    supervised.serve("")
-    assert second is not None
+    wait_for(lambda: len(starts(notes)) == 2)
+    second = istiod_process.running(paths)["istiod"]
+    istiod.serve("")
+    assert istiod_process.running(paths) == {}
     assert processes.start_time(second) == ""
 
 
-def test_istiod_is_started_again_when_it_dies(fake_istiod: tuple[istiod_process.Istiod, Path], paths: Paths) -> None:
-    supervised, notes = fake_istiod
+def test_istiods_of_two_revisions_run_apart(supervised: Supervised, notes: Path, paths: Paths) -> None:
+    stable, canary = supervised(DEFAULT_REVISION), supervised("1-31-0")
+    stable.serve("one")
+    canary.serve("two")
+    wait_for(lambda: len(starts(notes)) == 2)
+    assert {line.split()[0]: Path(line.split()[1]) for line in starts(notes)} == {
+        "default": paths.istiod / "default",
+        "1-31-0": paths.istiod / "1-31-0",
+    }
+    running = istiod_process.running(paths)
+    assert set(running) == {"istiod", "istiod-1-31-0"}
+    stable.serve("")
+    assert istiod_process.running(paths) == {"istiod-1-31-0": running["istiod-1-31-0"]}
+
+
+def test_a_revision_without_ports_is_named_and_starts_once_it_has_some(
+    supervised: Supervised, notes: Path, paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    istiod = supervised("1-32-0")
+    istiod.serve("uid")
+    istiod.serve("uid")
+    said = capsys.readouterr().out
+    assert said.count("istiod-1-32-0 has no ports: name its revision in Pulumi.sandbox.yaml") == 1
+    facts = Facts.load(paths.facts)
+    assert facts
+    facts.with_istiods(["1-32-0"]).save(paths.facts)
+    serve_until(istiod, lambda: len(starts(notes)) == 1)
+
+
+def test_istiod_is_started_again_when_it_dies(supervised: Supervised, notes: Path, paths: Paths) -> None:
+    istiod = supervised(DEFAULT_REVISION)
     (paths.root / "die").touch()
-    supervised.serve("uid")
-    wait_for(lambda: starts(notes) == 1)
+    istiod.serve("uid")
+    wait_for(lambda: len(starts(notes)) == 1)
     (paths.root / "die").unlink()
-    deadline = time.monotonic() + 5
-    while starts(notes) < 2:
-        assert time.monotonic() < deadline, "it was not started again"
-        supervised.serve("uid")
-        time.sleep(0.05)
+    serve_until(istiod, lambda: len(starts(notes)) == 2)
 
 
 def test_the_watcher_does_nothing_where_istiod_is_missing(paths: Paths) -> None:
     paths.sandbox.mkdir()
     WITHOUT_ISTIOD.save(paths.facts)
-    istiod_process.run(paths)
+    istiod_watcher.run(paths)
+
+
+def test_down_ends_the_istiods_of_a_watcher_that_was_killed(paths: Paths, sleeper: int) -> None:
+    paths.sandbox.mkdir()
+    processes.record(paths.processes / "istiod-1-31-0.json", sleeper)
+    assert kwok_cluster.status(paths).istiods == {"istiod-1-31-0": sleeper}
+    assert kwok_cluster.down(paths)
+    assert processes.start_time(sleeper) == ""
 
 
 # --- the commands ---------------------------------------------------------------------------------------------
@@ -433,9 +532,9 @@ def caches() -> dict[str, str]:
 
 def running(paths: Paths) -> set[int]:
     """Return the ids of everything that a sandbox runs."""
-    records = (istiod_process.watcher_record(paths), istiod_process.istiod_record(paths))
-    found = [*kwok_cluster.status(paths).components.values(), *(processes.recorded(record) for record in records)]
-    return {pid for pid in found if pid}
+    found = kwok_cluster.status(paths)
+    watcher = processes.recorded(istiod_watcher.watcher_record(paths))
+    return {pid for pid in (*found.components.values(), *found.istiods.values(), watcher) if pid}
 
 
 def listeners(paths: Paths) -> list[str]:
@@ -486,47 +585,92 @@ def test_a_second_up_changes_nothing(own: Sandbox) -> None:
     assert (own.paths.stack_file.stat().st_mtime_ns, kwok_cluster.status(own.paths).components) == before
 
 
-@pytest.mark.sandbox
-def test_sidecars_are_injected_where_the_namespace_asks_for_it(own: Sandbox) -> None:
+@pytest.fixture
+def with_istiod(own: Sandbox) -> Sandbox:
+    """Return the sandbox; skip where it injects no sidecars."""
     if own.facts.not_shown:
         pytest.skip(f"injection is not shown: {own.facts.not_shown}")
-    istio = yaml.safe_load(own.paths.stack_file.read_text())["config"]["kong-istio:istio"]
+    return own
+
+
+@pytest.mark.sandbox
+def test_sidecars_are_injected_where_the_namespace_asks_for_it(with_istiod: Sandbox) -> None:
+    own = with_istiod
     for _ in range(2):  # the second time, the watcher has to notice that the first mesh is gone
-        install_istio(own, istio)
-        assert injected(own, "in-mesh", "enabled")
-        assert not injected(own, "no-mesh", "disabled")
+        install_istio(own)
+        assert sidecar(own, "in-mesh", "istio-injection=enabled")
+        assert not sidecar(own, "no-mesh", "istio-injection=disabled")
         if shutil.which("ss"):
             assert len(listeners(own.paths)) >= 11
             assert all(listener.startswith("127.0.0.1:") for listener in listeners(own.paths))
         own.run("helm", "uninstall", "-n", "istio-system", "istiod", "--wait")
         own.run("kubectl", "delete", "namespace", "in-mesh", "no-mesh", "istio-system", "--timeout=60s")
-        wait_for(lambda: not kwok_cluster.status(own.paths).istiod)
+        wait_for(lambda: not kwok_cluster.status(own.paths).istiods)
 
 
-def install_istio(own: Sandbox, istio: dict[str, Any]) -> None:
+@pytest.mark.sandbox
+def test_each_of_two_control_planes_injects_what_its_own_chart_says(with_istiod: Sandbox) -> None:
+    own = with_istiod
+    committed = yaml.safe_load(own.paths.committed_stack_file.read_text())
+    istio = {"canary": {"version": "1.31.0"}}
+    own.paths.committed_stack_file.write_text(
+        yaml.safe_dump({"config": {**committed["config"], "kong-istio:istio": istio}})
+    )
+    kwok_cluster.up(own.paths)
+    install_istio(own)
+    install_istiod(own, "1-31-0", {"revision": "1-31-0", "global": {"tag": "1.31.0"}})
+    assert set(wait_for(lambda: len(found := kwok_cluster.status(own.paths).istiods) == 2 and found)) == {
+        "istiod",
+        "istiod-1-31-0",
+    }
+    assert re.fullmatch(r"default \S+(?<!:1\.31\.0)", sidecar(own, "stable", "istio-injection=enabled"))
+    assert re.fullmatch(r"1-31-0 \S+:1\.31\.0", sidecar(own, "canary", "istio.io/rev=1-31-0"))
+    # In place: the process stays, as it reads the chart's ConfigMap anew.
+    before = kwok_cluster.status(own.paths).istiods
+    install_istiod(own, "", {"global": {"tag": "1.30.9"}})
+    wait_for(lambda: sidecar(own, f"place-{time.monotonic_ns()}", "istio-injection=enabled").endswith(":1.30.9"))
+    assert kwok_cluster.status(own.paths).istiods == before
+    own.run("helm", "uninstall", "-n", "istio-system", "istiod", "--wait")
+    wait_for(lambda: set(kwok_cluster.status(own.paths).istiods) == {"istiod-1-31-0"})
+    assert sidecar(own, "left", "istio.io/rev=1-31-0").startswith("1-31-0 ")
+
+
+def install_istio(own: Sandbox) -> None:
     own.run("kubectl", "create", "namespace", "istio-system")
-    for release, chart, values in (("istio-base", "base", "baseValues"), ("istiod", "istiod", "istiodValues")):
-        source = own.facts.charts.get(chart)
-        chart_arguments = (
-            [source]
-            if source
-            else [CHARTS[chart].name, "--version", CHARTS[chart].version, "--repo", CHARTS[chart].repository]
-        )
-        own.run(
-            "helm", "upgrade", "--install", release, *chart_arguments, "-n", "istio-system", "--wait", "-f", "-",
-            stdin=yaml.safe_dump(istio.get(values) or {}),
-        )  # fmt: skip
+    install(own, "istio-base", "base", stack_settings(own)["baseValues"])
+    install_istiod(own, "", {})
 
 
-def injected(own: Sandbox, namespace: str, label: str) -> bool:
-    """Say whether a pod of a Deployment there has Istio's proxy."""
+def install_istiod(own: Sandbox, revision: str, values: dict[str, Any]) -> None:
+    settings = stack_settings(own)["canary"] if revision else stack_settings(own)
+    name = f"istiod-{revision}" if revision else "istiod"
+    install(own, name, "istiod", {**settings["istiodValues"], **values})
+
+
+def stack_settings(own: Sandbox) -> dict[str, Any]:
+    settings: dict[str, Any] = yaml.safe_load(own.paths.stack_file.read_text())["config"]["kong-istio:istio"]
+    return settings
+
+
+def install(own: Sandbox, release: str, chart: str, values: dict[str, Any]) -> None:
+    published = CHARTS[chart]
+    source = own.facts.charts.get(chart)
+    where = [source] if source else [published.name, "--version", published.version, "--repo", published.repository]
+    options = ("-n", "istio-system", "--wait", "-f", "-")
+    own.run("helm", "upgrade", "--install", release, *where, *options, stdin=yaml.safe_dump(values))
+
+
+def sidecar(own: Sandbox, namespace: str, label: str) -> str:
+    """Return revision and image of the sidecar that a Deployment's pod gets in a new namespace; nothing if none."""
     own.run("kubectl", "create", "namespace", namespace)
-    own.run("kubectl", "label", "namespace", namespace, f"istio-injection={label}")
+    own.run("kubectl", "label", "namespace", namespace, label)
     own.run("kubectl", "-n", namespace, "create", "deployment", "web", "--image=nginx")
     own.run("kubectl", "-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s")
     (pod,) = json.loads(own.run("kubectl", "-n", namespace, "get", "pods", "-o", "json"))["items"]
     containers = [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]
-    return "istio-proxy" in [container["name"] for container in containers]
+    images = [container["image"] for container in containers if container["name"] == "istio-proxy"]
+    status = pod["metadata"].get("annotations", {}).get("sidecar.istio.io/status", "{}")
+    return f"{json.loads(status)['revision']} {images[0]}" if images else ""
 
 
 @pytest.mark.sandbox

@@ -14,7 +14,7 @@ from stack import Object, Stack, make_project, said, wait_for
 
 from checks.discovery import ads
 from components.shared.traffic_policies import KONG_PRINCIPAL
-from sandbox.facts import Facts
+from sandbox.facts import DEFAULT_REVISION, Facts
 
 pytestmark = pytest.mark.sandbox
 
@@ -179,7 +179,7 @@ def test_gateways_get_their_image_from_istiod(guarded: Stack) -> None:
 def listeners(stack: Stack, app: str) -> bytes:
     """Return what istiod has the sidecar of an application's pod listen to."""
     (pod,) = (pod for pod in stack.list("pods", "bookinfo") if pod["metadata"]["labels"]["app"] == app)
-    configuration = ads.fetch(f"127.0.0.1:{stack.facts.ports['istiod-grpc']}", ads.sidecar_of(pod))
+    configuration = ads.fetch(f"127.0.0.1:{stack.facts.istiods[DEFAULT_REVISION]['grpc']}", ads.sidecar_of(pod))
     found: list[Any] = list(configuration.listeners)
     assert found
     return b"".join(listener.SerializeToString() for listener in found)
