@@ -14,7 +14,12 @@ def cached_path(tool: Tool) -> Path:
     return tool_cache() / f"{tool.name}-{tool.version}"
 
 
+def make_executable(program: Path) -> None:
+    """Let everybody run a program who can read it."""
+    program.chmod(program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+
+
 def install(program: Path, target: Path) -> None:
     """Make a file executable and put it in its place at once, so that nobody sees half of it."""
-    program.chmod(program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+    make_executable(program)
     program.replace(target)

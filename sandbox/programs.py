@@ -5,7 +5,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Official:
+    """An official build: where it lies, and what its checksum is compared with.
+
+    `address`, `checksums` and `member` may hold `{version}`, `{os}` and `{arch}`; `{x64}`, which is the processor in
+    Pulumi's words; and `{archive}`, which is zip on macOS. `checksums` is the file that the project publishes beside
+    it, or GitHub's own listing of a release, which holds the digest of each file. `sha256` knows the checksum of a
+    platform better than what is published, so it comes first. `member` is the program's path in an archive, or ends in `/` where the
+    files of that folder belong together. `not_for`: systems that the project builds nothing for, and why.
+    """
+
+    address: str
+    checksums: str
+    member: str = ""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    not_for: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,9 +32,8 @@ class Tool:
     """A program of the sandbox: where its source is pinned, and where an official build lies.
 
     `folder` is the Go module below `sandbox/go/`, `package` what is built from it. `version_arguments` make the
-    program say its version. `download` is the official build's address with `{version}`, `{os}` and `{arch}`,
-    `member` the program's path in it if that is an archive; it is used only where `sha256` knows that
-    platform's checksum. `megabytes` and `minutes` are what a first build on two cores came to.
+    program say its version. `official` is a build by its project; where there is none, `unofficial` says why.
+    `megabytes` and `minutes` are what a first build on two cores came to.
     """
 
     name: str
@@ -24,9 +42,8 @@ class Tool:
     package: str
     ldflags: str = ""
     version_arguments: tuple[str, ...] = ("--version",)
-    download: str = ""
-    member: str = ""
-    sha256: dict[str, str] = field(default_factory=dict)
+    official: Official | None = None
+    unofficial: str = ""
     megabytes: int
     minutes: float
 
@@ -36,6 +53,7 @@ _ETCD = "3.7.3"
 _KWOK = "0.8.0"
 # The version that pulumi-kubernetes embeds.
 _HELM = "3.20.2"
+_KIND = "0.33.0"
 _KUBERNETES = "1.37.2"
 # The only version of Istio's main module that the Go proxy serves: its release tags are not versions of it.
 _ISTIOD = "0.0.0-20260827124520-eed52ebb66ad"
@@ -55,23 +73,40 @@ _KUBERNETES_LDFLAGS = " ".join(
 )
 
 
-def _kwok(name: str, *, sha256: dict[str, str], megabytes: int, minutes: float) -> Tool:
+def _github(project: str, file: str) -> str:
+    return f"https://github.com/{project}/releases/download/v{{version}}/{file}"
+
+
+def _kwok(name: str, *, sha256: Mapping[str, str], megabytes: int, minutes: float) -> Tool:
     return Tool(
         name=name,
         version=_KWOK,
         folder="kwok",
         package=f"sigs.k8s.io/kwok/cmd/{name}",
         ldflags=f"-X sigs.k8s.io/kwok/pkg/consts.Version={_KWOK}",
-        download=f"https://github.com/kubernetes-sigs/kwok/releases/download/v{{version}}/{name}-{{os}}-{{arch}}",
-        sha256=sha256,
+        official=Official(
+            address=_github("kubernetes-sigs/kwok", f"{name}-{{os}}-{{arch}}"),
+            # Its releases (hack/releases.sh there) hold no file of checksums.
+            checksums="https://api.github.com/repos/kubernetes-sigs/kwok/releases/tags/v{version}",
+            sha256=sha256,
+        ),
         megabytes=megabytes,
         minutes=minutes,
     )
 
 
+_LINUX_ONLY = {"darwin": "Kubernetes builds its control plane for Linux only"}
+
+
 def _kubernetes(
-    name: str, *, megabytes: int, minutes: float, version_arguments: tuple[str, ...] = ("--version",)
+    name: str,
+    *,
+    megabytes: int,
+    minutes: float,
+    version_arguments: tuple[str, ...] = ("--version",),
+    not_for: Mapping[str, str] = _LINUX_ONLY,
 ) -> Tool:
+    address = f"https://dl.k8s.io/release/v{{version}}/bin/{{os}}/{{arch}}/{name}"
     return Tool(
         name=name,
         version=_KUBERNETES,
@@ -79,13 +114,13 @@ def _kubernetes(
         package=f"k8s.io/kubernetes/cmd/{name}",
         ldflags=_KUBERNETES_LDFLAGS,
         version_arguments=version_arguments,
-        download=f"https://dl.k8s.io/release/v{{version}}/bin/{{os}}/{{arch}}/{name}",
+        official=Official(address=address, checksums=f"{address}.sha256", not_for=not_for),
         megabytes=megabytes,
         minutes=minutes,
     )
 
 
-# Checksums are those that the projects published; a program without one is built.
+# Checksums are those that the projects published.
 TOOLS: dict[str, Tool] = {
     tool.name: tool
     for tool in (
@@ -94,8 +129,11 @@ TOOLS: dict[str, Tool] = {
             version=_ETCD,
             folder="etcd",
             package="go.etcd.io/etcd/server/v3",
-            download="https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-{os}-{arch}.tar.gz",
-            member="etcd-v{version}-{os}-{arch}/etcd",
+            official=Official(
+                address=_github("etcd-io/etcd", "etcd-v{version}-{os}-{arch}.{archive}"),
+                checksums=_github("etcd-io/etcd", "SHA256SUMS"),
+                member="etcd-v{version}-{os}-{arch}/etcd",
+            ),
             megabytes=24,
             minutes=1,
         ),
@@ -118,14 +156,17 @@ TOOLS: dict[str, Tool] = {
             package="helm.sh/helm/v3/cmd/helm",
             ldflags=f"-X helm.sh/helm/v3/internal/version.version=v{_HELM}",
             version_arguments=("version", "--short"),
-            download="https://get.helm.sh/helm-v{version}-{os}-{arch}.tar.gz",
-            member="{os}-{arch}/helm",
-            sha256={
-                "linux-amd64": "258e830a9e613c8a7a302d6059b4bb3b9758f2f3e1bb8ea0d707ce10a9a72fea",
-                "linux-arm64": "5ea2d6bc2cda3f8edf985e028809f5a9278f404fb8ab24044de9b7cb9b79a691",
-                "darwin-amd64": "7de04301f28b902a74f6286ed941cadc86ee5e6a9086a18f2ccf1f548e99d618",
-                "darwin-arm64": "139c794c22f16b579d08ddd3008c8038b9bb2814f35b5bcca91f50a1f458978d",
-            },
+            official=Official(
+                address="https://get.helm.sh/helm-v{version}-{os}-{arch}.tar.gz",
+                checksums="https://get.helm.sh/helm-v{version}-{os}-{arch}.tar.gz.sha256sum",
+                member="{os}-{arch}/helm",
+                sha256={
+                    "linux-amd64": "258e830a9e613c8a7a302d6059b4bb3b9758f2f3e1bb8ea0d707ce10a9a72fea",
+                    "linux-arm64": "5ea2d6bc2cda3f8edf985e028809f5a9278f404fb8ab24044de9b7cb9b79a691",
+                    "darwin-amd64": "7de04301f28b902a74f6286ed941cadc86ee5e6a9086a18f2ccf1f548e99d618",
+                    "darwin-arm64": "139c794c22f16b579d08ddd3008c8038b9bb2814f35b5bcca91f50a1f458978d",
+                },
+            ),
             megabytes=56,
             minutes=2,
         ),
@@ -137,27 +178,66 @@ TOOLS: dict[str, Tool] = {
             package="github.com/rhysd/actionlint/cmd/actionlint",
             ldflags=f"-X github.com/rhysd/actionlint.version={_ACTIONLINT}",
             version_arguments=("-version",),
-            download=(
-                "https://github.com/rhysd/actionlint/releases/download/"
-                "v{version}/actionlint_{version}_{os}_{arch}.tar.gz"
+            official=Official(
+                address=_github("rhysd/actionlint", "actionlint_{version}_{os}_{arch}.tar.gz"),
+                checksums=_github("rhysd/actionlint", "actionlint_{version}_checksums.txt"),
+                member="actionlint",
             ),
-            member="actionlint",
             megabytes=9,
             minutes=0.2,
         ),
         _kubernetes("kube-apiserver", megabytes=114, minutes=5),
         _kubernetes("kube-controller-manager", megabytes=100, minutes=1),
         _kubernetes("kube-scheduler", megabytes=77, minutes=0.5),
-        _kubernetes("kubectl", megabytes=59, minutes=0.5, version_arguments=("version", "--client", "--output=yaml")),
+        _kubernetes(
+            "kubectl",
+            megabytes=59,
+            minutes=0.5,
+            version_arguments=("version", "--client", "--output=yaml"),
+            not_for={},
+        ),
+        Tool(
+            name="kind",
+            version=_KIND,
+            folder="kind",
+            package="sigs.k8s.io/kind",
+            version_arguments=("version",),
+            official=Official(
+                address=_github("kubernetes-sigs/kind", "kind-{os}-{arch}"),
+                checksums=_github("kubernetes-sigs/kind", "kind-{os}-{arch}.sha256sum"),
+            ),
+            megabytes=11,
+            minutes=0.3,
+        ),
         Tool(
             name="pilot-discovery",
             version=_ISTIOD,
             folder="istiod",
             package="istio.io/istio/pilot/cmd/pilot-discovery",
-            # The module is between two releases and there is no official build: nothing on PATH can be it.
+            # Nothing on PATH can be it.
             version_arguments=(),
+            unofficial="its module is between two releases, and Istio publishes the program in images only",
             megabytes=124,
             minutes=4,
         ),
     )
 }
+
+# --- Pulumi's own: the version is that of the Python package, so that both always belong together ---------------------
+
+#: The CLI, and beside it what runs Python programs and policies.
+PULUMI = Official(
+    address=_github("pulumi/pulumi", "pulumi-v{version}-{os}-{x64}.tar.gz"),
+    checksums=_github("pulumi/pulumi", "pulumi-{version}-checksums.txt"),
+    member="pulumi/",
+)
+
+
+def pulumi_plugin(name: str) -> Official:
+    """Return the official build of a provider plugin, which is an archive that the CLI unpacks itself."""
+    project = f"pulumi/pulumi-{name}"
+    return Official(
+        address=_github(project, f"pulumi-resource-{name}-v{{version}}-{{os}}-{{arch}}.tar.gz"),
+        # GoReleaser's own name for it, which these projects don't change.
+        checksums=_github(project, f"pulumi-{name}_{{version}}_checksums.txt"),
+    )

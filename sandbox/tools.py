@@ -7,10 +7,11 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from sandbox import SandboxError, builds, downloads
+from sandbox import SandboxError, builds, downloads, fetching
 from sandbox.installed import cached_path
 from sandbox.locks import locked
 from sandbox.paths import CHECKOUT, Paths, tool_cache
@@ -37,9 +38,23 @@ def ensure(names: Iterable[str]) -> dict[str, Path]:
     found = {tool.name: path for tool in expected if (path := find(tool))}
     missing = [tool for tool in expected if tool.name not in found]
     if missing:
-        with locked(tool_cache(), waiting=_WAITING):
+        with cache():
             found |= _obtain(missing)
     return found
+
+
+@contextmanager
+def cache() -> Iterator[None]:
+    """Hold the lock on the cache of tools; raise `SandboxError` where it cannot be written."""
+    try:
+        with locked(tool_cache(), waiting=_WAITING):
+            yield
+    except OSError as problem:
+        remedy = "Free some room there" if problem.errno in fetching.FULL_DISK else "Make it writable"
+        raise SandboxError(
+            f"{tool_cache()}, where programs are kept, cannot be written: {problem.strerror or problem}. "
+            f"{remedy}, or name another folder in XDG_CACHE_HOME, and try again."
+        ) from None
 
 
 def find(tool: Tool) -> Path | None:
@@ -87,6 +102,7 @@ def _obtain(tools: Sequence[Tool]) -> dict[str, Path]:
     """Download or build what is missing. The lock is held."""
     obtained: dict[str, Path] = {}
     to_build: list[Tool] = []
+    downloads.ask(tools)
     for tool in tools:
         # The process that held the lock may have got it in the meantime.
         if path := find(tool) or downloads.official_build(tool):

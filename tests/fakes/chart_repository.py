@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import ssl
-import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-import pytest
-
-from fakes.server import serving
+from fakes.server import certified, serving
 
 USERNAME, PASSWORD = "reader", "pa:ss wörd/@hunter2"
 
@@ -28,7 +23,7 @@ def chart_repository(folder: Path, chart: Path) -> Iterator[tuple[str, Path]]:
     entry = {"name": name, "version": version, "urls": [chart.name], "digest": hashlib.sha256(archive).hexdigest()}
     index = {"apiVersion": "v1", "entries": {name: [entry]}}
     files = {"/charts/index.yaml": json.dumps(index).encode(), f"/charts/{chart.name}": archive}
-    context, authority = _certified(folder)
+    context, authority = certified(folder)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -47,19 +42,3 @@ def chart_repository(folder: Path, chart: Path) -> Iterator[tuple[str, Path]]:
 
     with serving(Handler, context) as url:
         yield f"{url}/charts", authority
-
-
-def _certified(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """Return what a server for 127.0.0.1 needs to speak TLS, and the file of the certificate that signed its own."""
-    if not shutil.which("openssl"):
-        pytest.skip("there is no openssl here to make a certificate with")
-    for command in (
-        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority",
-        "req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=127.0.0.1",
-        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem",
-    ):
-        (folder / "names").write_text("subjectAltName=IP:127.0.0.1")
-        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "server.pem", folder / "server.key")
-    return context, folder / "ca.pem"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import pytest
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,22 @@ def serving(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = 
         finally:
             server.shutdown()
             thread.join()
+
+
+def certified(folder: Path, names: str = "IP:127.0.0.1") -> tuple[ssl.SSLContext, Path]:
+    """Return what a server of these names needs to speak TLS, and the file of the certificate that signed its own."""
+    if not shutil.which("openssl"):
+        pytest.skip("there is no openssl here to make a certificate with")
+    (folder / "names").write_text(f"subjectAltName={names}")
+    for command in (
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority",
+        "req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=127.0.0.1",
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem",
+    ):
+        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    return context, folder / "ca.pem"
 
 
 def cut(connection: socket.socket) -> None:

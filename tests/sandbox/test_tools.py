@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tarfile
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,27 +58,6 @@ def go(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     return lambda: [line for line in log.read_text().splitlines() if " build " in line]
 
 
-@pytest.fixture
-def server() -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Serve files over HTTP on loopback: the address, and the files to fill in."""
-    files: dict[str, bytes] = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = files.get(self.path.lstrip("/"))
-            self.send_response(200 if content is not None else 404)
-            self.end_headers()
-            self.wfile.write(content or b"")
-
-        def log_message(self, *_arguments: object) -> None: ...
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{httpd.server_port}", files
-    httpd.shutdown()
-    httpd.server_close()
-
-
 # --- found on the machine -------------------------------------------------------------------------------------
 
 
@@ -127,81 +101,6 @@ def test_the_cache_obeys_xdg_unless_that_is_relative(monkeypatch: pytest.MonkeyP
     assert tool_cache() == Path("/elsewhere/kong-istio/tools")
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert tool_cache() == Path.home() / ".cache/kong-istio/tools"
-
-
-# --- official downloads ---------------------------------------------------------------------------------------
-
-
-def test_a_plain_program_is_downloaded(server: tuple[str, dict[str, bytes]], tmp_path: Path) -> None:
-    address, files = server
-    files["program"] = b"#!/bin/sh\necho hello\n"
-    checksum = hashlib.sha256(files["program"]).hexdigest()
-    program = downloads.download(f"{address}/program", checksum, tmp_path / "cache/program", loopback_http=True)
-    assert subprocess.run([program], capture_output=True, text=True, check=True).stdout == "hello\n"
-
-
-def test_a_member_of_an_archive_is_downloaded(server: tuple[str, dict[str, bytes]], tmp_path: Path) -> None:
-    address, files = server
-    files["a.tar.gz"] = archive("linux-amd64/helm", b"#!/bin/sh\necho helm\n")
-    checksum = hashlib.sha256(files["a.tar.gz"]).hexdigest()
-    program = downloads.download(
-        f"{address}/a.tar.gz", checksum, tmp_path / "helm", member="linux-amd64/helm", loopback_http=True
-    )
-    assert subprocess.run([program], capture_output=True, text=True, check=True).stdout == "helm\n"
-    with pytest.raises(SandboxError, match="no other/helm in the archive"):
-        downloads.download(f"{address}/a.tar.gz", checksum, tmp_path / "other", member="other/helm", loopback_http=True)
-
-
-def archive(member: str, content: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        info = tarfile.TarInfo(member)
-        info.size = len(content)
-        tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def test_a_wrong_checksum_leaves_nothing_behind(server: tuple[str, dict[str, bytes]], tmp_path: Path) -> None:
-    address, files = server
-    files["program"] = b"tampered with"
-    target = tmp_path / "cache/program"
-    with pytest.raises(SandboxError, match="checksum"):
-        downloads.download(f"{address}/program", "0" * 64, target, loopback_http=True)
-    assert list(target.parent.iterdir()) == []
-
-
-@pytest.mark.parametrize("address", ["http://127.0.0.1:1/x", "http://example.org/x", "file:///etc/passwd"])
-def test_nothing_but_https_is_downloaded(address: str, tmp_path: Path) -> None:
-    with pytest.raises(SandboxError, match="not an https address"):
-        downloads.download(address, "0" * 64, tmp_path / "x")
-
-
-def test_a_download_that_fails_is_said_and_made_up_for_by_a_build(
-    go: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def unreachable(address: str, *_arguments: object, **_keywords: object) -> Path:
-        assert address == "https://get.helm.sh/helm-v3.20.2-linux-amd64.tar.gz"
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(downloads, "this_platform", lambda: ("linux", "amd64"))
-    monkeypatch.setattr(downloads, "download", unreachable)
-    assert os.access(tools.ensure(["helm"])["helm"], os.X_OK)
-    assert "no official build of helm 3.20.2 (no route to host); building it" in capsys.readouterr().out
-    assert len(go()) == 1
-
-
-def test_no_download_is_tried_without_a_checksum_or_when_offline(
-    go: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def forbidden(*_arguments: object, **_keywords: object) -> Path:
-        raise AssertionError("something was downloaded")
-
-    monkeypatch.setattr(downloads, "download", forbidden)
-    tools.ensure(["helm"])
-    monkeypatch.setattr(downloads, "this_platform", lambda: ("linux", "amd64"))
-    monkeypatch.setenv("KONG_ISTIO_OFFLINE", "1")
-    tools.ensure(["kwok"])
-    assert len(go()) == 2
 
 
 # --- builds ---------------------------------------------------------------------------------------------------
@@ -267,7 +166,7 @@ def test_a_build_that_fails_says_why_and_leaves_no_program(
 def test_without_go_it_says_what_to_do_and_announces_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SandboxError, match=r"etcd 3\.7\.3 .*there is no Go.*https://go\.dev/dl/"):
         tools.ensure(["etcd"])
-    assert capsys.readouterr().out == ""
+    assert "building" not in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("go")
@@ -335,10 +234,3 @@ def test_every_go_module_is_in_the_table() -> None:
     assert {file.parent.name for file in (CHECKOUT.root / "sandbox" / "go").glob("*/go.mod")} == {
         tool.folder for tool in TOOLS.values()
     }
-
-
-@pytest.mark.parametrize("name", TOOLS)
-def test_known_checksums_belong_to_an_address(name: str) -> None:
-    tool = TOOLS[name]
-    assert all(re.fullmatch(r"[0-9a-f]{64}", checksum) for checksum in tool.sha256.values())
-    assert tool.download.startswith("https://") or not tool.sha256
