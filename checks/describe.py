@@ -16,7 +16,6 @@ def describe(settings: Settings) -> Target:
     return Target(
         kubeconfig=settings.kubeconfig,
         context=settings.context,
-        simulated=settings.sandbox,
         injection=settings.istio.injection,
         routing=settings.kong.routing,
         client_host=settings.kong.client_host,
@@ -46,6 +45,7 @@ def describe(settings: Settings) -> Target:
         kiali_auth=shown.kiali.auth,
         load=settings.checks.load,
         requests=settings.checks.requests,
+        proxy_url=f"http://{settings.kong.proxy_address}" if settings.kong.proxy_address else "",
         istiod_address=settings.checks.istiod_address,
     )
 

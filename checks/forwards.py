@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from types import FrameType
 
-from checks import selected_stack
+from checks import nodes, selected_stack
 from checks.describe import describe
 from checks.selected_stack import StackError
 from checks.target import Target
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stack = selected_stack.find(options.stack)
         target = describe(stack.settings())
         stack.enter()
-        forward(target)
+        forward(nodes.known(target))
     except (StackError, SettingsError, ClusterError) as problem:
         print(problem, file=sys.stderr)
         return 1 if isinstance(problem, ClusterError) else _USAGE

@@ -25,14 +25,18 @@ def main() -> None:
     kong = rollouts.wait(
         cluster, "Deployment", KONG_NAMESPACE, KONG_DEPLOYMENT, options.timeout, setting="kong.readyTimeoutSeconds"
     )
-    address, port = command_line.patiently(lambda: _address(cluster, options.type, options.address_timeout))
+    address, port = (
+        host_and_port(options.address)
+        if options.address
+        else command_line.patiently(lambda: _address(cluster, options.type, options.address_timeout))
+    )
     print(json.dumps(_report(rollouts.images(kong), address, port)))
 
 
-def report(cluster: Cluster, kind: str) -> dict[str, str]:
+def report(cluster: Cluster, kind: str, address: str = "") -> dict[str, str]:
     """Return what the command prints, as it is now; nothing where Kong or its address is not there."""
     deployment = cluster.get("deployments", KONG_DEPLOYMENT, KONG_NAMESPACE)
-    reached = ("", 0) if kind == "ClusterIP" else outside(cluster, kind)
+    reached = host_and_port(address) if address else ("", 0) if kind == "ClusterIP" else outside(cluster, kind)
     return _report(rollouts.images(deployment), *reached) if deployment and reached else {}
 
 
@@ -48,6 +52,7 @@ def _report(images: Mapping[str, str], address: str, port: int) -> dict[str, str
 def _options() -> argparse.Namespace:
     parser = command_line.parser(__doc__)
     parser.add_argument("--type", required=True, choices=("LoadBalancer", "NodePort", "ClusterIP"))
+    parser.add_argument("--address", default="", metavar="HOST:PORT", help="where clients reach it, if not there")
     parser.add_argument("--timeout", type=int, default=300, help="seconds to wait for Kong")
     parser.add_argument("--address-timeout", type=int, default=120, help="seconds to wait for a load balancer")
     parser.add_argument("--mark-crds", action="store_true", help="label the CRDs that the stack installed")
@@ -98,6 +103,12 @@ def outside(cluster: Cluster, kind: str, *, tls: bool = False) -> tuple[str, int
     else:
         host, port = balancer_address(service), _port(service, "port", tls=tls)
     return (host, port) if host and port else None
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return the two parts of a setting such as localhost:8000."""
+    host, _, port = address.rpartition(":")
+    return host, int(port)
 
 
 def balancer_address(service: dict[str, Any]) -> str:

@@ -93,7 +93,7 @@ def main() -> None:
         _say(f"Every node is simulated, so no Kong runs: {route.where} was not asked for.")
         print(json.dumps({"seen": "nothing"}))
         return
-    wait = Wait(cluster, route, options.type, proxy_protocol=options.proxy_protocol)
+    wait = Wait(cluster, route, options.type, options.address, proxy_protocol=options.proxy_protocol)
     print(json.dumps({"seen": wait.until_served(options.timeout)}))
 
 
@@ -111,6 +111,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--grpc", action="store_true", help="the route speaks gRPC")
     parser.add_argument("--narrowed", action="store_true", help="the route is for other requests than a plain GET")
     parser.add_argument("--type", required=True, choices=("LoadBalancer", "NodePort", "ClusterIP"))
+    parser.add_argument("--address", default="", metavar="HOST:PORT", help="where clients reach Kong, if not there")
     parser.add_argument("--proxy-protocol", action="store_true", help="Kong takes no request without its header")
     parser.add_argument("--timeout", type=int, default=300, help="seconds to wait for the route")
     return parser.parse_args()
@@ -123,11 +124,12 @@ def _limit(text: str) -> tuple[str, int]:
 
 @dataclass
 class Wait:
-    """One wait for one route. `kind`: the type of Kong's Service."""
+    """One wait for one route. `kind`: the type of Kong's Service. `address`: where clients reach its plain port, if not by that."""
 
     cluster: Cluster
     route: Route
     kind: str
+    address: str = ""
     proxy_protocol: bool = False
     _served: set[str] = field(default_factory=set)
     _since: dict[str, float] = field(default_factory=dict)
@@ -211,7 +213,10 @@ class Wait:
         # On a node port, nobody speaks the PROXY protocol.
         if self.proxy_protocol and self.kind == "NodePort":
             return None
-        outside = kong_ready.outside(self.cluster, self.kind, tls=self.route.tls)
+        if self.address and not self.route.tls:
+            outside: tuple[str, int] | None = kong_ready.host_and_port(self.address)
+        else:
+            outside = kong_ready.outside(self.cluster, self.kind, tls=self.route.tls)
         if not outside or not http_client.reachable(*outside):
             return None
         try:

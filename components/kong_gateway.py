@@ -122,13 +122,13 @@ class KongGateway(pulumi.ComponentResource):
             [*_wait_arguments(args), *project_command.digest(args.chart, values)],
             pulumi.ResourceOptions(parent=self, depends_on=[installed]),
         )
-        kind = args.kong.service_type
+        kind, outside = args.kong.service_type, args.kong.proxy_address
         if args.metrics:
             KubernetesObject(
                 "kong-metrics", metrics_plugin(args.kong), pulumi.ResourceOptions(parent=self, depends_on=[ready])
             )
         report = project_command.report_of_today(
-            ready, name, args.standards.access, lambda cluster: kong_ready.report(cluster, kind)
+            ready, name, args.standards.access, lambda cluster: kong_ready.report(cluster, kind, outside)
         )
         self.outputs = GatewayOutputs(
             ready=ready,
@@ -314,6 +314,7 @@ def _client_address(address: ClientAddress) -> dict[str, Any]:
 def _wait_arguments(args: KongGatewayArgs) -> list[str]:
     return [
         *("--type", args.kong.service_type),
+        *(["--address", args.kong.proxy_address] if args.kong.proxy_address else []),
         *("--timeout", str(args.kong.ready_timeout_seconds)),
         *("--address-timeout", str(args.kong.address_timeout_seconds)),
         "--mark-crds",

@@ -212,6 +212,7 @@ def wait_arguments(args: RateLimitedRouteArgs, route: Route) -> list[str]:
         *(["--tls"] if route.https != "optional" and route.protocol not in _GRPC else []),
         *(["--grpc"] if route.protocol in _GRPC else []),
         *(["--narrowed"] if route.narrowed else []),
+        *(["--address", args.kong.proxy_address] if args.kong.proxy_address else []),
         *("--type", args.kong.service_type, "--timeout", str(args.kong.ready_timeout_seconds)),
         *(["--proxy-protocol"] if args.kong.client_address.source == "proxyProtocol" else []),
         *project_command.digest(plugin, ingress(namespace, route, args.kong)),

@@ -145,6 +145,13 @@ class Kong(Section):
     node_port: PortOrZero = Field(
         default=0, description="A fixed port, 30000 to 32767, for `NodePort`; 0 to have one given."
     )
+    proxy_address: HostAndPort = Field(
+        default="",
+        description=(
+            "Where clients reach Kong's plain port, as host:port, where neither its Service nor a node says so, such as a mapped "
+            "port of a cluster in containers; empty: by the Service."
+        ),
+    )
     replicas: Replicas = Field(
         default=1,
         description=(

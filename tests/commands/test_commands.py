@@ -975,6 +975,14 @@ def test_the_address_of_a_node_port(
     assert cluster.seconds == 0
 
 
+@pytest.mark.parametrize("kind", ["LoadBalancer", "NodePort", "ClusterIP"])
+def test_an_address_that_the_settings_give_goes_before_the_services(kind: str, cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [KONG, service({"ip": "192.0.2.1"}), node("a", ExternalIP="192.0.2.2")]
+    said = {"address": "localhost", "url": "http://localhost:8000", **VERSIONS}
+    assert run(kong_ready, "--type", kind, "--address", "localhost:8000") == said
+    assert kong_ready.report(cluster, kind, "localhost:8000") == said
+
+
 def test_a_cluster_ip_has_no_address(cluster: FakeCluster, run: Run) -> None:
     cluster.objects = [KONG, service({"ip": "192.0.2.1"}), node("a", ExternalIP="192.0.2.2")]
     assert run(kong_ready, "--type", "ClusterIP") == {"address": "", "url": "", **VERSIONS}

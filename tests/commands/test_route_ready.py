@@ -209,6 +209,13 @@ def test_a_single_pod_is_asked_at_the_address_that_answers(kind: str, address: s
     assert [name for name, _ in world.asked][3:] == [address]
 
 
+def test_a_single_pod_is_asked_at_the_address_that_the_settings_give(world: World, run: Run) -> None:
+    world.cluster.objects += [service({"ip": "192.0.2.1"}), node("b", InternalIP="10.0.0.1")]
+    world.answers |= {"localhost:8000": [(0, PAGE)], "10.0.0.1:30080": [(0, NO_ROUTE)]}
+    assert run("--address", "localhost:8000", kind="NodePort")[0] == "answers"
+    assert [name for name, _ in world.asked] == ["localhost:8000"]
+
+
 def test_a_route_over_tls_alone_is_asked_for_there(world: World, run: Run) -> None:
     assert run("--tls") == ("answers", "")
     assert (world.urls, world.ports) == (["https://kong-1/"], {8443})

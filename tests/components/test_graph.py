@@ -660,6 +660,14 @@ def test_the_service_type_reaches_the_chart_and_the_waiting_command(kind: str) -
     assert ("proxy" in recording.outputs["commands"]) == (kind == "ClusterIP")
 
 
+def test_a_mapped_address_is_where_the_waits_and_the_checks_look() -> None:
+    recording = recorded(kong={"serviceType": "NodePort", "proxyAddress": "localhost:8000"})
+    for command in ("Command/kong-ready", "Command/bookinfo-route-ready"):
+        options = dict(itertools.pairwise(shlex.split(inputs(recording, command)["create"])))
+        assert options["--address"] == "localhost:8000", command
+    assert "--address " not in inputs(recorded(), "Command/kong-ready")["create"]
+
+
 def test_a_proxy_without_address_has_a_command() -> None:
     command = recorded(kong={"serviceType": "ClusterIP"}).outputs["commands"]["proxy"]
     place = ["--namespace", "kong-istio", "port-forward", "service/kong-istio-kong-proxy", "8000:80"]

@@ -162,9 +162,13 @@ def test_no_shipped_stack_loses_an_up_to_a_check(file: Path) -> None:
     assert "--warn" in arguments(recorded(checks=shipped))
 
 
-def test_nodes_of_the_sandbox_are_known_to_be_simulated() -> None:
-    assert describe(parse({"sandbox": True}, (), ROOT)).simulated
-    assert not describe(parse({}, (), ROOT)).simulated
+def test_a_sandbox_is_not_taken_for_simulated_before_its_nodes_are_seen() -> None:
+    assert not describe(parse({"sandbox": True}, (), ROOT)).simulated
+
+
+def test_kong_is_asked_at_the_address_that_the_settings_give() -> None:
+    assert describe(parse({"kong": {"proxyAddress": "localhost:8000"}}, (), ROOT)).proxy_url == "http://localhost:8000"
+    assert describe(parse({}, (), ROOT)).proxy_url == ""
 
 
 # --- When they run again ----------------------------------------------------------------------------------------------

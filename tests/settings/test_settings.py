@@ -72,6 +72,7 @@ FULL: dict[str, Any] = {
     "kong": {
         "serviceType": "NodePort",
         "nodePort": 30080,
+        "proxyAddress": "localhost:8000",
         "replicas": 3,
         "resources": {"limits": {"memory": "1Gi"}},
         "controllerResources": {"requests": {"cpu": 0.1}},
@@ -1481,8 +1482,14 @@ def test_load_takes_text_as_it_is(context: str, root: Path) -> None:
         ),
         ({"sandbox": "yes"}, 'sandbox is "yes": it must be true or false.'),
         ({"sandbox": 1}, "sandbox is 1: it must be true or false."),
-        ({"kong": "[]"}, "kong is a list: it must be an object with the keys serviceType, nodePort, replicas"),
-        ({"kong": "null"}, "kong is null: it must be an object with the keys serviceType, nodePort, replicas"),
+        (
+            {"kong": "[]"},
+            "kong is a list: it must be an object with the keys serviceType, nodePort, proxyAddress, replicas",
+        ),
+        (
+            {"kong": "null"},
+            "kong is null: it must be an object with the keys serviceType, nodePort, proxyAddress, replicas",
+        ),
     ],
 )
 def test_load_refuses(config: dict[str, Any], text: str, root: Path) -> None:
