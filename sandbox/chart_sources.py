@@ -85,16 +85,23 @@ def _stand_in(chart: Chart, paths: Paths) -> Source:
 
 def _from_istio_module(names: Collection[str], paths: Paths) -> dict[str, Source]:
     module = _istio_module(names)
-    commit = TOOLS[tools.ISTIOD].version.rpartition("-")[2]
-    # The source stands ahead of the release in the table, and what runs shall be told as what it is.
-    version = f"{(module / 'VERSION').read_text().strip()}.0-{commit}"
+    version = of_source(f"{(module / 'VERSION').read_text().strip()}.0")
     sources = {}
     for name in names:
         target = paths.charts / name
         stamped_copy(module / "manifests" / "charts" / _ISTIO_FOLDERS[name], target, version)
-        origin = f"Go module istio.io/istio {commit} ({CHARTS[name].repository} is out of reach)"
+        origin = f"Go module istio.io/istio {_istio_commit()} ({CHARTS[name].repository} is out of reach)"
         sources[name] = Source(origin, os.path.relpath(target, start=paths.root))
     return sources
+
+
+def of_source(version: str) -> str:
+    """Return a version of Istio's charts as that of a build of its source: what runs shall be told as what it is."""
+    return f"{version}-{_istio_commit()}"
+
+
+def _istio_commit() -> str:
+    return TOOLS[tools.ISTIOD].version.rpartition("-")[2]
 
 
 def _istio_module(names: Collection[str]) -> Path:
@@ -119,7 +126,7 @@ def _istio_module(names: Collection[str]) -> Path:
 
 
 def stamped_copy(source: Path, target: Path, version: str) -> None:
-    """Copy a chart from Istio's source, with the version and the images that its release has."""
+    """Copy a chart of Istio's source, or such a copy, with the version and the images that its release has."""
     shutil.rmtree(target, ignore_errors=True)
     # Files of the module cache are read-only, and copies that keep that could not be removed by `down`.
     for file in (path for path in source.rglob("*") if path.is_file()):
@@ -131,7 +138,7 @@ def stamped_copy(source: Path, target: Path, version: str) -> None:
         target / "values.yaml",
         {
             r"^( *hub: )registry\.istio\.io/testing$": rf"\g<1>{_ISTIO_HUB}",
-            r"^( *tag: )latest$": rf"\g<1>{version}",
+            r"^( *tag: )(latest|\d\S*)$": rf"\g<1>{version}",
         },
     )
 

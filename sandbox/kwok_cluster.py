@@ -19,6 +19,7 @@ from sandbox import (
     SandboxError,
     chart_sources,
     isolation,
+    istio_settings,
     istiod_process,
     istiod_watcher,
     machine_settings,
@@ -110,8 +111,10 @@ def down(paths: Paths = CHECKOUT) -> bool:
 
 
 def _with_istiods(facts: Facts, paths: Paths) -> Facts:
-    """Give the istiod of each control plane in the settings its ports, which those settings then tell its chart."""
-    found = facts.with_istiods(machine_settings.revisions(paths))
+    """Have what the control planes in the settings need: charts of their versions, and ports for each istiod."""
+    istio = machine_settings.istio(paths)
+    istio_settings.copy_charts(facts, istio, paths)
+    found = facts.with_istiods(istio_settings.revisions(istio))
     if found != facts:
         found.save(paths.facts)
     return found

@@ -23,6 +23,7 @@ from sandbox import (
     SandboxError,
     builds,
     chart_sources,
+    istio_settings,
     istiod_process,
     istiod_watcher,
     kwok_cluster,
@@ -121,7 +122,7 @@ def test_each_control_plane_is_called_at_the_ports_of_its_revision(
     assert found["baseValues"] == {"base": webhooks_at(stable)["base"]}
     assert config["kong-istio:checks"]["istiodAddress"] == f"127.0.0.1:{stable + 1}"
     assert found.get("canary", {}).get("istiodValues") == (webhooks_at(canary) if canary else None)
-    assert set(machine_settings.revisions(paths)) <= set(FACTS.istiods), "revisions without ports"
+    assert set(istio_settings.revisions(istio)) <= set(FACTS.istiods), "revisions without ports"
 
 
 def test_charts_that_the_settings_name_hold_against_ours(paths: Paths) -> None:
@@ -189,6 +190,52 @@ def istio_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     go.chmod(0o755)
     monkeypatch.setenv("PATH", os.pathsep.join([str(go.parent), "/usr/bin", "/bin"]))
     return source
+
+
+@pytest.mark.usefixtures("istio_source")
+def test_copies_of_istios_charts_stand_for_the_versions_that_the_settings_ask_for(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KONG_ISTIO_OFFLINE", "1")
+    sources = chart_sources.resolve({}, paths)
+    facts = Facts(**{**FACTS.__dict__, "charts": {name: source.path for name, source in sources.items()}})
+    istio = {"version": "9.9.1", "canary": {"version": "9.10.0", "revision": "1-31-0", "charts": {"base": "mine"}}}
+    paths.committed_stack_file.write_text(yaml.safe_dump({"config": {"kong-istio:istio": istio}}))
+    istio_settings.copy_charts(facts, istio, paths)
+    config = written(facts, paths)["config"]
+    stable = {name: config["kong-istio:charts"][name] for name in ("base", "istiod", "gateway", "cni")}
+    canary = config["kong-istio:istio"]["canary"]["charts"]
+    assert {name: stamp(paths, folder) for name, folder in stable.items()} == dict.fromkeys(stable, stamped("9.9.1"))
+    assert canary.pop("base") == "mine"
+    assert {name: stamp(paths, folder) for name, folder in canary.items()} == {"istiod": stamped("9.10.0")}
+    assert config["kong-istio:charts"]["kong"] == facts.charts["kong"]
+
+
+def stamped(version: str) -> tuple[str, str]:
+    return f"{version}-eed52ebb66ad", f"{version}-eed52ebb66ad"
+
+
+def stamp(paths: Paths, folder: str) -> tuple[str, str]:
+    """Return the version that a chart calls itself, and its images."""
+    chart, values = (yaml.safe_load((paths.root / folder / name).read_text()) for name in ("Chart.yaml", "values.yaml"))
+    return chart["version"], values["g"]["tag"]
+
+
+def test_where_istios_repository_answers_the_version_is_its_matter(paths: Paths) -> None:
+    istio = {"version": "1.30.2", "canary": {"version": "1.31.0"}}
+    paths.committed_stack_file.write_text(yaml.safe_dump({"config": {"kong-istio:istio": istio}}))
+    istio_settings.copy_charts(FACTS, istio, paths)
+    config = written(FACTS, paths)["config"]
+    assert config["kong-istio:charts"] == FACTS.charts
+    assert "charts" not in config["kong-istio:istio"]["canary"]
+
+
+@pytest.mark.parametrize("istio", [{"version": "../x"}, {"version": 1.3}, {"canary": "1.31.0"}, {"canary": {}}])
+def test_what_the_settings_will_refuse_breaks_nothing_before(paths: Paths, istio: dict[str, Any]) -> None:
+    facts = Facts(**{**FACTS.__dict__, "charts": {"istiod": ".sandbox/charts/istiod"}})
+    istio_settings.copy_charts(facts, istio, paths)
+    assert istio_settings.revisions(istio) == ["default"]
+    assert istio_settings.charts(facts, istio) == facts.charts
 
 
 @pytest.mark.usefixtures("istio_source")
