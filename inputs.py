@@ -18,11 +18,12 @@ from commands import cluster_access
 from commands.cluster_access import Access, AccessError
 from commands.cluster_identity import Identity, last_up
 from components import collisions
-from components.shared import images
+from components.shared import images, tested_versions
 from components.shared.application_manifests import read_applications
 from components.shared.manifests import Manifest
 from components.shared.releases import ChartSource, application_source, chart_source, check_reachable
 from components.shared.standards import Standards
+from components.shared.tested_versions import Asked, VersionError
 from names import (
     EGRESS_GATEWAY_NAMESPACE,
     INGRESS_GATEWAY_NAMESPACE,
@@ -32,7 +33,7 @@ from names import (
     is_kubeconfig,
 )
 from settings import KubeconfigFrom, Settings
-from versions import CHARTS
+from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,7 @@ class StackInputs:
         }
         check_reachable(used, preview=pulumi.runtime.is_dry_run())
         access, providers = _reach(access, root)
+        _name_untested(settings, charts, access, root)
         return cls(
             root=root,
             settings=settings,
@@ -158,6 +160,26 @@ def _of_another_stack(source: KubeconfigFrom) -> str:
 def _for_the_provider(access: Access) -> pulumi.Input[str]:
     given = access.given()
     return pulumi.Output.secret(given) if given else access.kubeconfig
+
+
+def _name_untested(settings: Settings, charts: Mapping[str, ChartSource], access: Access, root: Path) -> None:
+    """Warn of versions that nobody tested together. Raises `VersionError` in an `up` on a Kubernetes that Istio does not take."""
+    if settings.sandbox:
+        # No container runs there, so none can break on another version.
+        return
+    versions = {name: tested_versions.version_of(charts[name], root) for name in configuration.charts_in_use(settings)}
+    asked = Asked(
+        istio=[versions["istiod"] or CHARTS["istiod"].version],
+        kong=KONG_GATEWAY,
+        controller=KONG_CONTROLLER,
+        charts=versions,
+        kubernetes=access.identity.version,
+    )
+    refused = tested_versions.refusal(asked)
+    if refused and not pulumi.runtime.is_dry_run():
+        raise VersionError(refused)
+    for sentence in [refused] if refused else tested_versions.untested(asked):
+        pulumi.log.warn(sentence)
 
 
 def _reach(access: Access, root: Path) -> tuple[Access, list[pulumi.ProviderResource]]:

@@ -5,6 +5,7 @@ Nothing else in the project states a version of these. Python's packages are pin
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -41,9 +42,41 @@ CHARTS: dict[str, Chart] = {
 KONG_GATEWAY = "3.9.1"
 KONG_CONTROLLER = "3.5.13"
 
-# Kubernetes minors: Istio 1.30 refuses anything older than the first, and was tested up to the second.
-KUBERNETES_MINIMUM = (1, 32)
-KUBERNETES_TESTED = (1, 35)
+
+Minor = tuple[int, int]
+
+
+def minor(version: str) -> Minor | None:
+    """Return the first two numbers of a version, such as those of `v1.35.8+k3s1`; None for what is none."""
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IstioLine:
+    """A minor of Istio. `kubernetes`: the oldest that it takes, and the newest that it is tested on. `kiali`: the oldest for it.
+
+    Of Istio's own repository: MinK8SVersion (istioctl/pkg/install/k8sversion), NODE_IMAGE (prow/integ-suite-kind.sh), and the
+    addon of its first release (samples/addons/kiali.yaml); newer Kialis are tested with every Istio that is supported
+    (kiali.io, Prerequisites).
+    """
+
+    kubernetes: tuple[Minor, Minor]
+    kiali: Minor
+
+
+# As at 1.28.10, 1.29.6, 1.30.3 and 1.31.0-rc.0.
+ISTIO_LINES: dict[Minor, IstioLine] = {
+    (1, 28): IstioLine(kubernetes=((1, 30), (1, 34)), kiali=(2, 17)),
+    (1, 29): IstioLine(kubernetes=((1, 30), (1, 35)), kiali=(2, 21)),
+    (1, 30): IstioLine(kubernetes=((1, 32), (1, 35)), kiali=(2, 22)),
+    (1, 31): IstioLine(kubernetes=((1, 32), (1, 35)), kiali=(2, 27)),
+}
+# The lines that Kong's controller is tested with (kubernetes-ingress-controller, .github/test_dependencies.yaml).
+ISTIO_OF_KONG: tuple[Minor, Minor] = ((1, 27), (1, 30))
+
+# Kubernetes minors: this Istio refuses anything older than the first, and is tested up to the second.
+KUBERNETES_MINIMUM, KUBERNETES_TESTED = ISTIO_LINES[minor(_ISTIO) or (0, 0)].kubernetes
 
 # Dashboards on grafana.com, Istio's and Kong's: name -> (id, revision). The page of Istio's names the Istio version of its newest
 # revision only; these are the newest whose version is on record (Istio 1.26.1, as pinned by hyperledger-labs/splice in

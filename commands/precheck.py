@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -27,7 +26,7 @@ from names import (
     KONG,
     RELEASES,
 )
-from versions import CHARTS, KUBERNETES_MINIMUM, KUBERNETES_TESTED
+from versions import CHARTS, KUBERNETES_MINIMUM
 
 _CHANGES = ("get", "list", "watch", "create", "update", "patch", "delete")
 _READS = ("get", "list", "watch")
@@ -112,14 +111,12 @@ def _adopts() -> bool:
 
 def _version(cluster: Cluster) -> str:
     answer = cluster.raw("/version")
-    warning = check_version(str(answer["major"]), str(answer["minor"]))
-    if warning:
-        print(warning, file=sys.stderr)
+    check_version(str(answer["major"]), str(answer["minor"]))
     return str(answer["gitVersion"])
 
 
-def check_version(major: str, minor: str) -> str | None:
-    """Return a warning for a Kubernetes newer than tested; raise for one that Istio refuses."""
+def check_version(major: str, minor: str) -> None:
+    """Raise for a Kubernetes that Istio refuses; the program warns of one that is newer than tested."""
     # Managed clusters write the minor as "32+".
     found = int(major), int(re.sub(r"\D.*", "", minor))
     if found < KUBERNETES_MINIMUM:
@@ -127,12 +124,6 @@ def check_version(major: str, minor: str) -> str | None:
             f"The cluster runs Kubernetes {_dotted(found)}: this Istio needs {_dotted(KUBERNETES_MINIMUM)} or newer; "
             "upgrade the cluster, or choose another one."
         )
-    if found > KUBERNETES_TESTED:
-        return (
-            f"warning: Kubernetes {_dotted(found)} is newer than {_dotted(KUBERNETES_TESTED)}, "
-            "the newest that this Istio was tested with."
-        )
-    return None
 
 
 def check_permissions(cluster: Cluster, also: Sequence[str] = ()) -> None:

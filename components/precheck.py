@@ -39,8 +39,7 @@ class Precheck(pulumi.ComponentResource):
     Creates: Command `precheck` (`python -m commands.precheck`), run when it is new and when its arguments change.
     Outputs: `PrecheckOutputs`.
     Raises in `up`, in one sentence: an API server that does not answer, a Kubernetes that Istio refuses, missing
-    permissions, another Istio or Kong, a namespace of the stack that exists already. A Kubernetes newer than tested is a
-    warning.
+    permissions, another Istio or Kong, a namespace of the stack that exists already.
     """
 
     def __init__(self, name: str, args: PrecheckArgs, opts: pulumi.ResourceOptions | None = None) -> None:

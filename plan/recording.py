@@ -177,7 +177,7 @@ class Recorder(MockMonitor):
             provider=request.provider.rsplit("::", 1)[0] or None,
             dependencies=frozenset(request.dependencies),
             property_dependencies={k: frozenset(v.urns) for k, v in request.propertyDependencies.items() if v.urns},
-            options=_options(request),
+            options={**_options(request), **self._aliases(request)},
             started=time.monotonic() - self._start,
         )
         with self._lock:
@@ -185,6 +185,17 @@ class Recorder(MockMonitor):
                 raise RunError(f"Two resources have the URN {resource.urn}; give one of them another name.")
             self.noted[resource.urn] = resource
         return resource
+
+    def _aliases(self, request: Any) -> dict[str, list[str]]:
+        """Return the URNs that a resource also answers to, as the engine computes them."""
+
+        def urn(alias: Any) -> str:
+            spec = alias.spec
+            parent = "" if spec.noParent else spec.parentUrn or request.parent
+            return alias.urn or self.make_urn(parent, spec.type or request.type, spec.name or request.name)
+
+        found = [urn(alias) for alias in request.aliases]
+        return {"aliases": found} if found else {}
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the name in the engine's protocol
         """Keep the outputs of the stack."""
@@ -210,7 +221,6 @@ def _options(request: Any) -> dict[str, Any]:
         "ignore_changes": list(request.ignoreChanges),
         "replace_on_changes": list(request.replaceOnChanges),
         "additional_secret_outputs": list(request.additionalSecretOutputs),
-        "aliases": [alias.urn or alias.spec.name for alias in request.aliases],
         "custom_timeouts": {k: getattr(timeouts, k) for k in ("create", "update", "delete") if getattr(timeouts, k)},
     }
     return {key: value for key, value in options.items() if value}

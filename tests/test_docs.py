@@ -14,7 +14,17 @@ import yaml
 
 from components.shared.images import OF_CHARTS, canonical, pulled
 from sandbox.paths import CHECKOUT
+from sandbox.programs import TOOLS
 from settings import KEYS, generate
+from versions import (
+    CHARTS,
+    ISTIO_LINES,
+    ISTIO_OF_KONG,
+    KONG_CONTROLLER,
+    KONG_GATEWAY,
+    KUBERNETES_MINIMUM,
+    KUBERNETES_TESTED,
+)
 
 ROOT = CHECKOUT.root
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -207,3 +217,42 @@ def test_examples_of_images_are_images_of_the_stack() -> None:
     example = re.findall(r"references:\n    (\S+):", (ROOT / "docs" / "air-gapped.md").read_text())
     assert example
     assert set(example) <= own | set(OF_CHARTS)
+
+
+# --- Versions ------------------------------------------------------------------------------------------------------------
+
+UPGRADE = ROOT / "docs" / "upgrade.md"
+
+
+def dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
+
+
+def test_the_table_of_versions_is_that_of_the_program() -> None:
+    table = dict(re.findall(r"^\| (.+?) \| ([\d. to]+) \|", UPGRADE.read_text(), re.MULTILINE))
+    bookinfo = set(re.findall(r"examples-bookinfo-[\w-]+:([\d.]+)", (ROOT / "manifests" / "bookinfo.yaml").read_text()))
+    node = re.search(r"kindest/node:v([\d.]+)", (ROOT / ".github" / "workflows" / "main.yml").read_text())
+    expected = {
+        "Istio (charts base, istiod, gateway, cni)": CHARTS["istiod"].version,
+        "Kong": KONG_GATEWAY,
+        "Kong's controller": KONG_CONTROLLER,
+        "chart kong": CHARTS["kong"].version,
+        "Kubernetes": f"{dotted(KUBERNETES_MINIMUM)} to {dotted(KUBERNETES_TESTED)}",
+        "Kiali (chart kiali-server)": CHARTS["kiali-server"].version,
+        "Prometheus (chart prometheus)": CHARTS["prometheus"].version,
+        "Grafana (chart grafana)": CHARTS["grafana"].version,
+        "BookInfo's images": ", ".join(bookinfo),
+        "Kubernetes of the workflow's cluster (kind)": node[1] if node else "",
+        "Kubernetes of the sandbox": TOOLS["kube-apiserver"].version,
+    }
+    assert {name: version for name, version in table.items() if name in expected} == expected
+
+
+def test_the_table_of_istios_is_that_of_the_program() -> None:
+    oldest, newest = ISTIO_OF_KONG
+    rows = [
+        f"| {dotted(istio)} | {dotted(line.kubernetes[0])} to {dotted(line.kubernetes[1])} | {dotted(line.kiali)} or newer | "
+        f"{'tested' if oldest <= istio <= newest else 'not tested'} |"
+        for istio, line in ISTIO_LINES.items()
+    ]
+    assert [line for line in UPGRADE.read_text().splitlines() if line in rows] == rows
