@@ -11,6 +11,7 @@ from components.application import Application, ApplicationArgs
 from components.chart_application import ChartApplication, ChartApplicationArgs
 from components.destroy_guard import DestroyGuard, DestroyGuardArgs
 from components.istio_gateways import IstioGateways, IstioGatewaysArgs
+from components.kong_crds import KongCrds, KongCrdsArgs
 from components.kong_gateway import KongGateway, KongGatewayArgs
 from components.leftovers import Leftovers, LeftoversArgs
 from components.mesh import IstioMesh, IstioMeshArgs
@@ -30,6 +31,7 @@ looked_at = PrecheckArgs(
     namespaces=stack.namespaces,
     ingress_class=settings.kong.ingress_class,
     also=stack.rare_resources,
+    kong_crds=stack.kong_crds,
 )
 precheck = Precheck("precheck", looked_at, stack.options())
 # Created first, so that it is destroyed last and deletes what the others leave.
@@ -46,19 +48,21 @@ mesh = IstioMesh(
     ),
     stack.options(*first),
 )
+kinds = KongCrds("kong-crds", KongCrdsArgs(crds=stack.kong_crds), stack.options(*first))
 gateway = KongGateway(
     "gateway",
     KongGatewayArgs(
         kong=settings.kong,
         chart=charts["kong"],
         mesh=mesh.outputs,
+        crds=kinds.outputs,
         standards=standards,
         redis=redis_outside(settings),
         metrics=stack.measures_kong,
     ),
     stack.options(*first),
 )
-created: list[pulumi.Resource] = [*first, mesh, gateway]
+created: list[pulumi.Resource] = [*first, mesh, kinds, gateway]
 
 if settings.istio.ingress_gateway or settings.istio.egress_gateway:
     gateways = IstioGatewaysArgs(

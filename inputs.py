@@ -17,7 +17,7 @@ import settings as configuration
 from commands import cluster_access
 from commands.cluster_access import Access, AccessError
 from commands.cluster_identity import Identity, last_up
-from components import collisions
+from components import collisions, kong_crds
 from components.shared import images, tested_versions
 from components.shared.application_manifests import read_applications
 from components.shared.manifests import Manifest
@@ -45,6 +45,7 @@ class StackInputs:
     charts: Mapping[str, ChartSource]
     application_charts: Mapping[str, ChartSource]
     manifests: Mapping[str, Sequence[Manifest]]
+    kong_crds: Sequence[Manifest]
     standards: Standards
     providers: Sequence[pulumi.ProviderResource]
 
@@ -56,12 +57,13 @@ class StackInputs:
         """
         _end_quietly_when_interrupted()
         settings = configuration.load(root)
-        charts = {name: chart_source(name, settings.charts) for name in CHARTS}
+        versions = configuration.chart_versions(settings)
+        charts = {name: chart_source(name, settings.charts, versions.get(name, "")) for name in CHARTS}
         kubeconfig = settings.kubeconfig or _of_another_stack(settings.kubeconfig_from)
         access = Access(kubeconfig=kubeconfig, context=settings.context, sandbox=settings.sandbox)
         standards = Standards.of(settings, access)
         manifests = read_applications(settings, root, standards)
-        images.check_references(settings.images, itertools.chain(*manifests.values()))
+        images.check_references(settings.images, itertools.chain(*manifests.values()), settings.kong)
         collisions.check(settings, manifests, namespaces_of(settings))
         own = {app.name: application_source(app.chart) for app in settings.applications if app.chart}
         used = {f"charts.{name}": charts[name] for name in configuration.charts_in_use(settings)}
@@ -79,6 +81,7 @@ class StackInputs:
             charts=charts,
             application_charts=own,
             manifests=manifests,
+            kong_crds=kong_crds.read(root, settings.kong.crds),
             standards=Standards.of(settings, access),
             providers=providers,
         )
@@ -170,8 +173,8 @@ def _name_untested(settings: Settings, charts: Mapping[str, ChartSource], access
     versions = {name: tested_versions.version_of(charts[name], root) for name in configuration.charts_in_use(settings)}
     asked = Asked(
         istio=[versions["istiod"] or CHARTS["istiod"].version],
-        kong=KONG_GATEWAY,
-        controller=KONG_CONTROLLER,
+        kong=settings.kong.version or KONG_GATEWAY,
+        controller=settings.kong.controller_version or KONG_CONTROLLER,
         charts=versions,
         kubernetes=access.identity.version,
     )

@@ -41,6 +41,9 @@ CHARTS: dict[str, Chart] = {
 # 3.9 is the last free line of Kong; 3.9.1 is the patch that the controller's tests pin.
 KONG_GATEWAY = "3.9.1"
 KONG_CONTROLLER = "3.5.13"
+# Of Kong/kubernetes-configuration: what the controller is built against (its config/crd/kustomization.yaml). Its CRDs are
+# the file manifests/kong/crds.yaml, which says how it is made.
+KONG_CRDS = "1.5.2"
 
 
 Minor = tuple[int, int]

@@ -24,6 +24,7 @@ from checks.target import Target
 from commands import ownership
 from components.shared.releases import REPAIR
 from kube import Cluster, Object
+from names import KONG, RELEASES
 
 _SECONDS = 60
 _SHOWN = 10
@@ -102,12 +103,13 @@ def _newest(secrets: list[Object]) -> list[Object]:
 
 
 def objects(secret: Object) -> list[Object]:
-    """Return what a release installed: the manifest, and the CRDs that came with the chart."""
+    """Return what a release installed: the manifest, and the CRDs that came with the chart; Kong's are no release's."""
     release = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
+    kongs = ownership.release_id(secret) == f"{RELEASES[KONG]}/{KONG}"
     crds = [
         base64.b64decode(file["data"]).decode()
         for file in (release.get("chart") or {}).get("files") or []
-        if file["name"].startswith("crds/")
+        if file["name"].startswith("crds/") and not kongs
     ]
     documents = [item for text in (release["manifest"], *crds) for item in yaml.load_all(text, Loader=_LOADER)]
     return [item for item in documents if isinstance(item, dict) and item.get("kind")]

@@ -1,7 +1,4 @@
-"""Waits until Kong runs and has the address that its Service's type promises; prints them as JSON.
-
-With `--mark-crds` it first labels the CRDs that the stack installed, so that a destroy can tell them from others.
-"""
+"""Waits until Kong runs and has the address that its Service's type promises; prints them as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from commands import command_line, ownership, rollouts
+from commands import command_line, rollouts
 from commands.command_line import CommandError
 from kube import Cluster
 from names import KONG_DEPLOYMENT, KONG_NAMESPACE, KONG_PROXY_PORT, KONG_PROXY_SERVICE, KONG_PROXY_TLS_PORT
@@ -20,8 +17,6 @@ def main() -> None:
     """Wait from the command line."""
     options = _options()
     cluster = command_line.connect(options)
-    if options.mark_crds:
-        command_line.patiently(lambda: ownership.mark_crds(cluster))
     kong = rollouts.wait(
         cluster, "Deployment", KONG_NAMESPACE, KONG_DEPLOYMENT, options.timeout, setting="kong.readyTimeoutSeconds"
     )
@@ -55,7 +50,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--address", default="", metavar="HOST:PORT", help="where clients reach it, if not there")
     parser.add_argument("--timeout", type=int, default=300, help="seconds to wait for Kong")
     parser.add_argument("--address-timeout", type=int, default=120, help="seconds to wait for a load balancer")
-    parser.add_argument("--mark-crds", action="store_true", help="label the CRDs that the stack installed")
     return parser.parse_args()
 
 

@@ -25,9 +25,8 @@ from urllib.parse import urlencode
 Object = dict[str, Any]
 Objects = list[Object]
 
-#: The label that `kong-ready` gives the CRDs that the stack installed: the release of each. Kong's carry no mark else.
+#: The label of Kong's CRDs that are the stack's; Istio's are known by Helm's annotations.
 MARK = "kong-istio/release"
-KONG_GROUP = "configuration.konghq.com"
 _KONG_CONTROLLERS = ("kubernetes-ingress-controller", "kong-operator", "gateway-operator")
 
 # istiod writes them into every namespace that it serves, over what is there
@@ -129,17 +128,9 @@ def _given(text: str) -> str:
 
 
 def crds(cluster: Cluster, istio: str) -> Objects:
-    """Return the CRDs that the stack's charts installed; `istio` is the release that Helm marks Istio's with.
-
-    `kong-ready` labels Kong's, and Istio's with them. Where none has the label, an `up` was killed before that or was one
-    of a former version: then Kong's are those that are no older than Istio's, which come first.
-    """
+    """Return the CRDs that are the stack's; `istio` is the release that Helm marks Istio's with."""
     found = cluster.list("customresourcedefinitions")
-    istios = [item for item in found if release(item) == istio]
-    kongs = [item for item in found if item["spec"]["group"] == KONG_GROUP]
-    if any(MARK in _labels(item) for item in found):
-        return [*istios, *(item for item in kongs if MARK in _labels(item))]
-    return [*istios, *(item for item in kongs if istios and age(item) >= min(map(age, istios)))]
+    return [item for item in found if release(item) == istio or MARK in _labels(item)]
 
 
 def config_maps(cluster: Cluster, istio: str) -> Objects:
@@ -172,10 +163,10 @@ def needed(cluster: Cluster, own: Objects, istio: str) -> list[tuple[Object, str
     """Return those of the stack's CRDs that somebody still needs, each with who that is."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         used = list(pool.map(lambda item: bool(cluster.list(item["metadata"]["name"])), own))
-    strangers = {True: _kongs(cluster), False: _istiods(cluster, istio)}
+    strangers = {True: kongs(cluster), False: _istiods(cluster, istio)}
     found: list[tuple[Object, str]] = []
     for item, is_used in zip(own, used, strict=True):
-        others = strangers[item["spec"]["group"] == KONG_GROUP]
+        others = strangers[MARK in _labels(item) and release(item) != istio]
         if is_used:
             found.append((item, "there are still objects of it"))
         elif others:
@@ -188,8 +179,8 @@ def _istiods(cluster: Cluster, istio: str) -> Objects:
     return [item for item in cluster.list("deployments", labels="app=istiod") if _namespace(item) != own]
 
 
-def _kongs(cluster: Cluster) -> Objects:
-    """Return the controllers of Kong; the stack's own are gone when this is asked."""
+def kongs(cluster: Cluster) -> Objects:
+    """Return the controllers of Kong in the cluster; at the end of a destroy none is the stack's."""
 
     def is_one(item: Object) -> bool:
         images = [str(container["image"]) for container in item["spec"]["template"]["spec"]["containers"]]
@@ -230,7 +221,7 @@ def _namespace(item: Object) -> str:
 
 
 def delete_crds(api: Api, istio: str) -> None:
-    """Delete the CRDs that the stack's charts installed, save those that somebody needs; these are named."""
+    """Delete the CRDs that are the stack's, save those that somebody needs; these are named."""
     own = crds(api, istio)
     kept = {item["metadata"]["name"]: (item, why) for item, why in needed(api, own, istio)}
     for _, (item, why) in sorted(kept.items()):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from commands import leftovers
 from kube import Cluster
-from names import ISTIO_BASE, KONG, KONG_DEPLOYMENT, KONG_NAMESPACE, RELEASES
+from names import ISTIO_BASE, RELEASES
 
 Object = dict[str, Any]
 
@@ -34,27 +33,6 @@ def release_secrets(cluster: Cluster, further: Collection[str] = ()) -> list[Obj
 def release_id(secret: Object) -> str:
     """Return of which release one of Helm's Secrets is, as namespace/name."""
     return f"{secret['metadata']['namespace']}/{secret['metadata']['labels']['name']}"
-
-
-def mark_crds(cluster: Cluster) -> None:
-    """Label the CRDs that the stack's charts installed: without it Kong's could not be told from another Kong's.
-
-    Helm makes a chart's CRDs before the rest of it, so Kong's are those from between its namespace and its Deployment.
-    """
-    namespace = cluster.get("namespaces", KONG_NAMESPACE)
-    deployment = cluster.get("deployments", KONG_DEPLOYMENT, KONG_NAMESPACE)
-    if not namespace or not deployment:
-        return
-    first, last = leftovers.age(namespace), leftovers.age(deployment)
-
-    def mark(item: Object) -> None:
-        is_kongs = item["spec"]["group"] == leftovers.KONG_GROUP and first <= leftovers.age(item) <= last
-        if name := KONG if is_kongs else ISTIO_BASE if release_of(item) == ISTIO_BASE else "":
-            labels = {"metadata": {"labels": {leftovers.MARK: name}}}
-            cluster.patch("customresourcedefinitions", item["metadata"]["name"], "", labels)
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(mark, cluster.list("customresourcedefinitions")))
 
 
 def crds_left(cluster: Cluster) -> list[Object]:

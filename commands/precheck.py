@@ -10,12 +10,14 @@ import argparse
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from commands import command_line, ownership
+from commands import command_line, leftovers, ownership
 from commands.command_line import CommandError
+from commands.leftovers import MARK
 from kube import Cluster
 from names import (
     INGRESS_CLASS,
@@ -24,9 +26,10 @@ from names import (
     ISTIO_CNI_DAEMON_SET,
     ISTIOD,
     KONG,
+    KONG_NAMESPACE,
     RELEASES,
 )
-from versions import CHARTS, KUBERNETES_MINIMUM
+from versions import KUBERNETES_MINIMUM
 
 _CHANGES = ("get", "list", "watch", "create", "update", "patch", "delete")
 _READS = ("get", "list", "watch")
@@ -62,6 +65,8 @@ _ISTIO_LABELS = ("app.kubernetes.io/part-of", "release")
 _KONG_PLUGINS = "kongplugins.configuration.konghq.com"
 # A field of a KongPlugin that the stack uses and that came late.
 _LATE_FIELD = "configPatches"
+# Of which release of github.com/Kong/kubernetes-configuration a CRD is.
+_KONG_RELEASE = "kubernetes-configuration.konghq.com/version"
 
 
 def main() -> None:
@@ -74,6 +79,7 @@ def main() -> None:
         lambda: check_webhooks(cluster, options.ingress_class),
         lambda: check_control_planes(cluster),
         lambda: check_crds(cluster),
+        lambda: check_kong_crds(cluster, options.kong_crds) if options.kong_crds is not None else None,
         lambda: check_namespaces(cluster, new),
         lambda: check_releases(cluster, list(RELEASES.values()) if options.first and not _adopts() else new),
     )
@@ -89,6 +95,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--namespace", action="append", default=[], help="one that the stack has")
     parser.add_argument("--ingress-class", default=INGRESS_CLASS, help="that Kong is to serve")
     parser.add_argument("--also", action="append", default=[], help="group/resource that this stack creates as well")
+    parser.add_argument("--kong-crds", type=json.loads, help="JSON of those that the stack brings")
     parser.add_argument("--first", action="store_true", help="the stack has installed nothing yet")
     return parser.parse_args()
 
@@ -194,7 +201,7 @@ def check_control_planes(cluster: Cluster) -> None:
 
 
 def check_crds(cluster: Cluster) -> None:
-    """Raise for CRDs that Helm would refuse, as they are another Istio's, or leave too old, as it never changes Kong's."""
+    """Raise for CRDs that Helm would refuse, as they are another Istio's."""
     for item in cluster.list("customresourcedefinitions"):
         name = item["metadata"]["name"]
         if name.partition(".")[2] in _ISTIO_GROUPS and ownership.release_of(item) != ISTIO_BASE:
@@ -204,13 +211,66 @@ def check_crds(cluster: Cluster) -> None:
                 f"The CRD {name} is there already and is not the release istio-base's: Helm would refuse it; uninstall the "
                 f"other Istio and delete its CRDs (kubectl delete crd {which})."
             )
-        if name == _KONG_PLUGINS and _lacks(item, _LATE_FIELD):
-            chart = CHARTS["kong"]
+
+
+def check_kong_crds(cluster: Cluster, own: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise where Kong's CRDs of the stack, `own`, cannot take the place of the cluster's; where it has none, for theirs.
+
+    `own` has the name of each, its release (`of`) and its API versions (`versions`).
+    """
+    there = {item["metadata"]["name"]: item for item in cluster.list("customresourcedefinitions")}
+    if not own:
+        _check_others_crds(there.get(_KONG_PLUGINS))
+    others = [_place(item) for item in leftovers.kongs(cluster) if item["metadata"]["namespace"] != KONG_NAMESPACE]
+    for name, crd in own.items():
+        if item := there.get(name):
+            _check_stored(item, crd["versions"])
+            if MARK not in (item["metadata"].get("labels") or {}) or others:
+                _check_newer(item, crd["of"], others)
+
+
+def _check_others_crds(plugins: dict[str, Any] | None) -> None:
+    if plugins and not _lacks(plugins, _LATE_FIELD):
+        return
+    found = (
+        f"has an older Kong's CRD {_KONG_PLUGINS}, without {_LATE_FIELD}" if plugins else f"has no CRD {_KONG_PLUGINS}"
+    )
+    raise CommandError(
+        f"kong.crds is none, and the cluster {found}: have whoever installs Kong's CRDs bring them up to date, or leave "
+        "kong.crds out."
+    )
+
+
+def _check_stored(item: dict[str, Any], versions: Collection[str]) -> None:
+    """Raise where objects may be stored in a version that the new CRD does not have: the API server refuses it then."""
+    name = item["metadata"]["name"]
+    for version in (item.get("status") or {}).get("storedVersions") or []:
+        if version not in versions:
             raise CommandError(
-                f"The CRD {name} is an older Kong's, without {_LATE_FIELD}, and Helm changes no CRD that is there: bring all "
-                f"of Kong's up to date by `helm show crds {chart.name} --repo {chart.repository} --version {chart.version} | "
-                "kubectl apply --server-side --force-conflicts --filename -`, or delete them if no Kong uses them."
+                f"The CRD {name} has objects stored as {version}, and the stack's new CRD has {', '.join(versions)} alone: "
+                f"write them anew (kubectl get {name} --all-namespaces --output yaml | kubectl replace --filename -), take "
+                f"{version} out of the CRD's status.storedVersions (kubectl edit crd {name} --subresource status), and try "
+                "again."
             )
+
+
+def _check_newer(item: dict[str, Any], own: str, others: Sequence[str]) -> None:
+    """Raise for a CRD of a newer Kong; say where another Kong's is brought to a newer one."""
+    name, there = item["metadata"]["name"], (item["metadata"].get("annotations") or {}).get(_KONG_RELEASE, "")
+    who = f"{others[0]} uses it" if others else "this stack did not make it"
+    if _numbers(there) > _numbers(own):
+        raise CommandError(
+            f"The CRD {name} is of {there}, newer than the stack's {own}, and {who}: an older one could lose fields of its "
+            "objects; set kong.crds to the newer CRDs, or to none to leave them as they are."
+        )
+    if others and there != own:
+        print(
+            f"warning: The CRD {name} is brought from {there or 'an older one'} to {own}, and {who}.", file=sys.stderr
+        )
+
+
+def _numbers(release: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", release)[:3]))
 
 
 def check_releases(cluster: Cluster, namespaces: Collection[str]) -> None:

@@ -20,7 +20,7 @@ _OF_OTHERS = {
     ("ConfigMap", "kube-root-ca.crt"): "the cluster writes",
     ("ConfigMap", "istio-ca-root-cert"): f"{ISTIOD} writes",
 }
-_GROUPS_OF_CHARTS = {"istio.io": "Istio's chart makes", "konghq.com": "Kong's chart makes"}
+_GROUPS_OF_CHARTS = {"istio.io": "Istio's chart makes", "konghq.com": "the setting kong.crds has"}
 
 
 class Identity(NamedTuple):

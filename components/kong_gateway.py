@@ -12,6 +12,7 @@ import pulumi
 from pulumi_kubernetes.core.v1 import Secret
 
 from commands import kong_ready
+from components.kong_crds import KongCrdsOutputs
 from components.mesh import MeshOutputs
 from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs
 from components.shared import project_command, service_entries, traffic_policies
@@ -52,7 +53,7 @@ _INTERNAL = {
 
 @dataclass(frozen=True, kw_only=True)
 class KongGatewayArgs:
-    """`kong`: the settings. `chart`: the chart. `mesh`: what Kong's pods are part of.
+    """`kong`: the settings. `chart`: the chart. `mesh`: what Kong's pods are part of. `crds`: Kong's.
 
     `redis`: each that Kong counts in and whose host the mesh has to be told of, to let Kong reach it.
     `metrics`: Kong counts requests, by which its dashboard is drawn.
@@ -61,6 +62,7 @@ class KongGatewayArgs:
     kong: Kong
     chart: ChartSource
     mesh: MeshOutputs
+    crds: KongCrdsOutputs
     standards: Standards
     redis: Sequence[Redis] = ()
     metrics: bool = False
@@ -86,8 +88,7 @@ class KongGateway(pulumi.ComponentResource):
     """Kong with its Ingress Controller, inside the mesh. Type `kong-istio:index:KongGateway`.
 
     Creates: Namespace `kong-istio`, labelled for injection; Release `kong-istio` (chart kong); Command `kong-ready`
-    (`python -m commands.kong_ready`), which labels the stack's CRDs, and waits for Kong and for its address. With
-    `kong.tls` also Secret `kong-certificate`; with `redis` a ServiceEntry for each; with `metrics` KongClusterPlugin `kong-istio-prometheus`; with `kong.tlsSecret` Command `kong-tls-secret-ready`, which waits for that Secret.
+    (`python -m commands.kong_ready`), which waits for Kong and for its address. With `kong.tls` also Secret `kong-certificate`; with `redis` a ServiceEntry for each; with `metrics` KongClusterPlugin `kong-istio-prometheus`; with `kong.tlsSecret` Command `kong-tls-secret-ready`, which waits for that Secret.
     Outputs: `GatewayOutputs`.
     Raises in `up`: the sentence of `kong-ready`, after `kong.readyTimeoutSeconds` or `kong.addressTimeoutSeconds`.
     """
@@ -105,6 +106,7 @@ class KongGateway(pulumi.ComponentResource):
             *namespace.ready,
             *self._certificate(args, namespace),
             args.mesh.ready,
+            *args.crds.ready,
             *self._let_out(args, namespace),
         ]
         installed = release(
@@ -114,6 +116,7 @@ class KongGateway(pulumi.ComponentResource):
             values,
             pulumi.ResourceOptions(parent=self, depends_on=needed),
             access=args.standards.access,
+            skip_crds=True,
         )
         ready = project_command.run(
             "kong-ready",
@@ -194,9 +197,9 @@ def kong_values(kong: Kong, images: Images) -> dict[str, Any]:
     """Return the values of the chart kong."""
     values: dict[str, Any] = {
         # The chart's own tags are 3.9 and 3.5, which move.
-        "image": {"tag": KONG_GATEWAY},
+        "image": {"tag": kong.version or KONG_GATEWAY},
         "ingressController": {
-            "image": {"tag": KONG_CONTROLLER},
+            "image": {"tag": kong.controller_version or KONG_CONTROLLER},
             "admissionWebhook": {"enabled": kong.admission_webhook},
             "readinessProbe": _READINESS,
         },
@@ -317,5 +320,4 @@ def _wait_arguments(args: KongGatewayArgs) -> list[str]:
         *(["--address", args.kong.proxy_address] if args.kong.proxy_address else []),
         *("--timeout", str(args.kong.ready_timeout_seconds)),
         *("--address-timeout", str(args.kong.address_timeout_seconds)),
-        "--mark-crds",
     ]

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import pulumi
 
 from commands.cluster_access import Access
+from components import kong_crds
 from components.shared import project_command
+from components.shared.manifests import Manifest
 from names import INGRESS_CLASS
 from versions import CHARTS
 
@@ -17,13 +19,14 @@ from versions import CHARTS
 class PrecheckArgs:
     """`access`: the cluster to look at. `namespaces`: those that the stack creates. `ingress_class`: what Kong serves.
 
-    `also`: resources that not every stack creates, as `group/resource`.
+    `also`: resources that not every stack creates, as `group/resource`. `kong_crds`: those that the stack brings.
     """
 
     access: Access
     namespaces: Sequence[str]
     ingress_class: str = INGRESS_CLASS
     also: Sequence[str] = ()
+    kong_crds: Sequence[Manifest] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,7 @@ class Precheck(pulumi.ComponentResource):
     Creates: Command `precheck` (`python -m commands.precheck`), run when it is new and when its arguments change.
     Outputs: `PrecheckOutputs`.
     Raises in `up`, in one sentence: an API server that does not answer, a Kubernetes that Istio refuses, missing
-    permissions, another Istio or Kong, a namespace of the stack that exists already.
+    permissions, another Istio or Kong, CRDs that are not to be changed, a namespace of the stack that exists already.
     """
 
     def __init__(self, name: str, args: PrecheckArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -51,6 +54,7 @@ class Precheck(pulumi.ComponentResource):
             [
                 *([] if args.ingress_class == INGRESS_CLASS else ["--ingress-class", args.ingress_class]),
                 *project_command.digest(CHARTS),
+                *("--kong-crds", kong_crds.summary(args.kong_crds)),
                 *(f"--also={resource}" for resource in args.also),
                 *(f"--namespace={name}" for name in args.namespaces),
             ],

@@ -108,9 +108,14 @@ def _spelled_out(image: str) -> str:
 
 def _charts(config: StackConfig, recording: Recording, root: Path) -> tuple[Chart, ...]:
     given = json.loads(config.values.get(Project(root).full_key("charts"), "{}"))
-    names = {chart_source(name, restore({"charts": given}).charts): name for name in CHARTS}
+    # A setting may name another version of the same chart.
+    sources = restore({"charts": given}).charts
+    names = {replace(chart_source(name, sources), version=None): name for name in CHARTS}
     used = {_source(resource) for resource in recording.resources.values() if resource.kind == "Release"}
-    return tuple(_chart(names.get(source), source, root) for source in sorted(used, key=lambda source: source.chart))
+    return tuple(
+        _chart(names.get(replace(source, version=None)), source, root)
+        for source in sorted(used, key=lambda source: source.chart)
+    )
 
 
 def _source(release: Resource) -> ChartSource:
@@ -127,7 +132,7 @@ def _chart(name: str | None, source: ChartSource, root: Path) -> Chart:
     published = CHARTS[name] if name else None
     return Chart(
         name=published.name if published else source.chart.rpartition("/")[2],
-        version=published.version if published else version,
+        version=source.version or (published.version if published else version),
         source=published.repository if published else where,
         taken_from=where,
         taken_version=version,

@@ -109,7 +109,7 @@ def _rendered(program: Path, root: Path, release: Resource | None) -> dict[str, 
     """Return a release's objects by kind and name."""
     if release is None:
         return {}
-    objects = rendering.rendered(release, program, root, include_crds=True)
+    objects = rendering.rendered(release, program, root, include_crds=not release.inputs.get("skipCrds"))
     return {_name(body): of_object(body) for body in objects}
 
 

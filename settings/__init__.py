@@ -19,6 +19,7 @@ from settings.cross_checks import RESERVED_NAMESPACES, cross_check
 from settings.kinds import FreeForm, Secret, Section
 from settings.secret_parts import SecretPart, marked, plain_settings, secret_parts, without_secrets
 from settings.sections import (
+    NOBODYS_CRDS,
     WINDOWS,
     Application,
     ApplicationChart,
@@ -46,6 +47,7 @@ from settings.sentences import SettingsError, key_name, sentence, unknown
 
 __all__ = [
     "KEYS",
+    "NOBODYS_CRDS",
     "PROJECT",
     "RESERVED_NAMESPACES",
     "WINDOWS",
@@ -71,6 +73,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Tls",
+    "chart_versions",
     "charts_in_use",
     "load",
     "parse",
@@ -157,6 +160,12 @@ def charts_in_use(settings: Settings) -> list[str]:
         "kiali-server": shown.kiali.enabled,
     }
     return ["base", "istiod", "kong", *(name for name, enabled in switched.items() if enabled)]
+
+
+def chart_versions(settings: Settings) -> dict[str, str]:
+    """Return the versions that the settings name in place of the table's, by the table's names of charts."""
+    named = {"kong": settings.kong.chart_version}
+    return {chart: version for chart, version in named.items() if version}
 
 
 def _decode(key: str, text: str) -> Any:

@@ -207,10 +207,12 @@ RULES: Mapping[str, Sequence[Rule]] = {
         _fixed("the stack's controller and proxy find each other", "ingressController env kong_admin_url"),
         _use(
             "images.references",
-            *("image repository", "image tag", "image unifiedRepoTag"),
-            *("ingressController image repository", "ingressController image tag"),
-            "ingressController image unifiedRepoTag",
+            *("image repository", "image unifiedRepoTag"),
+            *("ingressController image repository", "ingressController image unifiedRepoTag"),
         ),
+        _use("kong.version", "image tag"),
+        _use("kong.controllerVersion", "ingressController image tag"),
+        _use("kong.crds", "ingressController installCRDs", agrees=_OFF),
         _use("images.pullSecrets", "image pullSecrets"),
         _use(
             "istio.injection",

@@ -16,6 +16,7 @@ from settings.chart_values import check_values
 from settings.kinds import is_everywhere, network, scheme
 from settings.secret_parts import SecretPart, plain
 from settings.sections import (
+    NOBODYS_CRDS,
     WINDOWS,
     Application,
     ApplicationChart,
@@ -71,6 +72,7 @@ def cross_check(settings: Settings, root: Path) -> None:
     _check_client_address(settings.kong)
     _check_observability(settings, root)
     _check_charts(settings, root)
+    _check_kong_sources(settings, root)
     _check_applications(settings, root)
     _check_client_host(settings)
     check_values(settings)
@@ -304,6 +306,21 @@ def _check_charts(settings: Settings, root: Path) -> None:
         if remote not in ("http", "https", "oci"):
             _check_chart_folder(name, _existing(root, source.location), source.location)
         _check_login(f"charts.{name}", source, root)
+
+
+def _check_kong_sources(settings: Settings, root: Path) -> None:
+    """Raise for a version that a chart's folder has already, and for CRDs that are not there."""
+    kong, chart = settings.kong, settings.charts.get("kong")
+    if kong.chart_version and chart and not scheme(chart.location):
+        raise SettingsError(
+            f"kong.chartVersion is {kong.chart_version} while charts.kong is {show(chart.location)}: a folder or archive "
+            "has one version; leave kong.chartVersion out."
+        )
+    if kong.crds not in ("", NOBODYS_CRDS) and not _existing(root, kong.crds):
+        raise SettingsError(
+            f"kong.crds is {show(kong.crds)}: there is no such file or folder; give the path of Kong's CRDs, from the "
+            "project's folder, or the word none."
+        )
 
 
 def _check_login(where: str, source: ChartRepository, root: Path) -> None:

@@ -141,6 +141,9 @@ UrlPath = Annotated[str, _URL_PATH]
 OptionalUrlPath = Annotated[str | None, _URL_PATH]
 HostName = Annotated[str, _text(rf"|(\*\.)?{_HOST_PART}(\.{_HOST_PART})*", "a host name, or empty")]
 HostAndPort = Annotated[str, _text(rf"|[^\s:/]+:{_PORTS}", "a host and a port, or empty")]
+OptionalVersion = Annotated[
+    str, _text(r"|\d+\.\d+\.\d+(\.\d+)?([-+][0-9A-Za-z.+-]+)?", "a whole version such as 1.2.3, or empty")
+]
 Duration = Annotated[str, _text(r"\d+(ms|[smhdwy])", "a time such as 15d or 12h")]
 Size = Annotated[str, _text(r"|\d+(\.\d+)?[KMGTPE]i?", "a size such as 20Gi, or empty")]
 Registry = Annotated[

@@ -37,6 +37,7 @@ from settings.kinds import (
     OptionalStatus,
     OptionalText,
     OptionalUrlPath,
+    OptionalVersion,
     Password,
     Port,
     PortOrZero,
@@ -60,6 +61,9 @@ S = TypeVar("S", bound=Section)
 
 # The windows of a rate limit, in ascending order.
 WINDOWS = ("second", "minute", "hour", "day", "month", "year")
+
+# In place of a path: Kong's CRDs are not the stack's.
+NOBODYS_CRDS = "none"
 
 # Keys of former releases, with their names of today.
 RENAMED = {"keepDefinitions": "keepCrds"}
@@ -200,6 +204,22 @@ class Kong(Section):
     )
     address_timeout_seconds: Seconds = Field(
         default=120, description="How long a load balancer may take to have an address, in seconds."
+    )
+    version: OptionalVersion = Field(
+        default="", description="Of the proxy's image; empty for that of `versions.py`. [More](upgrade.md#kong)."
+    )
+    controller_version: OptionalVersion = Field(
+        default="", description="Of the controller's image; empty for that of `versions.py`."
+    )
+    chart_version: OptionalVersion = Field(
+        default="", description="Of the chart kong in a repository; empty for that of `versions.py`."
+    )
+    crds: str = Field(
+        default="",
+        description=(
+            "A file or folder with Kong's CRDs, in place of `manifests/kong/crds.yaml`; `none` where somebody else "
+            "installs them."
+        ),
     )
     values: ChartValues = Field(default={}, description=_values("kong"))
 

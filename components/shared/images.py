@@ -14,7 +14,7 @@ from typing import Any
 
 from components.shared.manifests import Manifest
 from components.shared.merging import merged
-from settings import Images, SettingsError
+from settings import Images, Kong, SettingsError
 from settings.sentences import show
 from workloads import INJECTED, TEMPLATES, Image, template
 
@@ -38,11 +38,16 @@ _REFERENCE = re.compile(
 )
 
 
-def check_references(images: Images, objects: Iterable[Manifest]) -> None:
+def check_references(images: Images, objects: Iterable[Manifest], kong: Kong) -> None:
     """Raise `SettingsError` for a reference that no pull can use, or that is for no image of the stack.
 
-    An image of a component that is switched off counts as the stack's. `objects`: of all applications.
+    An image of a component that is switched off counts as the stack's. `objects`: of all applications. `kong`: whose
+    images may have another version by a setting of their own.
     """
+    versions = {
+        KONG: ("kong.version", kong.version),
+        KONG_CONTROLLER: ("kong.controllerVersion", kong.controller_version),
+    }
     known = sorted({*OF_CHARTS, *(canonical(image) for item in objects for image in pulled(item))})
     meant: dict[str, str] = {}
     for image, given in images.references.items():
@@ -55,6 +60,9 @@ def check_references(images: Images, objects: Iterable[Manifest]) -> None:
         if full in meant:
             raise SettingsError(f"images.references names {meant[full]} and {image}, the same image: keep one of them.")
         meant[full] = image
+        key, version = versions.get(full, ("", ""))
+        if version:
+            raise SettingsError(f"{key} is {version} while images.references has another {image}: keep one of them.")
         if not isinstance(given, str) or not _REFERENCE.fullmatch(given):
             raise SettingsError(
                 f"images.references has {show(given)} for {image}: it must be a whole reference with a tag or a "

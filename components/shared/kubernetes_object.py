@@ -25,11 +25,14 @@ class KubernetesObject(pulumi.CustomResource):
     """One Kubernetes object. Type `kubernetes:<apiVersion>:<Kind>`.
 
     Inputs: `manifest`, the whole object as in YAML. The provider waits until it is ready, as it does for typed classes.
-    An object that every namespace has already is patched instead (`<Kind>Patch`): the provider would not create it.
+    An object that every namespace has already, or that is to be taken over where it is there (`adopt`), is patched instead
+    (`<Kind>Patch`): the provider would not create it.
     """
 
-    def __init__(self, name: str, manifest: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
-        there = (manifest["kind"], manifest["metadata"]["name"]) in _EVERYWHERE
+    def __init__(
+        self, name: str, manifest: Mapping[str, Any], opts: pulumi.ResourceOptions, *, adopt: bool = False
+    ) -> None:
+        there = adopt or (manifest["kind"], manifest["metadata"]["name"]) in _EVERYWHERE
         token = type_token(manifest["apiVersion"], f"{manifest['kind']}{'Patch' if there else ''}")
         super().__init__(token, name, sealed(_deleted_at_once(manifest)), opts)
 

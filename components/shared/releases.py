@@ -57,10 +57,14 @@ class ChartSource:
         )
 
 
-def chart_source(name: str, sources: Mapping[str, ChartRepository]) -> ChartSource:
-    """Return where the chart `name` of the table of versions comes from: the setting, else its public repository."""
+def chart_source(name: str, sources: Mapping[str, ChartRepository], version: str = "") -> ChartSource:
+    """Return where the chart `name` of the table of versions comes from: the setting, else its public repository.
+
+    `version`: in place of the table's; a folder has its own.
+    """
     chart = CHARTS[name]
-    return _source(chart.name, chart.version, sources.get(name) or ChartRepository(location=chart.repository))
+    repository = sources.get(name) or ChartRepository(location=chart.repository)
+    return _source(chart.name, version or chart.version, repository)
 
 
 def application_source(chart: ApplicationChart) -> ChartSource:
@@ -152,11 +156,13 @@ def release(
     opts: pulumi.ResourceOptions,
     *,
     access: Access,
+    skip_crds: bool = False,
 ) -> Release:
     """Install a chart as the Helm release `name`.
 
     The release's name is fixed: the chart derives its objects' names from it. Helm does not wait until the objects are
     ready: the caller does, sooner and with a better answer when it fails.
+    `skip_crds`: leave out those that the chart would install once and never upgrade.
     What is secret in `values` is one to the provider; what the chart makes of it is the chart's.
     """
     # Another description is a reason for Helm to upgrade, which puts back what differs from the chart.
@@ -170,6 +176,7 @@ def release(
         namespace=namespace,
         values=sealed(values),
         skip_await=True,
+        skip_crds=skip_crds or None,
         max_history=5,
         description=f"repaired at {datetime.now(UTC):%Y-%m-%d %H:%M:%S}" if repaired else None,
         opts=pulumi.ResourceOptions.merge(

@@ -34,7 +34,7 @@ _PAUSE_SECONDS = 0.2
 # Any other input of a Release would change what Pulumi does, and so is refused here.
 _RELEASE_INPUTS = {
     *("chart", "compat", "createNamespace", "maxHistory", "name", "namespace", "repositoryOpts", "skipAwait"),
-    *("timeout", "values", "version"),
+    *("skipCrds", "timeout", "values", "version"),
 }
 
 
@@ -132,6 +132,7 @@ class Applier:
             *("upgrade", *where, inputs["chart"], "--install", "--reset-values", "--values", "-"),
             *("--timeout", f"{inputs.get('timeout') or _RELEASE_TIMEOUT}s"),
             *([] if inputs.get("skipAwait") else ["--wait"]),
+            *(["--skip-crds"] if inputs.get("skipCrds") else []),
             *(["--create-namespace"] if inputs.get("createNamespace") else []),
         ]
         options = {"--version": inputs.get("version"), "--repo": inputs.get("repositoryOpts", {}).get("repo")}

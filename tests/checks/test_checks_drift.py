@@ -32,13 +32,20 @@ class FakeCluster:
         return self._there.get((manifest["kind"], metadata.get("namespace") or namespace, metadata["name"]))
 
 
-def secret(name: str, version: int, *manifests: Object, status: str = "deployed", crds: str = "") -> Object:
-    """Return what Helm keeps of a release in istio-system."""
+def secret(
+    name: str,
+    version: int,
+    *manifests: Object,
+    status: str = "deployed",
+    crds: str = "",
+    namespace: str = "istio-system",
+) -> Object:
+    """Return what Helm keeps of a release."""
     files = [{"name": "crds/all.yaml", "data": base64.b64encode(crds.encode()).decode()}] if crds else []
     release = {"manifest": yaml.safe_dump_all(manifests), "chart": {"files": files}}
     packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(release).encode())))
     labels = {"name": name, "version": str(version), "status": status}
-    return {"metadata": {"namespace": "istio-system", "labels": labels}, "data": {"release": packed.decode()}}
+    return {"metadata": {"namespace": namespace, "labels": labels}, "data": {"release": packed.decode()}}
 
 
 def an(kind: str, **content: Any) -> Object:
@@ -112,6 +119,8 @@ def test_the_newest_deployed_release_and_its_crds_are_compared() -> None:
         secret("istiod", 10, service, crds=yaml.safe_dump(crd)),
         secret("istiod", 11, an("Gone"), status="failed"),
         secret("kiali", 1, an("Role")),
+        # The stack's own: Pulumi compares them.
+        secret("kong-istio", 1, crds=yaml.safe_dump(crd), namespace="kong-istio"),
         secret("shop", 1, an("Job")),
         secret("somebodys", 1, an("CronJob")),
     ]
@@ -119,5 +128,6 @@ def test_the_newest_deployed_release_and_its_crds_are_compared() -> None:
     assert drift.drifted(FakeCluster(secrets, there), ["istio-system/shop"]) == {  # type: ignore[arg-type]
         "istio-system/istiod": ["CustomResourceDefinition one is not there"],
         "istio-system/kiali": ["Role one is not there"],
+        "kong-istio/kong-istio": [],
         "istio-system/shop": ["Job one is not there"],
     }

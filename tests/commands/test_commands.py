@@ -218,11 +218,6 @@ def in_namespace(namespace: str, **labels: str) -> Object:
     return {"namespace": namespace, "labels": labels}
 
 
-def kong_plugins(*fields: str) -> Object:
-    schema = {"openAPIV3Schema": {"properties": {field: {"type": "object"} for field in fields}}}
-    return {"group": "configuration.konghq.com", "versions": [{"name": "v1", "schema": schema}]}
-
-
 STRANGERS = {
     "webhook of istioctl": (
         helm("MutatingWebhookConfiguration", "istio-sidecar-injector", webhooks=SIDECARS),
@@ -276,16 +271,6 @@ STRANGERS = {
         "The CRD telemetries.telemetry.istio.io is there already and is not the release istio-base's: Helm would "
         "refuse it; uninstall the other Istio and delete its CRDs (kubectl delete crd telemetries.telemetry.istio.io).",
     ),
-    "older CRD of Kong": (
-        helm(
-            "CustomResourceDefinition",
-            "kongplugins.configuration.konghq.com",
-            spec=kong_plugins("config", "configFrom"),
-        ),
-        "The CRD kongplugins.configuration.konghq.com is an older Kong's, without configPatches, and Helm changes no CRD "
-        "that is there: bring all of Kong's up to date by `helm show crds kong --repo https://charts.konghq.com --version "
-        "3.4.1 | kubectl apply --server-side --force-conflicts --filename -`, or delete them if no Kong uses them.",
-    ),
     "CRD": (
         helm("CustomResourceDefinition", "gateways.networking.istio.io", metadata=dict(PART)),
         "The CRD gateways.networking.istio.io is there already and is not the release istio-base's: Helm would "
@@ -318,9 +303,6 @@ UNCONCERNED = [
     helm("ValidatingWebhookConfiguration", "empty"),
     helm("IngressClass", "nginx"),
     helm("Deployment", "shop", metadata=in_namespace("istio-system", app="shop")),
-    helm(
-        "CustomResourceDefinition", "kongplugins.configuration.konghq.com", spec=kong_plugins("config", "configPatches")
-    ),
     helm("CustomResourceDefinition", "gateways.gateway.networking.k8s.io"),
     helm("DaemonSet", "kube-proxy", metadata=in_namespace("kube-system")),
 ]
@@ -335,6 +317,102 @@ def test_what_the_stack_made_and_what_is_no_mesh_is_fine(arguments: list[str], c
 def test_kinds_that_the_cluster_does_not_know_are_no_reason_to_stop(cluster: FakeCluster, run: Run) -> None:
     cluster.unknown = {"customresourcedefinitions"}
     assert run(precheck)
+
+
+KONG_PLUGINS = "kongplugins.configuration.konghq.com"
+BROUGHT = ("--kong-crds", json.dumps({KONG_PLUGINS: {"of": "v1.5.2", "versions": ["v1"]}}))
+OTHER_KONG = helm(
+    "Deployment",
+    "kong",
+    metadata={"namespace": "kong-two"},
+    spec={"template": {"spec": {"containers": [{"image": "kong/kubernetes-ingress-controller:3.6"}]}}},
+)
+
+
+def kongs_crd(of: str = "v1.5.2", *fields: str, stored: tuple[str, ...] = ("v1",), ours: bool = False) -> Object:
+    schema = {"openAPIV3Schema": {"properties": {field: {"type": "object"} for field in fields}}}
+    return helm(
+        "CustomResourceDefinition",
+        KONG_PLUGINS,
+        metadata={
+            "annotations": {"kubernetes-configuration.konghq.com/version": of} if of else {},
+            "labels": {"kong-istio/release": "kong-istio"} if ours else {},
+        },
+        spec={"group": "configuration.konghq.com", "versions": [{"name": "v1", "schema": schema}]},
+        status={"storedVersions": list(stored)},
+    )
+
+
+#: What is there of Kong's -> why the stack's CRDs cannot take its place.
+OTHER_CRDS: dict[str, tuple[list[Object], tuple[str, ...], str]] = {
+    "a newer one that the stack did not make": (
+        [kongs_crd("v1.10.0")],
+        BROUGHT,
+        f"The CRD {KONG_PLUGINS} is of v1.10.0, newer than the stack's v1.5.2, and this stack did not make it: an older one "
+        "could lose fields of its objects; set kong.crds to the newer CRDs, or to none to leave them as they are.",
+    ),
+    "a newer one that another Kong uses": (
+        [kongs_crd("v2.0.0", ours=True), OTHER_KONG],
+        BROUGHT,
+        f"The CRD {KONG_PLUGINS} is of v2.0.0, newer than the stack's v1.5.2, and kong-two/kong uses it: an older one could "
+        "lose fields of its objects; set kong.crds to the newer CRDs, or to none to leave them as they are.",
+    ),
+    "objects in a version that goes": (
+        [kongs_crd(stored=("v1beta1", "v1"), ours=True)],
+        BROUGHT,
+        f"The CRD {KONG_PLUGINS} has objects stored as v1beta1, and the stack's new CRD has v1 alone: write them anew "
+        f"(kubectl get {KONG_PLUGINS} --all-namespaces --output yaml | kubectl replace --filename -), take v1beta1 out of "
+        f"the CRD's status.storedVersions (kubectl edit crd {KONG_PLUGINS} --subresource status), and try again.",
+    ),
+    "none, where somebody else brings them": (
+        [],
+        ("--kong-crds", "{}"),
+        f"kong.crds is none, and the cluster has no CRD {KONG_PLUGINS}: have whoever installs Kong's CRDs bring them up to "
+        "date, or leave kong.crds out.",
+    ),
+    "an old one, where somebody else brings them": (
+        [kongs_crd("", "config", "configFrom")],
+        ("--kong-crds", "{}"),
+        f"kong.crds is none, and the cluster has an older Kong's CRD {KONG_PLUGINS}, without configPatches: have whoever "
+        "installs Kong's CRDs bring them up to date, or leave kong.crds out.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_CRDS)
+def test_crds_of_kong_that_are_not_to_be_changed_are_named(case: str, cluster: FakeCluster, run: Run) -> None:
+    cluster.objects, arguments, text = OTHER_CRDS[case]
+    assert failure(run, precheck, *arguments) == text
+
+
+@pytest.mark.parametrize(
+    ("objects", "arguments"),
+    [
+        ([], BROUGHT),
+        # What Helm, or a former version of the stack, installed.
+        ([kongs_crd()], BROUGHT),
+        ([kongs_crd("")], BROUGHT),
+        # The stack's own, which go back with its setting.
+        ([kongs_crd("v1.6.0", ours=True)], BROUGHT),
+        ([kongs_crd("v1.9.0", "configPatches")], ("--kong-crds", "{}")),
+    ],
+)
+def test_other_crds_of_kong_are_taken_over(
+    objects: list[Object], arguments: tuple[str, ...], cluster: FakeCluster, run: Run
+) -> None:
+    cluster.objects = objects
+    assert run(precheck, *arguments)
+
+
+def test_another_kong_whose_crds_are_raised_is_named(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.objects = [kongs_crd("v1.4.0"), OTHER_KONG]
+    monkeypatch.setattr(sys, "argv", ["precheck", "--context", "one", *BROUGHT])
+    command_line.run(precheck.main)
+    assert capsys.readouterr().err == (
+        f"warning: The CRD {KONG_PLUGINS} is brought from v1.4.0 to v1.5.2, and kong-two/kong uses it.\n"
+    )
 
 
 def release(name: str, namespace: str) -> Object:

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from fakes.api_server import ApiServer, write_kubeconfig
 
-from commands import leftovers, ownership
+from commands import leftovers
 from components.shared.project_command import BY_SOME_PYTHON
-from kube import Cluster
 
 Object = dict[str, Any]
 
@@ -140,10 +139,6 @@ CASES: dict[str, tuple[list[tuple[str, Object]], set[str]]] = {
         {"tcpingresses.configuration.konghq.com", "kongvaults.configuration.konghq.com"},
     ),
     "Kong's CRDs that were there, of a stack that made none": ([sidecars(), kongs(minute=12, label="")], {PLUGINS}),
-    "an `up` that was killed before the marks": (
-        [sidecars(label=""), kongs(label=""), kongs("tcpingresses", 5, "")],
-        {"tcpingresses.configuration.konghq.com"},
-    ),
     "Kong's CRDs alone": ([kongs(label="")], {PLUGINS}),
     "CRDs of another release of Istio": ([sidecars("mesh-two/base", "")], {SIDECARS}),
     "CRDs of istioctl": ([sidecars("", "")], {SIDECARS}),
@@ -259,25 +254,6 @@ def test_what_does_not_go_is_named(server: ApiServer, kubeconfig: Path, monkeypa
     monkeypatch.setattr(leftovers, "_GONE_SECONDS", 0)
     with pytest.raises(leftovers.LeftoversError, match=f"customresourcedefinitions/{SIDECARS} is not gone"):
         clear(kubeconfig, monkeypatch)
-
-
-# --- the marks ----------------------------------------------------------------------------------------------------
-
-
-def test_the_crds_that_the_stack_installed_are_marked_and_no_others(server: ApiServer, kubeconfig: Path) -> None:
-    fill(
-        server,
-        made("namespaces", "kong-istio", KONG_AT - 1),
-        made("deployments", "kong-istio-kong", KONG_AT + 1, "kong-istio", spec=containers("kong:3.9")),
-        *(sidecars(label=""), kongs(label=""), kongs("older", 5, ""), kongs("newer", 50, "")),
-        crd("widgets", "example.com", KONG_AT),
-    )
-    ownership.mark_crds(Cluster(str(kubeconfig), "one"))
-    marks = {name: (item["metadata"].get("labels") or {}) for (_, _, name), item in server.objects.items()}
-    assert {name: labels[leftovers.MARK] for name, labels in marks.items() if labels} == {
-        SIDECARS: "istio-base",
-        PLUGINS: "kong-istio",
-    }
 
 
 # --- pods that end ------------------------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ def test_what_the_stack_does_not_make_with_these_settings_is_the_applications_to
         (thing("networking.k8s.io/IngressClass", "kong"), "Kong's chart makes"),
         (
             thing("apiextensions.k8s.io/CustomResourceDefinition", "kongplugins.configuration.konghq.com"),
-            "Kong's chart makes",
+            "the setting kong.crds has",
         ),
         (thing("apiextensions.k8s.io/CustomResourceDefinition", "gateways.networking.istio.io"), "Istio's chart makes"),
     ],

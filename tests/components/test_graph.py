@@ -47,6 +47,18 @@ ROUTE = {"service": "productpage", "port": 9080}
 BOOKINFO = {"name": "bookinfo", "namespace": "bookinfo", "manifests": "manifests/bookinfo.yaml", "route": ROUTE}
 SHOP = {**BOOKINFO, "name": "shop", "namespace": "shop-home", "route": {**ROUTE, "path": "/shop"}}
 
+KONG_CRDS = (
+    *("ingressclassparameterses", "kongclusterplugins", "kongconsumergroups", "kongconsumers", "kongcustomentities"),
+    *(
+        "kongingresses",
+        "konglicenses",
+        "kongplugins",
+        "kongupstreampolicies",
+        "kongvaults",
+        "tcpingresses",
+        "udpingresses",
+    ),
+)
 TREE = {
     "Precheck/precheck": {"Command/precheck"},
     "Leftovers/leftovers": {"Command/leftovers"},
@@ -58,6 +70,7 @@ TREE = {
     "GuardedNamespace/istio-system": {"Namespace/istio-system", "Command/istio-system-pods-gone"},
     "GuardedNamespace/kong-istio": {"Namespace/kong-istio", "Command/kong-istio-pods-gone"},
     "GuardedNamespace/bookinfo": {"Namespace/bookinfo"},
+    "KongCrds/kong-crds": {f"CustomResourceDefinitionPatch/{name}.configuration.konghq.com" for name in KONG_CRDS},
     "KongGateway/gateway": {
         *("GuardedNamespace/kong-istio", "Release/kong-istio", "Command/kong-ready"),
         "KongClusterPlugin/kong-metrics",
@@ -357,7 +370,12 @@ def test_namespaces_are_labelled_for_injection_when_they_are_made(
 def test_kubernetes_objects_lie_in_the_namespace_of_their_component(name: str, request: pytest.FixtureRequest) -> None:
     recording: Recording = request.getfixturevalue(name)
     for resource in kubernetes(recording):
-        if resource.kind in ("Namespace", "CustomResourceDefinition", "KongClusterPlugin"):
+        if resource.kind in (
+            "Namespace",
+            "CustomResourceDefinition",
+            "CustomResourceDefinitionPatch",
+            "KongClusterPlugin",
+        ):
             continue
         namespace = resource.inputs.get("namespace") or resource.inputs["metadata"]["namespace"]
         assert f"Namespace/{namespace}" in before(recording, resource.label)
@@ -836,6 +854,14 @@ def test_a_namespace_is_deleted_once_the_pods_of_its_releases_have_ended(plain: 
 
 
 # --- Charts and images -----------------------------------------------------------------------------------------------
+
+
+def test_another_version_of_kong_is_a_setting() -> None:
+    recording = recorded(kong={"version": "3.9.9", "controllerVersion": "3.5.99", "chartVersion": "3.4.99"})
+    assert inputs(recording, "Release/kong-istio")["version"] == "3.4.99"
+    images = values(recording, "kong-istio")
+    assert images["image"]["tag"] == "3.9.9"
+    assert images["ingressController"]["image"]["tag"] == "3.5.99"
 
 
 @pytest.fixture

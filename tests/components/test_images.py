@@ -297,7 +297,7 @@ def test_a_reference_that_no_pull_could_use_is_refused(given: Any) -> None:
     "given", ["localhost:5000/kong:1", "own/kong:1".replace("own", "own:80"), "a.b/c/d_e@sha256:" + "0" * 64]
 )
 def test_a_whole_reference_is_taken(given: str) -> None:
-    images.check_references(Images(references={"kong": given}), [])
+    images.check_references(Images(references={"kong": given}), [], Kong())
 
 
 def test_two_references_for_one_image_are_refused() -> None:
@@ -317,3 +317,16 @@ def test_two_references_for_one_image_are_refused() -> None:
 )
 def test_names_are_spelled_out(image: str, full: str) -> None:
     assert canonical(image) == full
+
+
+@pytest.mark.parametrize(
+    ("image", "versions", "key"),
+    [
+        ("kong", {"version": "3.9.2"}, "kong.version is 3.9.2"),
+        ("kong/kubernetes-ingress-controller", {"controller_version": "3.5.14"}, "kong.controllerVersion is 3.5.14"),
+    ],
+)
+def test_an_image_that_is_named_twice_is_refused(image: str, versions: dict[str, str], key: str) -> None:
+    with pytest.raises(SettingsError, match=f"{key} while images.references has another {image}: keep one of them"):
+        images.check_references(Images(references={image: WHOLE}), [], Kong.model_validate(versions))
+    images.check_references(Images(references={"curlimages/curl": WHOLE}), [], Kong.model_validate(versions))

@@ -35,7 +35,7 @@ STRICTEST: dict[str, Any] = {
 # What templates read that is in no chart's own values: a comment there may name it.
 READ_BY_TEMPLATES = {
     *("fullnameOverride", "nameOverride", "namespace", "profile", "istio_cni", "pullSecrets", "customEnv"),
-    *("unifiedRepoTag", "externalTrafficPolicy", "externalIPs"),
+    *("unifiedRepoTag", "externalTrafficPolicy", "externalIPs", "installCRDs"),
 }
 # Maps of Kong's, Grafana's, Istio's and Kiali's own settings, some of which the charts' own values name.
 HANDED_ON = {

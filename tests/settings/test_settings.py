@@ -88,6 +88,10 @@ FULL: dict[str, Any] = {
         "admissionWebhook": False,
         "readyTimeoutSeconds": 11,
         "addressTimeoutSeconds": 12,
+        "version": "3.9.2",
+        "controllerVersion": "3.5.14",
+        "chartVersion": "",
+        "crds": "manifests/shop.yaml",
         "values": {"d": "e"},
     },
     "applications": [
@@ -1122,6 +1126,27 @@ def test_resources_may_be(key: str, amount: Any, root: Path) -> None:
 
 
 # --- charts ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "parts"),
+    [
+        ({"kong": {"version": "3.9"}}, ["kong.version is", '"3.9"', "a whole version such as 1.2.3, or empty"]),
+        ({"kong": {"controllerVersion": "latest"}}, ["kong.controllerVersion is", "a whole version"]),
+        (
+            {"kong": {"chartVersion": "3.4.2"}, "charts": {"kong": "charts/kong"}},
+            ["kong.chartVersion is 3.4.2", "charts.kong is", "leave kong.chartVersion out"],
+        ),
+        ({"kong": {"crds": "nowhere"}}, ["kong.crds is", "no such file or folder", "or the word none"]),
+    ],
+)
+def test_versions_of_kong_that_cannot_be_had_are_refused(config: dict[str, Any], parts: list[str], root: Path) -> None:
+    says(refused(config, root), *parts)
+
+
+def test_a_version_of_kongs_chart_goes_with_a_repository(root: Path) -> None:
+    config = {"kong": {"chartVersion": "3.4.2"}, "charts": {"kong": "https://mirror.example/charts"}}
+    assert settings.chart_versions(settings.parse(config, (), root)) == {"kong": "3.4.2"}
 
 
 @pytest.mark.parametrize("source", ["https://mirror.example/charts", "oci://mirror.example/charts", "charts/kong"])

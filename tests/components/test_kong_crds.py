@@ -1,0 +1,109 @@
+"""Kong's CRDs: resources of the stack, taken over where they are there, and never deleted with their resource."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from charts import documents, published
+from test_graph import before, inputs, recorded
+
+from components.kong_crds import read
+from components.shared.manifests import ManifestError
+from plan import Recording
+from sandbox.paths import CHECKOUT
+from versions import KONG_CRDS
+
+pytestmark = pytest.mark.usefixtures("machine")
+
+ROOT = CHECKOUT.root
+OWN = (ROOT / "manifests" / "kong" / "crds.yaml").read_text(encoding="utf-8")
+PLUGINS = "kongplugins.configuration.konghq.com"
+VERSION = "kubernetes-configuration.konghq.com/version"
+
+
+def of_stack(recording: Recording) -> list[Any]:
+    return [each for each in recording.resources.values() if each.kind == "CustomResourceDefinitionPatch"]
+
+
+@pytest.fixture(scope="module")
+def plain() -> Recording:
+    return recorded()
+
+
+def test_the_file_is_of_the_release_in_the_table() -> None:
+    found = documents(OWN)
+    assert len(found) == 12
+    assert {item["metadata"]["annotations"][VERSION] for item in found} == {f"v{KONG_CRDS}"}
+    assert f"?ref=v{KONG_CRDS}'" in OWN, "the comment names another release"
+
+
+def test_the_chart_of_the_table_brings_the_same() -> None:
+    folder = published("kong").values.parent
+    files = [*folder.glob("crds/*.yaml"), *folder.glob("rendered.yaml")]
+    brought = [item for file in files for item in documents(file.read_text(encoding="utf-8"))]
+    assert [item for item in brought if item["kind"] == "CustomResourceDefinition"] == documents(OWN)
+
+
+def test_they_are_the_stacks_and_stay_when_their_resources_go(plain: Recording) -> None:
+    assert len(of_stack(plain)) == 12
+    for resource in of_stack(plain):
+        assert resource.options["retain_on_delete"], f"{resource.label} would go with all objects of it"
+        assert resource.inputs["metadata"]["labels"]["kong-istio/release"] == "kong-istio"
+        assert "Command/precheck" in before(plain, resource.label)
+    assert inputs(plain, "Release/kong-istio")["skipCrds"] is True
+
+
+@pytest.mark.parametrize("later", ["Release/kong-istio", "KongPlugin/bookinfo-route-rate-limit", "Command/kong-ready"])
+def test_what_needs_them_comes_later(later: str, plain: Recording) -> None:
+    assert {resource.label for resource in of_stack(plain)} <= before(plain, later)
+
+
+def test_no_mesh_is_waited_for_to_make_them(plain: Recording) -> None:
+    assert not {"Release/istio-base", "Release/istiod"} & before(plain, f"CustomResourceDefinitionPatch/{PLUGINS}")
+
+
+def brought(recording: Recording) -> dict[str, Any]:
+    words = shlex.split(inputs(recording, "Command/precheck")["create"])
+    return dict(json.loads(words[words.index("--kong-crds") + 1]))
+
+
+def test_the_precheck_knows_what_comes(plain: Recording) -> None:
+    assert brought(plain)[PLUGINS] == {"of": f"v{KONG_CRDS}", "versions": ["v1"]}
+    assert len(brought(plain)) == 12
+
+
+def test_somebody_elses_are_left_alone() -> None:
+    recording = recorded(kong={"crds": "none"})
+    assert of_stack(recording) == []
+    assert brought(recording) == {}
+    assert inputs(recording, "Release/kong-istio")["skipCrds"] is True
+
+
+def test_others_take_their_place(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(OWN.replace(f"v{KONG_CRDS}", "v9.9.9"))
+    assert {item["of"] for item in brought(recorded(kong={"crds": str(tmp_path)})).values()} == {"v9.9.9"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "kind: ConfigMap",
+            "where ConfigMap one is, which is no CRD of Kong's: name a file or folder with Kong's CRDs alone",
+        ),
+        (
+            "kind: CustomResourceDefinition\nspec: {group: a.io}",
+            "where CustomResourceDefinition one is, which is no CRD",
+        ),
+        ("kind: CustomResourceDefinition\nspec: {group: configuration.konghq.com}", "the CRD of KongPlugin is missing"),
+    ],
+)
+def test_what_is_no_set_of_kongs_crds_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    group = "v1" if "ConfigMap" in text else "apiextensions.k8s.io/v1"
+    (tmp_path / "crds.yaml").write_text(f"apiVersion: {group}\nmetadata: {{name: one}}\n{text}\n")
+    with pytest.raises(ManifestError, match=said):
+        read(tmp_path, "crds.yaml")
