@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from names import SANDBOX_NAME
-from sandbox import SandboxError, isolation, kwok_cluster, tools, whole_stack
-from sandbox.facts import Facts
+from sandbox import SandboxError, choice, isolation, tools, whole_stack
+from sandbox.facts import KIND, SIMULATED, Facts
 from sandbox.paths import CHECKOUT, Paths, tool_cache
 
 
@@ -51,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--name", type=_sandbox_name, default=CHECKOUT.name, help="which sandbox, of several")
         if whole:
             command.add_argument("--with-stack", action="store_true", help=whole)
+        if name == "up":
+            command.add_argument(
+                "--kind", choices=(KIND, SIMULATED), default="", help="what its cluster is; else chosen by itself"
+            )
     return parser
 
 
@@ -69,9 +73,11 @@ def _select(name: str) -> None:
 
 def _up(options: argparse.Namespace) -> int:
     if options.with_stack:
-        return whole_stack.bring_up()
+        return whole_stack.bring_up(options.kind)
     started = time.monotonic()
-    facts = kwok_cluster.up()
+    chosen = choice.choose(options.kind)
+    print(chosen.line, flush=True)
+    facts = chosen.cluster.up()
     _print_facts(facts)
     print(f"the sandbox is up ({time.monotonic() - started:.1f} s)")
     return 0
@@ -80,31 +86,21 @@ def _up(options: argparse.Namespace) -> int:
 def _down(options: argparse.Namespace) -> int:
     if options.with_stack:
         return whole_stack.take_down()
-    print("the sandbox is gone" if kwok_cluster.down() else "there is no sandbox")
+    print("the sandbox is gone" if choice.present().down() else "there is no sandbox")
     return 0
 
 
 def _status(_: argparse.Namespace) -> int:
-    found = kwok_cluster.status()
+    found = choice.present().status()
     if found.facts is None:
         print("there is no sandbox; `python -m sandbox up` starts one")
         return 1
-    for name, pid in found.components.items():
-        print(f"{name:<24} {f'runs, process {pid}' if pid else 'does not run'}")
-    print(f"{'API server':<24} {'ready' if found.ready else 'does not answer'}")
-    if not found.facts.not_shown:
-        for name, state in _istiods(found).items():
-            print(f"{name:<24} {state}")
+    for name, state in found.lines:
+        print(f"{name:<24} {state}")
     _print_facts(found.facts)
     if not found.live:
         print("half of it ended; `python -m sandbox up` fixes it")
     return 0 if found.live else 1
-
-
-def _istiods(found: kwok_cluster.Status) -> dict[str, str]:
-    if found.istiods:
-        return {name: f"runs, process {pid}" for name, pid in found.istiods.items()}
-    return {"istiod": "waits for Istio to be installed" if found.watcher else "does not run"}
 
 
 def _kubeconfig(_: argparse.Namespace) -> int:
@@ -127,7 +123,9 @@ def _clean(_: argparse.Namespace) -> int:
 def _print_facts(facts: Facts) -> None:
     for name, origin in facts.origins.items():
         print(f"chart {name:<18} {origin}")
-    if facts.not_shown:
+    if facts.kind == KIND:
+        print("sidecar injection        by istiod in the cluster")
+    elif facts.not_shown:
         print(f"sidecar injection        not shown: {facts.not_shown}")
     else:
         print(f"sidecar injection        by {Path(facts.istiod).name} on this machine")

@@ -9,7 +9,10 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-#: Everything in a sandbox that listens, always on 127.0.0.1.
+#: The kinds of a sandbox's cluster: kind's, with real pods, and the one whose nodes are simulated.
+KIND, SIMULATED = "kind", "simulated"
+
+#: Everything in a simulated sandbox that listens, always on 127.0.0.1.
 PORTS = (
     "etcd",
     "etcd-peer",
@@ -40,6 +43,8 @@ class Facts:
     istiod: str
     #: Why sidecar injection is not shown; empty where it is.
     not_shown: str
+    #: What the sandbox's cluster is.
+    kind: str = SIMULATED
     #: Revision of a control plane -> the ports of its istiod, which its webhooks are called at.
     istiods: dict[str, dict[str, int]] = field(default_factory=dict)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import subprocess
 import time
@@ -24,11 +23,12 @@ from sandbox import (
     istiod_watcher,
     machine_settings,
     processes,
+    sandbox_folder,
     tools,
 )
 from sandbox.facts import Facts, free_ports
 from sandbox.locks import locked
-from sandbox.paths import CHECKOUT, Paths, tool_cache
+from sandbox.paths import CHECKOUT, Paths
 from sandbox.programs import TOOLS
 
 #: kwokctl's names for what it starts, in the order in which they may be killed.
@@ -63,6 +63,17 @@ class Status:
     def live(self) -> bool:
         """Whether the control plane is whole and answers."""
         return self.exists and self.ready and all(self.components.values())
+
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """What runs, for people."""
+        rows = [(name, f"runs, process {pid}" if pid else "does not run") for name, pid in self.components.items()]
+        rows.append(("API server", "ready" if self.ready else "does not answer"))
+        if self.facts and not self.facts.not_shown:
+            waits = "waits for Istio to be installed" if self.watcher else "does not run"
+            istiods = {name: f"runs, process {pid}" for name, pid in self.istiods.items()}
+            rows += (istiods or {"istiod": waits}).items()
+        return rows
 
 
 def status(paths: Paths = CHECKOUT) -> Status:
@@ -164,7 +175,7 @@ def _start(paths: Paths) -> Facts:
     committed_charts = machine_settings.committed_charts(paths)
     programs = tools.ensure(tools.CONTROL_PLANE)
     istiod_program, not_shown = _istiod_program()
-    _prepare(programs, paths)
+    sandbox_folder.prepare(programs, paths)
     ports = free_ports()
     with ThreadPoolExecutor(1) as pool:
         resolving = pool.submit(chart_sources.resolve, committed_charts, paths)
@@ -190,18 +201,6 @@ def _istiod_program() -> tuple[str, str]:
         return str(tools.ensure([tools.ISTIOD])[tools.ISTIOD]), ""
     except SandboxError as problem:
         return "", str(problem)
-
-
-def _prepare(programs: Mapping[str, Path], paths: Paths) -> None:
-    """Make the folders and files that the tools expect."""
-    plugins = tool_cache() / "pulumi-plugins"
-    for folder in (paths.state, paths.logs, paths.temporary, paths.sandbox / "pulumi", plugins):
-        folder.mkdir(parents=True, exist_ok=True)
-    # Pulumi's plugins are programs as well: they are downloaded once, not once a sandbox.
-    (paths.sandbox / "pulumi" / "plugins").symlink_to(plugins)
-    paths.passphrase.touch(mode=0o600)
-    paths.passphrase.write_text(secrets.token_urlsafe(24))
-    tools.link(programs, paths)
 
 
 def _create_arguments(programs: Mapping[str, Path], ports: Mapping[str, int], paths: Paths) -> list[str]:

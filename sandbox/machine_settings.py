@@ -10,7 +10,7 @@ import yaml
 from components.shared.merging import merged
 from names import SANDBOX_FOLDER
 from sandbox import SandboxError, istio_settings
-from sandbox.facts import Facts
+from sandbox.facts import KIND, Facts
 from sandbox.paths import CHECKOUT, Paths
 
 _NOTE = "# Written by `python -m sandbox up` from Pulumi.sandbox.yaml and the facts of this machine.\n"
@@ -18,7 +18,10 @@ _KUBECONFIG = "kong-istio:kubeconfig"
 _CONTEXT = "kong-istio:kubeContext"
 _CHARTS = "kong-istio:charts"
 _ISTIO = "kong-istio:istio"
+_KONG = "kong-istio:kong"
 _CHECKS = "kong-istio:checks"
+#: Kong's port on a kind cluster's node, which is mapped to one of this machine's.
+NODE_PORT = 30080
 #: What Pulumi adds to a stack file by itself. Without it, secrets in the state could not be read any more.
 _KEPT = ("encryptionsalt",)
 
@@ -65,6 +68,8 @@ def with_facts(settings: Mapping[str, Any], facts: Facts, paths: Paths = CHECKOU
     config |= {_KUBECONFIG: str(paths.kubeconfig.relative_to(paths.root)), _CONTEXT: paths.context}
     if (config.get(_CHECKS) or {}).get("reports") == f"{SANDBOX_FOLDER}/checks":
         config[_CHECKS] = {**config[_CHECKS], "reports": str(paths.report.parent.relative_to(paths.root))}
+    if facts.kind == KIND:
+        return {**settings, "config": config | {_KONG: kong_settings(config.get(_KONG) or {}, facts)}}
     istio = config.get(_ISTIO) or {}
     if charts := istio_settings.charts(facts, istio) | (config.get(_CHARTS) or {}):
         config[_CHARTS] = charts
@@ -72,3 +77,9 @@ def with_facts(settings: Mapping[str, Any], facts: Facts, paths: Paths = CHECKOU
     if address := istio_settings.address(facts, istio):
         config[_CHECKS] = merged(config.get(_CHECKS) or {}, {"istiodAddress": address})
     return {**settings, "config": config}
+
+
+def kong_settings(committed: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
+    """Return how Kong is reached on a node whose port is mapped to this machine's; its webhook can be asked there."""
+    reached = {"serviceType": "NodePort", "nodePort": NODE_PORT, "proxyAddress": f"localhost:{facts.ports['kong']}"}
+    return {**committed, **reached, "admissionWebhook": True}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -28,9 +29,8 @@ class Paths:
             raise ValueError(f"{name!r} names no sandbox: take at most 20 small letters, digits and hyphens.")
         root = self.root
         self.name = name
-        #: The cluster's name, where a tool wants one, and the context in its kubeconfig.
+        #: The cluster's name, where a tool wants one.
         self.cluster_name = f"{CLUSTER}-{name}" if name else CLUSTER
-        self.context = f"kwok-{self.cluster_name}"
         #: The git-ignored folder that everything lives in, and that `down` removes.
         self.sandbox = root / sandbox_folder(name)
         #: The stack's settings as committed.
@@ -39,6 +39,8 @@ class Paths:
         self.stack_file = self.sandbox / "Pulumi.sandbox.yaml"
         #: It holds nothing but the sandbox.
         self.kubeconfig = self.sandbox / "kubeconfig"
+        #: What a kind sandbox has of its own.
+        self.kind_record = self.sandbox / "kind.json"
         #: What `up` found out about this machine.
         self.facts = self.sandbox / "facts.json"
         #: The passphrase of the stack's secrets.
@@ -62,6 +64,14 @@ class Paths:
         self.report = self.sandbox / "checks" / "report.html"
         #: The folder that istiod runs in, and writes its certificates to.
         self.istiod = self.sandbox / "istiod"
+
+    @property
+    def context(self) -> str:
+        """The context in its kubeconfig, as kind or kwokctl names it after the cluster."""
+        try:
+            return f"kind-{json.loads(self.kind_record.read_text())['cluster']}"
+        except FileNotFoundError:
+            return f"kwok-{self.cluster_name}"
 
 
 def _of_the_environment() -> Paths:

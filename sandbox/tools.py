@@ -66,6 +66,11 @@ def find(tool: Tool) -> Path | None:
     return Path(located) if located and says_version(Path(located), tool) else None
 
 
+def find_by_name(name: str) -> Path | None:
+    """Look for a program of the table, and obtain nothing."""
+    return find(TOOLS[name])
+
+
 def remove_cache() -> bool:
     """Remove the cache of tools; say whether there was one."""
     if not tool_cache().exists():

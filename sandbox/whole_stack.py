@@ -17,11 +17,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sandbox import SandboxError, isolation, kwok_cluster, pulumi_engine
-from sandbox.facts import Facts
+from sandbox import SandboxError, choice, isolation, node_images, pulumi_engine, screen
+from sandbox.facts import KIND, SIMULATED
 from sandbox.paths import CHECKOUT
 
 STACK = "sandbox"
+
+_TITLES = {
+    KIND: "sandbox: a kind cluster of its own, in a container",
+    SIMULATED: "sandbox: a Kubernetes control plane on this machine",
+}
 
 # The state may name a plugin of another version than the one that is here.
 _NO_DOWNLOADS = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
@@ -42,11 +47,16 @@ class Steps:
         self.seconds[name] = time.monotonic() - started
 
 
-def bring_up() -> int:
+def bring_up(kind: str = "") -> int:
     """Bring the sandbox and the stack up, and say what is there."""
     steps = Steps()
-    with steps.step("sandbox: a Kubernetes control plane on this machine"):
-        facts = kwok_cluster.up()
+    chosen = choice.choose(kind)
+    print(chosen.line, flush=True)
+    with steps.step(_TITLES[chosen.kind]):
+        facts = chosen.cluster.up()
+    if chosen.kind == KIND:
+        with steps.step("images"):
+            node_images.bring()
     missing = pulumi_engine.missing()
     if missing:
         print(f"\nRehearsing: {missing}")
@@ -61,7 +71,7 @@ def bring_up() -> int:
         with steps.step("pulumi up"):
             _pulumi("up", "--yes", "--skip-preview", "--suppress-permalink=true")
         outputs = json.loads(pulumi_output("stack", "output", "--json", "--stack", STACK))
-    _summarize(facts, steps, outputs, rehearsed=bool(missing))
+    screen.show(facts, outputs, steps.seconds, rehearsed=bool(missing))
     return 0
 
 
@@ -71,7 +81,8 @@ def take_down() -> int:
     Nothing is downloaded for it: without Pulumi the sandbox ends all the same, as nothing of the stack outlives its etcd.
     """
     steps = Steps()
-    found = kwok_cluster.status()
+    cluster = choice.present()
+    found = cluster.status()
     # An `up` that failed or was killed leaves the folder, and what already ran, without facts.
     if not CHECKOUT.sandbox.exists():
         print("There is no sandbox.")
@@ -89,7 +100,7 @@ def take_down() -> int:
                 print(f"\n{problem} The sandbox ends all the same.", file=sys.stderr)
                 code = 1
     with steps.step("sandbox down"):
-        kwok_cluster.down()
+        cluster.down()
     _print_steps(steps)
     return code
 
@@ -160,38 +171,6 @@ def pulumi_output(*arguments: str, folder: Path = CHECKOUT.root) -> str:
     if done.returncode:
         raise SandboxError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
     return str(done.stdout)
-
-
-def _summarize(facts: Facts, steps: Steps, outputs: dict[str, Any], *, rehearsed: bool) -> None:
-    injection = f"not shown: {facts.not_shown}" if facts.not_shown else "by a real istiod on this machine"
-    print("\nNodes are simulated: the API server and its controllers are real, no container runs, and nothing answers")
-    print(f"at {outputs.get('proxyUrl') or 'the proxy'}. Sidecar injection: {injection}.")
-    print("\nWhat runs")
-    for name, version in outputs["versions"].items():
-        print(f"  {name:<16} {version}")
-    print("\nWhere the charts came from")
-    for name, origin in facts.origins.items():
-        print(f"  {name:<16} {origin}")
-    _print_checks(outputs.get("checks"))
-    print("\nWhat to do next")
-    print('  eval "$(venv/bin/python -m sandbox env)"    kubectl, helm and pulumi then work on the sandbox')
-    print("  kubectl get pods --all-namespaces")
-    print("  kubectl --namespace bookinfo get ingress,kongplugins")
-    print("  pulumi stack output --stack sandbox" if not rehearsed else "  venv/bin/python -m plan --stack sandbox")
-    print("  make down")
-    _print_steps(steps)
-
-
-def _print_checks(counts: dict[str, Any] | None) -> None:
-    if not counts:
-        return
-    print("\nChecks")
-    print(f"  {counts['passed']} passed, {counts['failed']} failed, {counts['notChecked']} not checked")
-    for name in counts["failedChecks"]:
-        print(f"  FAILED: {name}")
-    if CHECKOUT.report.is_file():
-        print(f"  {CHECKOUT.report.relative_to(CHECKOUT.root)}    the page with what was found")
-    print("  venv/bin/python -m checks    looks again")
 
 
 def _print_steps(steps: Steps) -> None:

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 
 from kube import Cluster
 from sandbox import builds, isolation
-from sandbox.facts import Facts
+from sandbox.choice import VARIABLE
+from sandbox.facts import SIMULATED, Facts
 from sandbox.paths import CHECKOUT, CONTEXT, Paths, tool_cache
 
 T = TypeVar("T")
@@ -243,7 +244,9 @@ def _environment(home: Path) -> dict[str, str]:
     """Return an environment whose home folder is private, and whose caches of tools are the real ones."""
     own = {name: value for name, value in os.environ.items() if not _STRAY.fullmatch(name)}
     cache = tool_cache().parent.parent
-    return own | _go_settings() | {"HOME": str(home), "XDG_CACHE_HOME": str(cache), "GIT_CONFIG_NOSYSTEM": "1"}
+    # Whatever runs containers here: these tests are of the simulated cluster, unless they are asked for the other.
+    kind = {VARIABLE: os.environ.get(VARIABLE) or SIMULATED}
+    return own | _go_settings() | kind | {"HOME": str(home), "XDG_CACHE_HOME": str(cache), "GIT_CONFIG_NOSYSTEM": "1"}
 
 
 def _go_settings() -> dict[str, str]:

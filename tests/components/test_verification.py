@@ -19,7 +19,7 @@ from kube import Cluster
 from plan import Recording, Resource, record
 from plan.program import run
 from plan.stack_config import ROOT, Project
-from sandbox import machine_settings, whole_stack
+from sandbox import machine_settings
 from sandbox.facts import DEFAULT_REVISION, Facts
 from settings import parse, restore
 
@@ -318,13 +318,6 @@ def test_the_sandbox_says_where_istiod_answers() -> None:
     config = machine_settings.with_facts(machine_settings.committed(), found)["config"]["kong-istio:checks"]
     assert config["istiodAddress"] == f"127.0.0.1:{found.istiods[DEFAULT_REVISION]['grpc']}"
     assert config["load"] is True
-
-
-def test_make_up_names_what_failed(capsys: pytest.CaptureFixture[str]) -> None:
-    whole_stack._print_checks({"passed": 5, "failed": 2, "notChecked": 1, "failedChecks": ["page", "no route"]})
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1:4] == ["Checks", "  5 passed, 2 failed, 1 not checked", "  FAILED: page"]
-    assert lines[4] == "  FAILED: no route"
 
 
 def test_without_istiod_there_is_no_address_of_it() -> None:
