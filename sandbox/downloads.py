@@ -35,7 +35,7 @@ def this_platform() -> tuple[str, str]:
 def ask(tools: Iterable[Tool]) -> None:
     """Find out which of the hosts that have the official builds can be reached, and say which can't."""
     if not os.environ.get("KONG_ISTIO_OFFLINE"):
-        fetching.ask(tool.official.address for tool in tools if tool.official and not no_build(tool))
+        fetching.ask(tool.official.address for tool in tools if tool.official and not no_build(tool.official))
 
 
 def official_build(tool: Tool) -> Path | None:
@@ -44,10 +44,9 @@ def official_build(tool: Tool) -> Path | None:
         return None
     target = cached_path(tool)
     try:
-        if problem := no_build(tool):
-            raise FetchError(problem)
-        if tool.official:
-            download(tool.official, tool.name, tool.version, target)
+        if not tool.official:
+            raise FetchError(tool.unofficial)
+        download(tool.official, tool.name, tool.version, target)
     except FetchError as problem:
         if not isinstance(problem, OutOfReachError):
             print(f"no official build of {tool.name} {tool.version}: {problem}", flush=True)
@@ -55,14 +54,12 @@ def official_build(tool: Tool) -> Path | None:
     return target
 
 
-def no_build(tool: Tool) -> str:
-    """Say why there is no official build for this machine; nothing if there is one."""
-    if not tool.official:
-        return tool.unofficial
+def no_build(build: Official) -> str:
+    """Say why a project has no build for this machine; nothing if it has one."""
     system, processor = this_platform()
     if (system, processor) not in PLATFORMS:
         return f"none is known for {system} on {processor}"
-    return tool.official.not_for.get(system, "")
+    return build.not_for.get(system, "")
 
 
 def download(build: Official, name: str, version: str, target: Path) -> None:
@@ -70,18 +67,22 @@ def download(build: Official, name: str, version: str, target: Path) -> None:
 
     `target` becomes a program; or a folder of them, where the build is one. Raises `FetchError` if it cannot be had.
     """
+    if os.environ.get("KONG_ISTIO_OFFLINE"):
+        raise FetchError("KONG_ISTIO_OFFLINE is set")
+    if problem := no_build(build):
+        raise FetchError(problem)
     names = _names(version)
     address = build.address.format(**names)
     checksum = build.sha256.get("{os}-{arch}".format(**names)) or published(build, version)
     fetched = target.with_name(f".{target.name}.fetched")
     fetching.fetch(address, checksum, fetched, name=f"{name} {version}")
-    if build.member:
-        try:
-            _unpack(fetched, build.member.format(**names), target)
-        finally:
-            fetched.unlink()
-    else:
+    if not build.member:
         install(fetched, target)
+        return
+    try:
+        _unpack(fetched, build.member.format(**names), target)
+    finally:
+        fetched.unlink()
 
 
 def published(build: Official, version: str) -> str:

@@ -84,12 +84,18 @@ def says_version(program: Path, tool: Tool) -> bool:
     """Say whether a program calls itself the version that is pinned."""
     if not tool.version_arguments:
         return False
+    text = said(program, *tool.version_arguments).replace("v", " ")
+    return bool(re.search(rf"(?<![\d.]){re.escape(tool.version)}(?![\d.]|-\w)", text))
+
+
+def said(program: Path, *arguments: str) -> str:
+    """Return what a program prints that is asked for its version; nothing if it does not run."""
     with tempfile.TemporaryDirectory() as home:
         try:
             answer = subprocess.run(
-                [program, *tool.version_arguments],
-                # Somebody else's wrapper may want to write down that it was called.
-                env={**os.environ, "HOME": home},
+                [program, *arguments],
+                # Somebody else's wrapper may want to write down that it was called, as Pulumi does.
+                env={**os.environ, "HOME": home, "PULUMI_HOME": home, "PULUMI_SKIP_UPDATE_CHECK": "true"},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -98,9 +104,8 @@ def says_version(program: Path, tool: Tool) -> bool:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired):
-            return False
-    said = answer.stdout + answer.stderr
-    return bool(re.search(rf"(?<![\d.]){re.escape(tool.version)}(?![\d.]|-\w)", said.replace("v", " ")))
+            return ""
+    return answer.stdout + answer.stderr
 
 
 def _obtain(tools: Sequence[Tool]) -> dict[str, Path]:

@@ -8,17 +8,19 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 from charts import CONTRACT, NOT_RUN
+from fakes.releases import Releases
 from stack import Project, Stack, make_project
 
 from components.shared import releases
-from sandbox import isolation, kwok_cluster
+from sandbox import downloads, fetching, isolation, kwok_cluster
 from sandbox.facts import Facts
-from sandbox.paths import CHECKOUT, Paths
+from sandbox.paths import CHECKOUT, Paths, tool_cache
 
 # Python looks for garbage every 700 new objects, through all that these tests keep: an eighth of their time.
 gc.set_threshold(50_000, 20, 100)
@@ -126,3 +128,28 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("KUBECONFIG", str(tmp_path_factory.mktemp("machine") / "none"))
         patch.setattr(releases, "urlopen", lambda *_, **__: nullcontext())
         yield
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releases]:
+    """Serve what a test adds as if it were the hosts that programs are downloaded from."""
+    with Releases().running(tmp_path_factory.mktemp("hosts")) as found:
+        yield found
+
+
+@pytest.fixture(name="releases")
+def published_releases(hosts: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Releases:
+    """Give the test an empty machine, Linux on amd64, whose only way out leads to the fakes."""
+    for kept in (hosts.files, hosts.asked, hosts.led_to, hosts.closed):
+        kept.clear()
+    for name in ("KONG_ISTIO_OFFLINE", "https_proxy", "no_proxy", "ALL_PROXY", "all_proxy", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in hosts.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    monkeypatch.setattr(downloads, "this_platform", lambda: ("linux", "amd64"))
+    monkeypatch.setattr(fetching, "_out_of_reach", {})
+    monkeypatch.setattr(fetching, "_PAUSE", 0)
+    tool_cache().mkdir(parents=True)
+    return hosts

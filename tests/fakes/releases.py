@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import socket
+import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -145,3 +149,32 @@ def _pass_on(source: socket.socket, target: socket.socket) -> None:
             target.sendall(data)
     with suppress(OSError):
         target.shutdown(socket.SHUT_WR)
+
+
+# --- what is served -------------------------------------------------------------------------------------------
+
+
+def sha256(content: bytes | str) -> str:
+    """Return a checksum as projects publish it."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def sums(*files: tuple[str, bytes | str]) -> str:
+    """Return the lines of sha256sum."""
+    return "".join(f"{sha256(content)}  {name}\n" for name, content in files)
+
+
+def archive(*members: tuple[str, str], zipped: bool = False) -> bytes:
+    """Pack texts, by their paths."""
+    buffer = io.BytesIO()
+    if zipped:
+        with zipfile.ZipFile(buffer, "w") as file:
+            for name, text in members:
+                file.writestr(name, text)
+        return buffer.getvalue()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, text in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return buffer.getvalue()

@@ -17,7 +17,7 @@ kwok_cluster.status = lambda: SimpleNamespace(ready=True)
 raise SystemExit(whole_stack.take_down())
 """
 PULUMI = """#!/bin/sh
-echo "$*" >> "{calls}"
+[ "$1" = version ] || echo "$*" >> "{calls}"
 case "$1 $2" in
   "stack ls") echo '[{{"name": "sandbox"}}]' ;;
   "stack export") echo '{{}}' ;;
