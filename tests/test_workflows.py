@@ -18,8 +18,8 @@ import yaml
 
 from components.verification import LIMIT_SECONDS
 from plan.stack_config import Project
-from preview import publish
-from sandbox import pulumi_engine, tools
+from preview import publish, pulumi_preview
+from sandbox import tools
 from settings import read as settings_of
 from versions import KUBERNETES_MINIMUM, KUBERNETES_TESTED
 
@@ -248,7 +248,7 @@ def help_of(module: str, *command: str) -> str:
 
 
 @pytest.mark.engine
-@pytest.mark.skipif(bool(pulumi_engine.missing()), reason="Pulumi is not here")
+@pytest.mark.skipif(bool(pulumi_preview.missing()), reason="Pulumi is not here")
 @pytest.mark.parametrize("line", of("pulumi"), ids=" ".join)
 def test_pulumi_knows_its_commands_and_options(line: list[str]) -> None:
     words = [word for word in line[1:] if not word.startswith("-")]

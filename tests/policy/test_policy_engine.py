@@ -12,7 +12,7 @@ import policies
 import pytest
 from stack import Answer, Project, said
 
-from sandbox import pulumi_engine
+from preview import pulumi_preview
 
 pytestmark = pytest.mark.engine
 
@@ -23,7 +23,7 @@ _FOUND = re.compile(r"^ +- \[(mandatory|advisory)\] +([\w-]+) ", re.MULTILINE)
 @pytest.fixture(scope="module")
 def preview(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Preview:
     """Preview a shipped stack with the policy pack, with charts of this machine and a state of its own."""
-    if reason := pulumi_engine.missing():
+    if reason := pulumi_preview.missing():
         pytest.skip(reason)
     if not policies.PACK.exists():
         pytest.skip(policies.NO_PACK)

@@ -31,8 +31,7 @@ from preview.changes import Change, Difference, Part
 from preview.collect import bounded
 from preview.comment import MARKER
 from preview.compare import Side
-from preview.pulumi_preview import copied_stack, why, written
-from sandbox import pulumi_engine
+from preview.pulumi_preview import copied_stack, missing, why, written
 
 # --- Before and after ------------------------------------------------------------------------------------------------
 
@@ -180,7 +179,7 @@ def test_why_a_preview_failed_is_the_programs_own_sentence() -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.skipif(bool(pulumi_engine.missing()), reason="Pulumi is not here")
+@pytest.mark.skipif(bool(missing()), reason="Pulumi is not here")
 def test_a_copy_keeps_settings_as_they_are_written_and_no_secret(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.yaml").write_text("{name: kong-istio, runtime: python}")
     (tmp_path / "Pulumi.dev.yaml").write_text("""
@@ -284,7 +283,7 @@ def test_without_pulumi_the_sentence_says_so(
 
 
 @pytest.mark.engine
-@pytest.mark.skipif(bool(pulumi_engine.missing()), reason="Pulumi is not here")
+@pytest.mark.skipif(bool(missing()), reason="Pulumi is not here")
 def test_a_change_is_previewed_without_a_cluster_or_a_secret(tmp_path: Path) -> None:
     if not shutil.which("git"):
         pytest.skip("there is no git")

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from fakes.releases import Releases, archive, sha256, sums
 
 from sandbox import SandboxError, downloads, fetching, installed, tools
 from sandbox.paths import CHECKOUT, tool_cache
-from sandbox.programs import TOOLS, Official, Tool
+from sandbox.programs import PULUMI, TOOLS, Official, Tool, pulumi_plugin
 from sandbox.transfer import Transfer
 
 ADDRESS = "https://example.org/program-linux-amd64"
@@ -81,8 +82,7 @@ def test_a_program_is_downloaded_from_its_projects_own_address(
     checksums: str,
 ) -> None:
     monkeypatch.setattr(downloads, "this_platform", lambda: platform)
-    version = TOOLS[name].version
-    address, member, checksums = (each.format(version=version) for each in (address, member, checksums))
+    address, member, checksums = (each.format(version=TOOLS[name].version) for each in (address, member, checksums))
     content = archive((member, SCRIPT), zipped=address.endswith("zip")) if member else SCRIPT.encode()
     file = address.rpartition("/")[2]
     listing = {"assets": [{"name": file, "digest": f"sha256:{sha256(content)}"}]}
@@ -120,6 +120,30 @@ def test_each_program_has_an_official_build_or_a_reason(
         assert all(re.fullmatch(r"[0-9a-f]{64}", checksum) for checksum in official.sha256.values())
     else:
         assert len(reason.split()) > 4
+
+
+PUBLISHED: dict[str, tuple[Official, str]] = {
+    **{tool.name: (tool.official, tool.version) for tool in TOOLS.values() if tool.official},
+    "pulumi": (PULUMI, version("pulumi")),
+    **{f"pulumi-{name}": (pulumi_plugin(name), version(f"pulumi-{name}")) for name in ("kubernetes", "command")},
+}
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("platform", downloads.PLATFORMS)
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_checksum_is_published_and_is_that_of_the_table(
+    name: str, platform: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "this_platform", lambda: platform)
+    build, wanted = PUBLISHED[name]
+    if reason := downloads.no_build(build):
+        pytest.skip(reason)
+    try:
+        found = downloads.published(build, wanted)
+    except fetching.OutOfReachError as problem:
+        pytest.skip(str(problem))
+    assert found == build.sha256.get("-".join(platform), found)
 
 
 # --- checksums ------------------------------------------------------------------------------------------------

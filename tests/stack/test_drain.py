@@ -17,7 +17,7 @@ from checks import drains
 from checks.framework import Failed
 from checks.target import RoutedApplication, Target
 from kube import Cluster
-from sandbox import pulumi_engine
+from preview import pulumi_preview
 from sandbox.paths import CONTEXT
 
 # The first test may have to wait until tools are built.
@@ -62,7 +62,7 @@ def budget(name: str, least: int) -> Object:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Bring up what is drained, in a sandbox of its own; skip where there is no engine."""
-    if missing := pulumi_engine.missing():
+    if missing := pulumi_preview.missing():
         pytest.skip(missing)
     with sandbox_in(tmp_path_factory.mktemp(STACK)) as found:
         if found.facts.not_shown:

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from stack import Answer, Object, Project, make_project, said
 
-from sandbox import isolation, pulumi_engine
+from preview import pulumi_preview
+from sandbox import isolation
 
 # The first test may have to wait until tools are built.
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(3600)]
@@ -135,7 +136,7 @@ class Traveller:
 @pytest.fixture(scope="module")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Cluster]]:
     """Bring up two sandboxes, with nothing of other tests in them; skip where there is no engine."""
-    if missing := pulumi_engine.missing():
+    if missing := pulumi_preview.missing():
         pytest.skip(missing)
     first, second = (Cluster(make_project(tmp_path_factory.mktemp(name).resolve())) for name in ("first", "second"))
     found = first, second
