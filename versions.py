@@ -18,6 +18,8 @@ class Chart:
     repository: str
 
 
+# Of all four charts.
+# renovate: datasource=helm depName=istiod registryUrl=https://istio-release.storage.googleapis.com/charts
 _ISTIO = "1.30.3"
 _ISTIO_REPOSITORY = "https://istio-release.storage.googleapis.com/charts"
 
@@ -29,20 +31,26 @@ CHARTS: dict[str, Chart] = {
     "istiod": Chart(name="istiod", version=_ISTIO, repository=_ISTIO_REPOSITORY),
     "gateway": Chart(name="gateway", version=_ISTIO, repository=_ISTIO_REPOSITORY),
     "cni": Chart(name="cni", version=_ISTIO, repository=_ISTIO_REPOSITORY),
+    # renovate: datasource=helm depName=kong registryUrl=https://charts.konghq.com
     "kong": Chart(name="kong", version="3.4.1", repository="https://charts.konghq.com"),
+    # renovate: datasource=helm depName=prometheus registryUrl=https://prometheus-community.github.io/helm-charts
     "prometheus": Chart(
         name="prometheus", version="29.27.0", repository="https://prometheus-community.github.io/helm-charts"
     ),
     # grafana.github.io/helm-charts is frozen; the community repository is the maintained one.
+    # renovate: datasource=helm depName=grafana registryUrl=https://grafana-community.github.io/helm-charts
     "grafana": Chart(name="grafana", version="12.11.1", repository="https://grafana-community.github.io/helm-charts"),
+    # renovate: datasource=helm depName=kiali-server registryUrl=https://kiali.org/helm-charts
     "kiali-server": Chart(name="kiali-server", version="2.26.0", repository="https://kiali.org/helm-charts"),
 }
 
 # 3.9 is the last free line of Kong; 3.9.1 is the patch that the controller's tests pin.
+# renovate: datasource=docker depName=kong
 KONG_GATEWAY = "3.9.1"
+# renovate: datasource=docker depName=kong/kubernetes-ingress-controller
 KONG_CONTROLLER = "3.5.13"
-# Of Kong/kubernetes-configuration: what the controller is built against (its config/crd/kustomization.yaml). Its CRDs are
-# the file manifests/kong/crds.yaml, which says how it is made.
+# Of Kong/kubernetes-configuration, whose CRDs are the file manifests/kong/crds.yaml, which says how it is made.
+# No bot raises it: it is what the controller is built against (its config/crd/kustomization.yaml).
 KONG_CRDS = "1.5.2"
 
 

@@ -48,14 +48,19 @@ class Tool:
     minutes: float
 
 
+# renovate: datasource=github-releases depName=rhysd/actionlint extractVersion=^v(?<version>.+)$
 _ACTIONLINT = "1.7.12"
+# renovate: datasource=github-releases depName=etcd-io/etcd extractVersion=^v(?<version>.+)$
 _ETCD = "3.7.3"
+# renovate: datasource=github-releases depName=kubernetes-sigs/kwok extractVersion=^v(?<version>.+)$
 _KWOK = "0.8.0"
-# The version that pulumi-kubernetes embeds.
+# No bot raises it: the version that pulumi-kubernetes embeds.
 _HELM = "3.20.2"
+# renovate: datasource=github-releases depName=kubernetes-sigs/kind extractVersion=^v(?<version>.+)$
 _KIND = "0.33.0"
+# renovate: datasource=github-releases depName=kubernetes/kubernetes extractVersion=^v(?<version>.+)$
 _KUBERNETES = "1.37.2"
-# The only version of Istio's main module that the Go proxy serves: its release tags are not versions of it.
+# No bot raises it: the only version of Istio's main module that the Go proxy serves: its release tags are not versions of it.
 _ISTIOD = "0.0.0-20260827124520-eed52ebb66ad"
 
 # Without these the API server calls itself v0.0.0-master, and charts that ask for its version refuse it.
