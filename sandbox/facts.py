@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import random
 import socket
-from collections.abc import Container, Iterable, Sequence
+import sys
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -45,6 +47,8 @@ class Facts:
     not_shown: str
     #: What the sandbox's cluster is.
     kind: str = SIMULATED
+    #: The UID of the cluster, by which it is told from any other.
+    cluster: str = ""
     #: Revision of a control plane -> the ports of its istiod, which its webhooks are called at.
     istiods: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -61,7 +65,7 @@ class Facts:
         """Read the facts; nothing if no `up` has come to its end."""
         try:
             return cls(**json.loads(path.read_text()))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def save(self, path: Path) -> None:
@@ -74,14 +78,30 @@ class Facts:
 def free_ports(names: Sequence[str] = PORTS, taken: Container[int] = ()) -> dict[str, int]:
     """Find a port for each name that is free on loopback, and not taken by what may not run at the moment."""
     candidates = iter(random.sample(_RANGE, len(_RANGE)))
-    free = (port for port in candidates if port not in taken and _is_free(port))
+    free = (port for port in candidates if port not in taken and is_free(port))
     return dict(zip(names, free, strict=False))
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+def is_free(port: int) -> bool:
+    """Return whether nobody has a port on loopback."""
+    with suppress(OSError), socket.socket() as probe:
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
+@contextmanager
+def held(ports: Collection[int]) -> Iterator[None]:
+    """Keep others from finding ports free, as far as the system can; the servers that they are meant for get them.
+
+    On Linux a socket that is bound and does not listen lets in who wants to use the address again, as Go's servers do, and
+    nobody else. Elsewhere it would let in nobody.
+    """
+    with ExitStack() as stack:
+        for port in ports if sys.platform == "linux" else ():
+            with suppress(OSError):
+                holder = stack.enter_context(socket.socket())
+                holder.bind(("127.0.0.1", port))
+                # Only now: before, it would share a port with another holder.
+                holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        yield

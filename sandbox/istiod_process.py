@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE, ISTIOD, VALIDATOR_WEBHOOKS
-from sandbox import processes
+from sandbox import identity, processes
 from sandbox.facts import DEFAULT_REVISION, Facts
 from sandbox.paths import Paths
 
@@ -55,11 +55,12 @@ def command(program: str, ports: Mapping[str, int], paths: Paths) -> list[str]:
     ]
 
 
-def environment(revision: str, folder: Path) -> dict[str, str]:
+def environment(revision: str, folder: Path, paths: Paths) -> dict[str, str]:
     """Return what the chart's Deployment would give istiod, as far as it holds outside of a cluster."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(folder),
+        **identity.mark(paths, identity.ISTIOD),
         "POD_NAMESPACE": ISTIO_NAMESPACE,
         "POD_NAME": f"{name_of(revision)}-sandbox",
         # By its label, istiod finds its webhooks and its ConfigMaps. The two names below only say that it shall.
@@ -145,10 +146,11 @@ class Istiod:
             self._process = subprocess.Popen(
                 command(facts.istiod, facts.istiods[self._revision], self._paths),
                 cwd=folder,
-                env=environment(self._revision, folder),
+                env=environment(self._revision, folder, self._paths),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                umask=processes.PRIVATE,
             )
         processes.record(self._record, self._process.pid)
         say(f"{self._name} started, process {self._process.pid}")

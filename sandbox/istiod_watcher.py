@@ -18,8 +18,8 @@ from types import FrameType
 
 from kube import Cluster
 from names import ISTIO_NAMESPACE
-from sandbox import istiod_process, processes
-from sandbox.facts import Facts
+from sandbox import identity, isolation, istiod_process, processes
+from sandbox.facts import Facts, held
 from sandbox.istiod_process import Istiod, say
 from sandbox.paths import CHECKOUT, Paths
 
@@ -34,15 +34,20 @@ def start_watcher(paths: Paths = CHECKOUT) -> None:
         [sys.executable, "-m", "sandbox.istiod_watcher", str(paths.root), paths.name],
         log=paths.logs / "watcher.log",
         folder=CHECKOUT.root,
-        environment={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        environment={
+            **isolation.environment(paths),
+            **identity.mark(paths, identity.ISTIOD),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
     )
     processes.record(watcher_record(paths), pid)
 
 
 def stop_watcher(paths: Paths = CHECKOUT) -> None:
     """End the watcher, and the istiods, which end with it unless the watcher was killed."""
-    processes.end_recorded(watcher_record(paths))
-    _end_istiods(paths)
+    for record in (watcher_record(paths), *istiod_process.records(paths)):
+        processes.end_recorded(record)
 
 
 def watcher_record(paths: Paths) -> Path:
@@ -80,29 +85,23 @@ def run(paths: Paths) -> None:
     facts = Facts.load(paths.facts)
     if facts is None or not facts.istiod:
         return
-    # A watcher that was killed leaves its istiods behind, on the ports that ours need.
-    _end_istiods(paths)
     istiods: dict[str, Istiod] = {}
     planes = ControlPlanes(Cluster(str(paths.kubeconfig), paths.context))
     planes.start()
     say("waiting for Istio to be installed")
     try:
-        while not _is_replaced(paths):
-            uids = planes.uids
-            istiods |= {revision: Istiod(revision, paths) for revision in uids.keys() - istiods.keys()}
-            for revision, istiod in istiods.items():
-                istiod.serve(uids.get(revision, ""))
-            time.sleep(_TICK)
+        with held([port for ports in facts.istiods.values() for port in ports.values()]):
+            while not _is_replaced(paths):
+                uids = planes.uids
+                istiods |= {revision: Istiod(revision, paths) for revision in uids.keys() - istiods.keys()}
+                for revision, istiod in istiods.items():
+                    istiod.serve(uids.get(revision, ""))
+                time.sleep(_TICK)
     finally:
         for istiod in istiods.values():
             istiod.ask_to_end()
         for istiod in istiods.values():
             istiod.stop()
-
-
-def _end_istiods(paths: Paths) -> None:
-    for record in istiod_process.records(paths):
-        processes.end_recorded(record)
 
 
 def _is_replaced(paths: Paths) -> bool:

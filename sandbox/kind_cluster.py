@@ -188,7 +188,7 @@ def _identified(record: Record, runtime: Runtime, paths: Paths) -> Record:
 def _note(record: Record, origins: dict[str, str], paths: Paths) -> Facts:
     """Note what is true of this machine."""
     ports = {"kong": record.kong_port, "kube-apiserver": record.api_port}
-    facts = Facts(ports=ports, charts={}, origins=origins, istiod="", not_shown="", kind=KIND)
+    facts = Facts(ports=ports, charts={}, origins=origins, istiod="", not_shown="", kind=KIND, cluster=record.uid)
     if Facts.load(paths.facts) != facts:
         facts.save(paths.facts)
     return facts

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from commands.cluster_identity import uid_of
 from kube import Cluster, ClusterError
 from sandbox import (
     SandboxError,
     chart_sources,
+    identity,
     isolation,
     istio_settings,
     istiod_process,
@@ -26,7 +30,7 @@ from sandbox import (
     sandbox_folder,
     tools,
 )
-from sandbox.facts import Facts, free_ports
+from sandbox.facts import Facts, free_ports, held, is_free
 from sandbox.locks import locked
 from sandbox.paths import CHECKOUT, Paths
 from sandbox.programs import TOOLS
@@ -42,7 +46,17 @@ _SERVICE_RANGE = "10.96.0.0/24"
 _CONTROL_PLANE_ADDRESS = "10.64.0.254"
 _NODE_ADDRESSES = ("10.64.0.1", "10.64.0.2")
 _WAITING = "another `up` or `down` of this sandbox is running; waiting for it"
+_VITAL = ("etcd", "kube-apiserver")
+_TRIES = 3
+_TICK = 0.1
+_MEGABYTES = 250
+_LONGEST = 300
+_IN_USE = "address already in use"
 _RESTART = "Run `python -m sandbox down`, then `up`; the stack in it goes with it."
+
+
+class PortTakenError(SandboxError):
+    """A component found that somebody else has taken its port since it was chosen."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ class Status:
 def status(paths: Paths = CHECKOUT) -> Status:
     """Find out what runs."""
     facts = Facts.load(paths.facts)
-    components = {name: _component(name, paths) for name in COMPONENTS}
+    components = _components(paths)
     runs = facts is not None and components["kube-apiserver"] is not None
     return Status(
         exists=facts is not None,
@@ -98,13 +112,12 @@ def api_server(paths: Paths) -> Cluster:
 
 def up(paths: Paths = CHECKOUT) -> Facts:
     """Bring the sandbox up unless it is; fix it if half of it ended."""
-    with locked(paths.root, waiting=_WAITING):
-        found = status(paths)
-        facts = found.facts
-        if facts is None:
-            facts = _create(paths)
-        elif not found.live:
-            _fix(found, paths)
+    with _one_sentence(paths), locked(paths.root, waiting=_WAITING):
+        processes.kill(identity.orphans(paths))
+        if identity.is_copy(paths):
+            shutil.rmtree(paths.sandbox)
+        facts = Facts.load(paths.facts)
+        facts = _fixed(facts, paths) if facts else _create(paths)
         facts = _with_istiods(facts, paths)
         if not facts.not_shown:
             istiod_watcher.start_watcher(paths)
@@ -114,43 +127,76 @@ def up(paths: Paths = CHECKOUT) -> Facts:
 
 def down(paths: Paths = CHECKOUT) -> bool:
     """End everything that runs and remove every trace; say whether there was anything."""
+    orphans = identity.orphans(paths)
+    processes.kill(orphans)
     if not paths.sandbox.exists():
-        return False
-    with locked(paths.root, waiting=_WAITING):
+        return bool(orphans)
+    with _one_sentence(paths), locked(paths.root, waiting=_WAITING):
         _remove(paths)
     return True
 
 
 def _with_istiods(facts: Facts, paths: Paths) -> Facts:
-    """Have what the control planes in the settings need: charts of their versions, and ports for each istiod."""
+    """Have what the control planes in the settings need: charts of their versions, and ports for each istiod.
+
+    Ports that somebody has taken while nobody held them are replaced.
+    """
     istio = machine_settings.istio(paths)
     istio_settings.copy_charts(facts, istio, paths)
-    found = facts.with_istiods(istio_settings.revisions(istio))
+    kept = facts.istiods
+    if not processes.recorded(istiod_watcher.watcher_record(paths)):
+        # One that was killed leaves its istiods behind, on the ports that the next one's need.
+        processes.kill(identity.running(paths, identity.ISTIOD))
+        kept = {revision: ports for revision, ports in kept.items() if all(map(is_free, ports.values()))}
+    found = replace(facts, istiods=kept).with_istiods(istio_settings.revisions(istio))
     if found != facts:
         found.save(paths.facts)
     return found
 
 
+@contextmanager
+def _one_sentence(paths: Paths) -> Iterator[None]:
+    """Say in one sentence what the system refused, such as to write to a full disk."""
+    try:
+        yield
+    except OSError as problem:
+        place = problem.filename or paths.sandbox
+        raise SandboxError(
+            f"{place}: {problem.strerror or problem}. Make room there, or give this user write access, and try again."
+        ) from None
+
+
 def _remove(paths: Paths) -> None:
-    _stop(paths)
+    if not identity.is_copy(paths):
+        _stop(paths)
+    # Half a folder must not pass for a sandbox.
+    paths.facts.unlink(missing_ok=True)
     shutil.rmtree(paths.sandbox)
 
 
 def _stop(paths: Paths) -> None:
     istiod_watcher.stop_watcher(paths)
-    for name in COMPONENTS:
-        if (pid := _component(name, paths)) is not None:
-            # Nothing is to be saved, and the API server takes its time over a polite end.
-            processes.end(pid, grace=0)
+    # Nothing is to be saved, and the API server takes its time over a polite end. One may be about to start another.
+    while left := {pid for pid in _components(paths).values() if pid} | set(identity.running(paths)):
+        processes.kill(left)
 
 
-def _component(name: str, paths: Paths) -> int | None:
-    """Return the id of a component that runs: kwokctl's own records don't tell it from a later process."""
+def _components(paths: Paths) -> dict[str, int | None]:
+    """Return the components' process ids, as far as they run: kwokctl's own records don't tell one from a later process."""
+    ours = set(identity.running(paths, identity.CONTROL_PLANE))
+    return {name: _recognised(_noted_id(name, paths), ours, paths) for name in COMPONENTS}
+
+
+def _noted_id(name: str, paths: Paths) -> int:
     try:
-        pid = int(_pid_file(name, paths).read_text())
+        return int(_pid_file(name, paths).read_text())
     except (OSError, ValueError):
-        return None
-    return pid if str(paths.cluster) in processes.command_line(pid) else None
+        return 0
+
+
+def _recognised(pid: int, ours: Collection[int], paths: Paths) -> int | None:
+    """Return the process id if it is a component's; where the environment can't be looked at, its command line tells."""
+    return pid if pid and (pid in ours or str(paths.sandbox) in processes.command_line(pid)) else None
 
 
 def _pid_file(name: str, paths: Paths) -> Path:
@@ -161,27 +207,32 @@ def _pid_file(name: str, paths: Paths) -> Path:
 
 
 def _create(paths: Paths) -> Facts:
-    if paths.sandbox.exists():
-        # What an `up` that failed has left, kept until now for its logs.
-        _remove(paths)
-    try:
-        return _start(paths)
-    except BaseException:
-        _stop(paths)
-        raise
+    for tries_left in reversed(range(_TRIES)):
+        if paths.sandbox.exists():
+            # What an `up` that failed has left, kept until now for its logs.
+            _remove(paths)
+        try:
+            return _start(paths)
+        except BaseException as problem:
+            _stop(paths)
+            if not (tries_left and isinstance(problem, PortTakenError)):
+                raise
+            print(f"{problem} Trying with other ports.", flush=True)
+    raise AssertionError("the last try returns or raises")
 
 
 def _start(paths: Paths) -> Facts:
     committed_charts = machine_settings.committed_charts(paths)
     programs = tools.ensure(tools.CONTROL_PLANE)
     istiod_program, not_shown = _istiod_program()
+    _check_room(paths)
     sandbox_folder.prepare(programs, paths)
     ports = free_ports()
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, held(ports.values()):
         resolving = pool.submit(chart_sources.resolve, committed_charts, paths)
         _kwokctl("create", _create_arguments(programs, ports, paths), paths)
         cluster = api_server(paths)
-        _await_ready(cluster)
+        _await_ready(cluster, paths)
         _create_nodes(cluster)
         sources = resolving.result()
     facts = Facts(
@@ -190,9 +241,18 @@ def _start(paths: Paths) -> Facts:
         origins={name: source.origin for name, source in sources.items()},
         istiod=istiod_program,
         not_shown=not_shown,
+        cluster=uid_of(cluster),
     )
     facts.save(paths.facts)
     return facts
+
+
+def _check_room(paths: Paths) -> None:
+    free = shutil.disk_usage(paths.root).free // 2**20
+    if free < _MEGABYTES:
+        raise SandboxError(
+            f"{free} MB are free where {paths.root} lies, and a sandbox takes {_MEGABYTES} MB: make room there, and try again."
+        )
 
 
 def _istiod_program() -> tuple[str, str]:
@@ -244,31 +304,65 @@ def _create_arguments(programs: Mapping[str, Path], ports: Mapping[str, int], pa
 
 
 def _kwokctl(verb: str, arguments: list[str], paths: Paths) -> None:
+    """Run kwokctl until it ends, or until a component does that nothing works without."""
+    command = ["kwokctl", verb, "cluster", f"--name={paths.cluster_name}", *arguments]
     log = paths.logs / "kwokctl.log"
-    with log.open("ab") as output:
-        code = subprocess.run(
-            ["kwokctl", verb, "cluster", f"--name={paths.cluster_name}", *arguments],
+    # From a variable it reads a folder up to the first blank only.
+    paths.home.mkdir(exist_ok=True)
+    if not (link := paths.home / ".kwok").is_symlink():
+        link.symlink_to(Path("..") / paths.kwok.name)
+    paths.kwok.mkdir(exist_ok=True)
+    with (
+        log.open("ab") as output,
+        subprocess.Popen(
+            command,
             executable=paths.programs / "kwokctl",
-            env=isolation.environment(paths),
+            env=isolation.environment(paths) | {"KWOK_WORKDIR": ""} | identity.mark(paths, identity.CONTROL_PLANE),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            check=False,
-        ).returncode
-    if code:
-        lines = log.read_text(errors="replace").strip().splitlines()
-        raise SandboxError(
-            f"the control plane did not start: {lines[-1] if lines else 'kwokctl said nothing'}. "
-            f"The whole story is in {log} and {paths.cluster / 'logs'}."
-        )
+            umask=processes.PRIVATE,
+        ) as process,
+    ):
+        while process.poll() is None:
+            try:
+                _refuse_ended(paths, _VITAL)
+                process.wait(_TICK)
+            except subprocess.TimeoutExpired:
+                continue
+            except BaseException:
+                process.kill()
+                raise
+    if process.returncode:
+        raise SandboxError(f"the control plane did not start: {_last_line(log)}. The whole story is in {log}.")
 
 
-def _await_ready(cluster: Cluster) -> None:
+def _refuse_ended(paths: Paths, names: Collection[str] = COMPONENTS) -> None:
+    """Raise for a component that ended, with what its log says."""
+    for name, pid in _components(paths).items():
+        if name in names and pid is None and _noted_id(name, paths):
+            log = paths.cluster / "logs" / f"{name}.log"
+            told = _last_line(log, _IN_USE, "no space left", "error", "Error")
+            kind = PortTakenError if _IN_USE in told else SandboxError
+            raise kind(f"{name} ended: {told}. The whole story is in {log}.")
+
+
+def _last_line(log: Path, *telling: str) -> str:
+    """Return the last line of a log that holds the first of some words that any line holds; else simply the last."""
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    for word in telling:
+        if found := [line for line in lines if word in line]:
+            return found[-1][:_LONGEST].rstrip(".")
+    return lines[-1][:_LONGEST].rstrip(".") if lines else "it said nothing"
+
+
+def _await_ready(cluster: Cluster, paths: Paths) -> None:
     deadline = time.monotonic() + 60
     while not cluster.is_ready():
+        _refuse_ended(paths, _VITAL)
         if time.monotonic() > deadline:
             raise SandboxError(f"the API server did not become ready within a minute. {_RESTART}")
-        time.sleep(0.1)
+        time.sleep(_TICK)
 
 
 def _create_nodes(cluster: Cluster) -> None:
@@ -319,19 +413,81 @@ def _node(number: int, address: str) -> dict[str, object]:
     }
 
 
-# --- half of a sandbox has ended ---------------------------------------------------------------------------------
+# --- a sandbox that was moved, or half of which has ended ----------------------------------------------------------
 
 
-def _fix(found: Status, paths: Paths) -> None:
-    """Start what ended; the cluster's data lies in `.sandbox` and is still there."""
+def _fixed(facts: Facts, paths: Paths) -> Facts:
+    """Start what ended; the cluster's data lies in the sandbox's folder and is still there."""
+    if not paths.identity.exists():
+        # It was made by an earlier version.
+        identity.create(paths)
+    found = status(paths)
+    former, taken = identity.former_folder(paths), _taken_ports(found, facts)
+    if former or taken:
+        _stop(paths)
+        facts = replace(facts, ports=facts.ports | free_ports(list(taken)))
+        ports = {str(port): str(facts.ports[name]) for name, port in taken.items()}
+        _rewrite(({str(former): str(paths.sandbox)} if former else {}) | ports, paths)
+        facts.save(paths.facts)
+        identity.settle(paths)
+        found = status(paths)
+    _check_kubeconfig(paths)
+    if not found.live:
+        _restart(found, paths)
+    identity.prove(facts, paths)
+    return facts
+
+
+def _taken_ports(found: Status, facts: Facts) -> dict[str, int]:
+    """Return the ports of what does not run that somebody else has taken since."""
+    dead = {name for name, pid in found.components.items() if pid is None}
+    of_istiod = (
+        set() if found.watcher or facts.not_shown else {name for name in facts.ports if name.startswith("istiod")}
+    )
+    mine = dead | ({"etcd-peer"} if "etcd" in dead else set()) | of_istiod
+    return {name: port for name, port in facts.ports.items() if name in mine and not is_free(port)}
+
+
+def _rewrite(changes: Mapping[str, str], paths: Paths) -> None:
+    """Have kwokctl's configuration and the kubeconfigs say something else, such as another folder."""
+    for file in (paths.cluster / "kwok.yaml", _kwokctls_kubeconfig(paths), paths.kubeconfig):
+        text = file.read_text()
+        for old, new in changes.items():
+            # A folder at the beginning of a path, or a port as a whole.
+            text = re.sub(rf"(?<![\w/.]){re.escape(old)}(?!\w)", new.replace("\\", r"\\"), text)
+        file.write_text(text)
+
+
+def _check_kubeconfig(paths: Paths) -> None:
+    """Write the sandbox's kubeconfig anew if it was deleted. Raises where it is another cluster's."""
+    own = _kwokctls_kubeconfig(paths).read_text()
+    if not paths.kubeconfig.exists():
+        paths.kubeconfig.touch(mode=0o600)
+        paths.kubeconfig.write_text(own)
+    if _servers(paths.kubeconfig.read_text()) != _servers(own):
+        raise SandboxError(identity.elsewhere(paths))
+
+
+def _kwokctls_kubeconfig(paths: Paths) -> Path:
+    return paths.cluster / "kubeconfig.yaml"
+
+
+def _servers(kubeconfig: str) -> list[str]:
+    return re.findall(r"^\s*server: *(\S+)", kubeconfig, re.MULTILINE)
+
+
+def _restart(found: Status, paths: Paths) -> None:
     dead = [name for name, pid in found.components.items() if pid is None]
     print(f"not running: {', '.join(dead) or 'nothing, but the API server does not answer'}; fixing", flush=True)
+    # What an `up` has started that was killed before it was noted.
+    processes.kill(
+        set(identity.running(paths, identity.CONTROL_PLANE)) - {pid for pid in found.components.values() if pid}
+    )
     for name in dead:
         # kwokctl would take any process of this id for its own.
         _pid_file(name, paths).unlink(missing_ok=True)
     # The cache of tools may have been emptied since.
     tools.link(tools.ensure(tools.CONTROL_PLANE), paths)
     _kwokctl("start", [], paths)
-    _await_ready(api_server(paths))
-    if not status(paths).live:
-        raise SandboxError(f"the sandbox is half dead and could not be fixed. {_RESTART}")
+    _await_ready(api_server(paths), paths)
+    _refuse_ended(paths)

@@ -41,6 +41,8 @@ class Paths:
         self.kubeconfig = self.sandbox / "kubeconfig"
         #: What a kind sandbox has of its own.
         self.kind_record = self.sandbox / "kind.json"
+        #: Which sandbox this is, written before anything of it runs.
+        self.identity = self.sandbox / "identity.json"
         #: What `up` found out about this machine.
         self.facts = self.sandbox / "facts.json"
         #: The passphrase of the stack's secrets.
@@ -53,6 +55,8 @@ class Paths:
         self.charts = self.sandbox / "charts"
         #: The logs of what the sandbox itself starts; kwokctl's lie in `cluster / "logs"`.
         self.logs = self.sandbox / "logs"
+        #: The home folder of programs that work on it: they shall find nothing of the user's.
+        self.home = self.sandbox / "home"
         #: Where programs that work on the sandbox put what they need for a moment.
         self.temporary = self.sandbox / "tmp"
         #: Records of the processes that the sandbox itself started.

@@ -6,12 +6,14 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox import tools
+from sandbox import identity, tools
 from sandbox.paths import Paths, tool_cache
 
 
 def prepare(programs: Mapping[str, Path], paths: Paths) -> None:
     """Make the folders and files that the tools expect."""
+    paths.sandbox.mkdir(mode=0o700, exist_ok=True)
+    identity.create(paths)
     plugins = tool_cache() / "pulumi-plugins"
     for folder in (paths.state, paths.logs, paths.temporary, paths.sandbox / "pulumi", plugins):
         folder.mkdir(parents=True, exist_ok=True)

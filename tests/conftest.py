@@ -18,7 +18,7 @@ from fakes.releases import Releases
 from stack import Project, Stack, make_project
 
 from components.shared import releases
-from sandbox import downloads, fetching, isolation, kwok_cluster
+from sandbox import downloads, fetching, identity, isolation, kwok_cluster
 from sandbox.facts import Facts
 from sandbox.paths import CHECKOUT, Paths, tool_cache
 
@@ -89,6 +89,8 @@ def sandbox() -> Iterator[Sandbox]:
     """Bring up the checkout's own sandbox unless it is, and take it down only if it was not."""
     was_up = kwok_cluster.status().live
     facts = kwok_cluster.up()
+    # Before a test writes anything: is it the one that was recorded?
+    identity.prove(facts, CHECKOUT)
     yield Sandbox(CHECKOUT, facts)
     if not was_up:
         kwok_cluster.down()

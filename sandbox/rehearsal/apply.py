@@ -20,6 +20,8 @@ from pulumi import RunError
 
 from kube import Cluster, ClusterError, Object
 from plan.recording import Resource
+from sandbox import SandboxError, identity
+from sandbox.facts import Facts
 from sandbox.paths import Paths
 
 _FIELD_MANAGER = "rehearsal"
@@ -44,14 +46,14 @@ class Sandbox:
     def __init__(self, paths: Paths, environment: Mapping[str, str]) -> None:
         self.kubeconfig = paths.kubeconfig
         self.cluster = Cluster(str(self.kubeconfig), paths.context)
-        try:
-            found = self.cluster.get("namespace", "kube-system")
-        except ClusterError:
-            found = None
-        if not found:
+        facts = Facts.load(paths.facts)
+        if not facts or not self.cluster.is_ready():
             raise RunError("No sandbox is up: start one with `python -m sandbox up`.")
-        # Tells this cluster from an earlier one of the same name.
-        self.id = found["metadata"]["uid"]
+        try:
+            # Tells this cluster from an earlier one of the same name.
+            self.id = identity.prove(facts, paths)
+        except SandboxError as problem:
+            raise RunError(str(problem)) from None
         self.environment = {**environment, "KUBECONFIG": str(self.kubeconfig)}
         self.memory = paths.sandbox / "rehearsal.json"
 

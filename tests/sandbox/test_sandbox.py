@@ -375,7 +375,7 @@ def test_an_istiod_keeps_its_ports_and_the_next_gets_others() -> None:
 
 def test_ports_that_are_taken_are_not_given_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sandbox.facts._RANGE", range(20000, 20003))
-    monkeypatch.setattr("sandbox.facts._is_free", lambda port: port != 20002)
+    monkeypatch.setattr("sandbox.facts.is_free", lambda port: port != 20002)
     assert free_ports(["etcd"], {20000}) == {"etcd": 20001}
 
 

@@ -188,20 +188,66 @@ def test_go_keeps_the_users_settings_but_counts_elsewhere(monkeypatch: pytest.Mo
 # --- the environment ------------------------------------------------------------------------------------------
 
 
+HOSTILE = (
+    *("KUBECONFIG", "KUBERNETES_MASTER", "KUBERNETES_SERVICE_HOST", "KUBE_EDITOR", "KUBECTL_EXTERNAL_DIFF", "KUBERC"),
+    *("HELM_NAMESPACE", "HELM_KUBECONTEXT", "HELM_KUBEAPISERVER", "HELM_KUBETOKEN", "HELM_DRIVER", "HELM_PLUGINS"),
+    *("HELM_REGISTRY_CONFIG", "HELM_REPOSITORY_CONFIG", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"),
+    *("PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_STACK", "PULUMI_HOME"),
+    *("PULUMI_K8S_DELETE_UNREACHABLE", "PULUMI_CONFIG", "PULUMI_OPTION_REFRESH"),
+    *("DOCKER_HOST", "DOCKER_CONFIG", "AWS_PROFILE", "KWOK_WORKDIR", "GIT_DIR", "GIT_WORK_TREE", "XDG_CONFIG_HOME"),
+    *(
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "PYTHONSTARTUP",
+        "VIRTUAL_ENV",
+        "LD_PRELOAD",
+        "LD_AUDIT",
+        "BASH_ENV",
+        "ENV",
+        "TMPDIR",
+    ),
+    *("KONG_ISTIO_REPAIR", "KONG_ISTIO_SANDBOX_NAME", "KONG_ISTIO_SANDBOX_PROCESS", "SSH_AUTH_SOCK", "EDITOR"),
+)
+
+
 def test_the_environment_leads_everything_to_the_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HELM_NAMESPACE", "HELM_KUBECONTEXT", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_STACK"):
+    for name in HOSTILE:
         monkeypatch.setenv(name, "theirs")
-    monkeypatch.setenv("KUBECONFIG", "/home/them/.kube/config")
-    monkeypatch.setenv("EDITOR", "ed")
+    monkeypatch.setenv("TERM", "vt100")
     environment = isolation.environment(Paths(tmp_path))
-    assert "theirs" not in environment.values()
+    assert [name for name, value in environment.items() if "theirs" in value] == []
     assert environment["KUBECONFIG"] == str(tmp_path / ".sandbox/kubeconfig")
     assert environment["PULUMI_BACKEND_URL"] == f"file://{tmp_path}/.sandbox/state"
     assert environment["PATH"].startswith(f"{tmp_path}/.sandbox/bin:")
-    assert environment["EDITOR"] == "ed"
-    homes = [value for name, value in environment.items() if name.startswith(("HELM_", "PULUMI_HOME", "KWOK_"))]
-    assert len(homes) == 5
-    assert all(value.startswith(f"{tmp_path}/.sandbox/") for value in homes)
+    assert environment["TERM"] == "vt100"
+    homes = [value for name, value in environment.items() if re.fullmatch(r"HOME|\w+_HOME|KWOK_\w+|KUBECACHEDIR", name)]
+    assert len(homes) == 8
+    elsewhere = [home for home in homes if not home.startswith(f"{tmp_path}/.sandbox/")]
+    assert elsewhere == [str(tool_cache().parent.parent)], "one cache of programs for all checkouts"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": "http://proxy:1"}, "localhost,127.0.0.1,::1"),
+        ({"http_proxy": "http://proxy:1", "no_proxy": "intranet,127.0.0.1"}, "intranet,127.0.0.1,localhost,::1"),
+        ({"ALL_PROXY": "http://proxy:1", "NO_PROXY": "*"}, "*,localhost,127.0.0.1,::1"),
+    ],
+)
+def test_a_proxy_is_used_but_not_for_what_runs_here(
+    given: dict[str, str], expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    environment = isolation.environment(Paths(tmp_path))
+    assert environment.get("NO_PROXY") == environment.get("no_proxy") == expected
+    assert (
+        given.items() <= {**environment, **{name: given[name] for name in given if name.lower() == "no_proxy"}}.items()
+    )
 
 
 def test_a_shell_can_take_the_environment_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
