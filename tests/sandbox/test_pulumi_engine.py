@@ -18,10 +18,10 @@ CLI, KUBERNETES, COMMAND = (version(name) for name in ("pulumi", "pulumi-kuberne
 RELEASES = "https://github.com/pulumi/{}/releases/download/v{}"
 CLI_ADDRESS = f"{RELEASES.format('pulumi', CLI)}/pulumi-v{CLI}-linux-x64.tar.gz"
 CLI_SUMS = f"{RELEASES.format('pulumi', CLI)}/pulumi-{CLI}-checksums.txt"
-# Says its version, and "unpacks" a plugin where the CLI would. $REFUSES makes it fail.
+# Says its version, and "unpacks" a plugin where the CLI would. A file `refuses` beside it makes it fail.
 PULUMI = """#!/bin/sh
 if [ "$1" = version ]; then echo v{version}; exit; fi
-[ -z "$REFUSES" ] || {{ echo "error: $REFUSES" >&2; exit 1; }}
+[ ! -e "${{0%/*}}/refuses" ] || {{ echo "error: no room" >&2; exit 1; }}
 [ "$6 $7" = "--exact --file" ] && [ -s "$8" ] && /bin/mkdir -p "$PULUMI_HOME/plugins/resource-$4-v$5"
 """
 
@@ -151,11 +151,9 @@ def test_a_plugin_with_another_checksum_is_not_given_to_pulumi(sandbox: Releases
     assert list(tool_cache().iterdir()) == []
 
 
-def test_a_plugin_that_pulumi_refuses_is_told(
-    sandbox: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plugin_that_pulumi_refuses_is_told(sandbox: Releases, tmp_path: Path) -> None:
     on_path(tmp_path, "pulumi", "pulumi-language-python")
-    monkeypatch.setenv("REFUSES", "no room")
+    (tmp_path / "path" / "refuses").touch()
     assert pulumi_engine.missing() == (
         f"the provider plugin kubernetes {KUBERNETES} is not on this machine, and could not be downloaded "
         "(`pulumi plugin install` failed: error: no room)."
