@@ -1,7 +1,8 @@
 """Files from the network: over https alone, whole or not at all, and never twice from a host that is out of reach.
 
 Proxies are those of the environment (HTTPS_PROXY, NO_PROXY). The certificates that count are the system's, or those of
-the file that SSL_CERT_FILE names, which OpenSSL, helm and Pulumi read as well.
+the file that SSL_CERT_FILE names, which OpenSSL, helm and Pulumi read as well; without it, those that requests or curl
+are told of.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _PAUSE = 1.0
 _CHUNK = 1 << 18
 # Of the files that are read as text, GitHub's listing of a release is by far the largest.
 _TEXT = 4 << 20
+#: What names a file of certificates, the first before the others.
+BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 #: What the system says where no byte more fits.
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
@@ -198,12 +201,12 @@ def _chunks(answer: Any, address: str) -> Iterator[bytes]:
 
 
 def _certificates() -> ssl.SSLContext:
-    named = os.environ.get("SSL_CERT_FILE") or None
+    variable, named = next(((name, os.environ[name]) for name in BUNDLES if os.environ.get(name)), ("", None))
     try:
         context = ssl.create_default_context(cafile=named)
     except OSError as problem:
         raise SandboxError(
-            f"SSL_CERT_FILE names {named}, from which no certificates can be read ({_reason(problem)}). "
+            f"{variable} names {named}, from which no certificates can be read ({_reason(problem)}). "
             "Name a file in PEM format, or unset it, and try again."
         ) from None
     known = ssl.get_default_verify_paths()

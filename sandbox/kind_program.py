@@ -16,17 +16,17 @@ import yaml
 from components.shared.images import mirrored
 from sandbox import SandboxError, machine_settings
 from sandbox.containers import Runtime
+from sandbox.fetching import BUNDLES
 from sandbox.kind_record import Record
 from sandbox.paths import Paths
 
 # Of those that kind's release notes list for the version in the table of programs: the newest of a Kubernetes that Istio and Kong
-# were tested with (`KUBERNETES_TESTED`). https://github.com/kubernetes-sigs/kind/releases/tag/v0.33.0
+# were tested with (`KUBERNETES_TESTED`). https://github.com/kubernetes-sigs/kind/releases
 # renovate: datasource=docker depName=kindest/node
 NODE_IMAGE = "kindest/node:v1.35.8@sha256:07b2536e30b803ed61d1677a79df6115f798ce64c80f9e22f6ed45afd09323c0"
 _WAIT = "180s"
 _DELETE_SECONDS = 120
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 # Go, and so containerd, reads every file in this folder beside the system's bundle (crypto/x509/root_unix.go).
 _TRUSTED = "/etc/ssl/certs/of-this-machine.pem"
 _LOG_LINES = 40
@@ -132,7 +132,7 @@ def cluster_configuration(record: Record, image: str, paths: Paths) -> dict[str,
 
 def _certificates(paths: Paths) -> Path | None:
     """Return a copy of the bundle by which this machine trusts its proxy or mirror; a virtual machine sees the checkout's folder."""
-    named = next((os.environ[name] for name in _BUNDLES if os.environ.get(name)), "")
+    named = next((os.environ[name] for name in BUNDLES if os.environ.get(name)), "")
     if not named:
         return None
     if not Path(named).is_file():

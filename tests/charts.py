@@ -63,10 +63,18 @@ def published(name: str) -> Published:
     return found
 
 
+def rendered(name: str, values: dict[str, Any], release: str, namespace: str) -> list[dict[str, Any]]:
+    """Return what a published chart makes of values: what it makes here, or what lies beside the checkout."""
+    folder = published(name).folder
+    if folder is None:
+        return documents(reference(f"charts/{name}/rendered.yaml").read_text())
+    return documents(helm_template(folder, json.dumps(values), release, namespace, "--include-crds", "--skip-tests"))
+
+
 @cache
 def _found(name: str) -> Published | None:
     beside = _beside(name) / "values.yaml"
-    return Published("beside the checkout", beside) if beside.exists() else _pulled(name) or of_istio(name)
+    return _pulled(name) or (Published("beside the checkout", beside) if beside.exists() else of_istio(name))
 
 
 def _beside(name: str) -> Path:
@@ -134,7 +142,7 @@ def template(chart: str, values: dict[str, Any], release: str, namespace: str) -
 
 
 @cache
-def helm_template(folder: Path, values: str, release: str, namespace: str) -> str:
+def helm_template(folder: Path, values: str, release: str, namespace: str, *options: str) -> str:
     """Render the chart of a folder; skip the test where there is no Helm."""
     helm = tools.find(TOOLS["helm"])
     if helm is None:
@@ -143,6 +151,7 @@ def helm_template(folder: Path, values: str, release: str, namespace: str) -> st
         *(str(helm), "template", release, str(folder), "--values", "-", "--namespace", namespace),
         *("--kube-version", ".".join(map(str, KUBERNETES_TESTED))),
         "--api-versions=networking.k8s.io/v1/IngressClass",
+        *options,
     ]
     done = subprocess.run(command, input=values, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

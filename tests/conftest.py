@@ -144,7 +144,8 @@ def published_releases(hosts: Releases, tmp_path: Path, monkeypatch: pytest.Monk
     """Give the test an empty machine, Linux on amd64, whose only way out leads to the fakes."""
     for kept in (hosts.files, hosts.asked, hosts.led_to, hosts.closed):
         kept.clear()
-    for name in ("KONG_ISTIO_OFFLINE", "https_proxy", "no_proxy", "ALL_PROXY", "all_proxy", "XDG_CACHE_HOME"):
+    unwanted = ("KONG_ISTIO_OFFLINE", "https_proxy", "no_proxy", "ALL_PROXY", "all_proxy", "XDG_CACHE_HOME")
+    for name in (*unwanted, *fetching.BUNDLES):
         monkeypatch.delenv(name, raising=False)
     for name, value in hosts.environment.items():
         monkeypatch.setenv(name, value)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fakes.server import certified, serving
 
-HOSTS = ("github.com", "api.github.com", "dl.k8s.io", "get.helm.sh", "example.org")
+HOSTS = ("github.com", "api.github.com", "dl.k8s.io", "get.helm.sh", "charts.konghq.com", "example.org")
 
 
 @dataclass

@@ -130,20 +130,18 @@ PUBLISHED: dict[str, tuple[Official, str]] = {
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("platform", downloads.PLATFORMS)
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_checksum_is_published_and_is_that_of_the_table(
-    name: str, platform: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(downloads, "this_platform", lambda: platform)
+def test_the_checksums_are_published_and_are_those_of_the_table(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     build, wanted = PUBLISHED[name]
-    if reason := downloads.no_build(build):
-        pytest.skip(reason)
-    try:
-        found = downloads.published(build, wanted)
-    except fetching.OutOfReachError as problem:
-        pytest.skip(str(problem))
-    assert found == build.sha256.get("-".join(platform), found)
+    for platform in downloads.PLATFORMS:
+        monkeypatch.setattr(downloads, "this_platform", lambda found=platform: found)
+        if downloads.no_build(build):
+            continue
+        try:
+            found = downloads.published(build, wanted)
+        except fetching.OutOfReachError as problem:
+            pytest.skip(str(problem))
+        assert found == build.sha256.get("-".join(platform), found), platform
 
 
 # --- checksums ------------------------------------------------------------------------------------------------
@@ -378,6 +376,16 @@ def test_an_unknown_authority_is_refused_with_the_way_to_name_it(
     with pytest.raises(fetching.OutOfReachError, match=r"certificate.*name its authority's file in SSL_CERT_FILE"):
         get(tmp_path, known(SCRIPT.encode()))
     assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("variable", fetching.BUNDLES[1:])
+def test_the_authorities_of_other_programs_count_too(
+    releases: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    releases.add(ADDRESS, SCRIPT)
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.setenv(variable, releases.environment["SSL_CERT_FILE"])
+    assert says(get(tmp_path, known(SCRIPT.encode()))) == "hello\n"
 
 
 @pytest.mark.usefixtures("releases")

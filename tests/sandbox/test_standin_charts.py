@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from charts import STAND_INS, by_identity, documents, pick, published, reference, tidy
+from charts import STAND_INS, by_identity, documents, pick, published, rendered, tidy
 
 from components.shared.merging import merged
 from plan.helm import HelmError, template
@@ -149,8 +149,9 @@ def grants(role: dict[str, Any]) -> set[tuple[str, str, str]]:
 
 
 def rendered_by_the_real(chart: str) -> Objects:
-    text = reference(f"charts/{chart}/rendered.yaml").read_text()
-    return {(kind, name): item for (kind, _, name), item in by_identity(documents(text)).items()}
+    release = RELEASES[chart]
+    objects = rendered(chart, release.values, release.name, release.namespace)
+    return {(kind, name): item for (kind, _, name), item in by_identity(objects).items()}
 
 
 @pytest.mark.parametrize("chart", RELEASES)
