@@ -27,6 +27,7 @@ from sandbox.paths import CHECKOUT, Paths
 
 _AT_ONCE = 3
 _TRIES = 3
+_PAUSE_SECONDS = 1
 _PULL_SECONDS = 900
 _MEGABYTE = 10**6
 
@@ -179,7 +180,7 @@ def _patiently(pull: Callable[[str], str], reference: str) -> str:
     """Pull, more than once where the network may have been at fault; return why not."""
     problem = ""
     for attempt in range(_TRIES):
-        time.sleep(attempt)
+        time.sleep(attempt * _PAUSE_SECONDS)
         try:
             problem = pull(reference)
         except NoAnswerError as silence:

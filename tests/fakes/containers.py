@@ -176,7 +176,10 @@ def _exec(_name: str, arguments: list[str], state: State) -> None:
     if command[0] == "uname":
         print("x86_64")
     elif command[:2] == ["crictl", "images"]:
-        listed = [{"repoTags": [name], "repoDigests": [], "size": str(size)} for name, size in state["on_node"].items()]
+        listed = [
+            {"repoTags": [] if "@" in name else [name], "repoDigests": [name] if "@" in name else [], "size": str(size)}
+            for name, size in state["on_node"].items()
+        ]
         print(json.dumps({"images": listed}))
     else:
         image = command[-1]
