@@ -12,6 +12,7 @@ from names import SANDBOX_FOLDER
 from sandbox import SandboxError, istio_settings
 from sandbox.facts import KIND, Facts
 from sandbox.paths import CHECKOUT, Paths
+from settings.sections import BOOKINFO
 
 _NOTE = "# Written by `python -m sandbox up` from Pulumi.sandbox.yaml and the facts of this machine.\n"
 _KUBECONFIG = "kong-istio:kubeconfig"
@@ -19,6 +20,8 @@ _CONTEXT = "kong-istio:kubeContext"
 _CHARTS = "kong-istio:charts"
 _ISTIO = "kong-istio:istio"
 _KONG = "kong-istio:kong"
+_SECURITY = "kong-istio:security"
+_APPLICATIONS = "kong-istio:applications"
 _CHECKS = "kong-istio:checks"
 #: Kong's port on a kind cluster's node, which is mapped to one of this machine's.
 NODE_PORT = 30080
@@ -69,7 +72,7 @@ def with_facts(settings: Mapping[str, Any], facts: Facts, paths: Paths = CHECKOU
     if (config.get(_CHECKS) or {}).get("reports") == f"{SANDBOX_FOLDER}/checks":
         config[_CHECKS] = {**config[_CHECKS], "reports": str(paths.report.parent.relative_to(paths.root))}
     if facts.kind == KIND:
-        return {**settings, "config": config | {_KONG: kong_settings(config.get(_KONG) or {}, facts)}}
+        return {**settings, "config": config | kind_settings(config, facts)}
     istio = config.get(_ISTIO) or {}
     if charts := istio_settings.charts(facts, istio) | (config.get(_CHARTS) or {}):
         config[_CHARTS] = charts
@@ -79,7 +82,22 @@ def with_facts(settings: Mapping[str, Any], facts: Facts, paths: Paths = CHECKOU
     return {**settings, "config": config}
 
 
-def kong_settings(committed: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
-    """Return how Kong is reached on a node whose port is mapped to this machine's; its webhook can be asked there."""
-    reached = {"serviceType": "NodePort", "nodePort": NODE_PORT, "proxyAddress": f"localhost:{facts.ports['kong']}"}
-    return {**committed, **reached, "admissionWebhook": True}
+def kind_settings(config: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
+    """Return how Kong is reached on a node whose port is mapped to this machine's, and what gives every check something to see.
+
+    What the committed settings say themselves stays, but for what rests on simulated nodes.
+    """
+    address = f"localhost:{facts.ports['kong']}"
+    reached = {"serviceType": "NodePort", "nodePort": NODE_PORT, "proxyAddress": address, "admissionWebhook": True}
+    return {
+        _KONG: {**(config.get(_KONG) or {}), **reached},
+        _ISTIO: {"mtls": "STRICT", **(config.get(_ISTIO) or {})},
+        _SECURITY: {"onlyKongCalls": True, **(config.get(_SECURITY) or {})},
+        _APPLICATIONS: config.get(_APPLICATIONS) or [_bookinfo("localhost")],
+    }
+
+
+def _bookinfo(host: str) -> dict[str, Any]:
+    """Return the settings' own application with a host, so that there are requests for which Kong has no route."""
+    described = BOOKINFO.model_dump(by_alias=True, exclude_unset=True)
+    return {**described, "route": {**described["route"], "host": host}}

@@ -72,7 +72,7 @@ def _real(seen: Seen) -> Iterator[str]:
     yield f"  Kiali's graph     make dashboards     prints its address at http://localhost:{kiali}"
     yield f"  Grafana           make dashboards     then http://localhost:{grafana}/dashboards"
     yield _TOOLS
-    yield from ("", f"What runs           {_versions(seen)}")
+    yield from ("", *_versions(seen))
 
 
 def _simulated(seen: Seen) -> Iterator[str]:
@@ -89,13 +89,12 @@ def _simulated(seen: Seen) -> Iterator[str]:
     yield "  the pods          kubectl get pods --all-namespaces"
     plan = "venv/bin/python -m plan --stack sandbox" if seen.rehearsed else "pulumi stack output --stack sandbox"
     yield f"  the stack         {plan}"
-    yield from ("", f"What runs           {_versions(seen)}", f"Charts              {_charts(seen.facts)}")
+    yield from ("", *_versions(seen), f"Charts              {_charts(seen.facts)}")
 
 
-def _versions(seen: Seen) -> str:
+def _versions(seen: Seen) -> Iterator[str]:
     versions = seen.outputs.get("versions") or {}
-    names = {"kubernetes": "Kubernetes", "istio": "Istio", "kong": "Kong"}
-    return ", ".join(f"{title} {versions[name]}" for name, title in names.items() if versions.get(name))
+    yield from _wrapped("What runs           " + ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
 def _charts(facts: Facts) -> str:

@@ -19,7 +19,8 @@ from stack import Project, Stack, make_project
 
 from components.shared import releases
 from sandbox import downloads, fetching, identity, isolation, kwok_cluster
-from sandbox.facts import Facts
+from sandbox.choice import VARIABLE
+from sandbox.facts import KIND, Facts
 from sandbox.paths import CHECKOUT, Paths, tool_cache
 
 # Python looks for garbage every 700 new objects, through all that these tests keep: an eighth of their time.
@@ -42,6 +43,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Keep tests of the cluster out of workers that run side by side."""
     if "PYTEST_XDIST_WORKER" in os.environ and {"sandbox", "engine"} & {mark.name for mark in item.iter_markers()}:
         pytest.fail(_ONE_CLUSTER)
+    on_pods = os.environ.get(VARIABLE) == KIND
+    if on_pods and {"stack", "live"} & set(getattr(item, "fixturenames", ())) and not _of(item, "pods", "pods_only"):
+        pytest.skip("rests on the simulated cluster, and SANDBOX is kind")
+    if not on_pods and _of(item, "pods_only"):
+        pytest.skip("needs real pods: `make test SANDBOX=kind`")
+
+
+def _of(item: pytest.Item, *marks: str) -> bool:
+    return bool({mark.name for mark in item.iter_markers()} & set(marks))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

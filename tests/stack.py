@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kube import Cluster
-from sandbox import builds, isolation
+from sandbox import builds, containers, isolation
 from sandbox.choice import VARIABLE
-from sandbox.facts import SIMULATED, Facts
+from sandbox.facts import KIND, SIMULATED, Facts
 from sandbox.paths import CHECKOUT, CONTEXT, Paths, tool_cache
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class Stack:
     @property
     def cluster(self) -> Cluster:
         """The sandbox's cluster, for looks that have to be quick."""
-        return Cluster(str(self.paths.kubeconfig), CONTEXT)
+        return Cluster(str(self.paths.kubeconfig), self.paths.context)
 
     @property
     def facts(self) -> Facts:
@@ -246,6 +246,10 @@ def _environment(home: Path) -> dict[str, str]:
     cache = tool_cache().parent.parent
     # Whatever runs containers here: these tests are of the simulated cluster, unless they are asked for the other.
     kind = {VARIABLE: os.environ.get(VARIABLE) or SIMULATED}
+    if kind[VARIABLE] == KIND:
+        # Where the daemon listens may stand in the home folder.
+        found = containers.answering()[0].environment
+        kind |= {name: found[name] for name in ("DOCKER_HOST",) if name in found}
     return own | _go_settings() | kind | {"HOME": str(home), "XDG_CACHE_HOME": str(cache), "GIT_CONFIG_NOSYSTEM": "1"}
 
 

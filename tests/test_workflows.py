@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,15 @@ from typing import Any
 import pytest
 import yaml
 
+from checks import report
+from checks.report import machine
 from components.verification import LIMIT_SECONDS
+from names import SANDBOX_FOLDER
 from plan.stack_config import Project
 from preview import publish, pulumi_preview
 from sandbox import tools
+from sandbox.choice import VARIABLE
+from sandbox.facts import KIND
 from settings import read as settings_of
 from versions import KUBERNETES_MINIMUM, KUBERNETES_TESTED
 
@@ -121,7 +128,7 @@ def test_no_expression_is_part_of_a_script() -> None:
 
 
 def test_a_pull_requests_code_runs_without_secrets() -> None:
-    for name in ("pull-request", "test"):
+    for name in ("pull-request", "test", "kind"):
         text = str(workflow(name))
         assert "secrets." not in text
         assert "github.token" not in text
@@ -142,6 +149,37 @@ def test_the_comment_follows_the_previews() -> None:
     found = steps(FOLDER / "workflows" / "pull-request.yml")
     uploaded = [step["with"]["name"] for step in found if "upload-artifact" in step.get("uses", "")]
     assert uploaded == [publish.ARTIFACT]
+
+
+def test_the_sandbox_in_kind_is_brought_up_twice_and_leaves_nothing() -> None:
+    assert workflow("kind")["on"] == {"pull_request": ""}
+    (job,) = workflow("kind")["jobs"].values()
+    assert job["env"] == {VARIABLE: KIND}
+    lines = [line for step in job["steps"] for line in step.get("run", "").splitlines()]
+    assert [line for line in lines if line.startswith("make ")] == ["make up", "make up", "make down"]
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="jq is not on this machine")
+@pytest.mark.parametrize(
+    ("counts", "passes"),
+    [
+        ({"passed": 22, "failed": 0, "notChecked": 0}, True),
+        ({"passed": 21, "failed": 1, "notChecked": 0}, False),
+        ({"passed": 21, "failed": 0, "notChecked": 1}, False),
+        ({"passed": 0, "failed": 0, "notChecked": 0}, False),
+    ],
+)
+def test_a_check_that_was_left_out_fails_the_sandbox_in_kind(counts: dict[str, int], passes: bool) -> None:
+    asked = next(
+        step["run"] for step in steps(FOLDER / "workflows" / "kind.yml") if step.get("run", "").startswith("jq ")
+    )
+    *command, file = shlex.split(asked)
+    assert file == f"{SANDBOX_FOLDER}/checks/{report.JSON}"
+    run = report.Run(subject="a stack", results=(), started=datetime.now(UTC), seconds=0)
+    written = {**json.loads(machine.render(run)), **counts}
+    assert counts.keys() <= json.loads(machine.render(run)).keys()
+    done = subprocess.run(command, input=json.dumps(written), capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) == passes, done.stderr
 
 
 def ups() -> dict[str, dict[str, Any]]:

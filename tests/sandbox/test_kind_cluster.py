@@ -125,7 +125,10 @@ def test_the_stacks_settings_are_those_of_real_pods(machine: Machine, paths: Pat
         "proxyAddress": f"localhost:{facts.ports['kong']}",
         "admissionWebhook": True,
     }
-    assert "kong-istio:istio" not in config
+    assert config["kong-istio:istio"] == {"mtls": "STRICT"}
+    assert config["kong-istio:security"] == {"onlyKongCalls": True}
+    (application,) = config["kong-istio:applications"]
+    assert application["route"] == {"service": "productpage", "port": 9080, "host": "localhost"}
     assert "kong-istio:charts" not in config
     assert "istiodAddress" not in config["kong-istio:checks"]
 

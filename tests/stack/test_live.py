@@ -39,6 +39,7 @@ def live(stack: Stack) -> Stack:
 # --- the mesh -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.pods
 @pytest.mark.parametrize("namespace", ["bookinfo", "kong-istio"])
 def test_every_pod_of_the_mesh_has_a_sidecar(live: Stack, namespace: str) -> None:
     if live.facts.not_shown:
@@ -59,6 +60,7 @@ def test_a_pod_outside_the_mesh_has_no_sidecar(live: Stack) -> None:
     assert found == {name}, f"a pod in the unlabelled namespace default got {sorted(found)}"
 
 
+@pytest.mark.pods
 def test_namespaces_are_labelled_for_injection_where_they_should_be(live: Stack) -> None:
     labelled = {
         item["metadata"]["name"]
@@ -85,6 +87,7 @@ def containers(pod: Object) -> set[str]:
 # --- the application and its route ----------------------------------------------------------------------------
 
 
+@pytest.mark.pods
 def test_the_application_is_available(live: Stack) -> None:
     found = {item["metadata"]["name"]: item for item in live.list("deployments.apps", "bookinfo")}
     assert set(found) == BOOKINFO, f"Deployments in bookinfo: {sorted(found)}"
@@ -123,6 +126,7 @@ def test_kong_calls_the_routed_service_and_no_pods(live: Stack) -> None:
     assert annotated == expected, f"service-upstream of bookinfo's Services: {annotated}"
 
 
+@pytest.mark.pods
 def test_the_ingress_class_is_kongs(live: Stack) -> None:
     found = {item["metadata"]["name"]: item["spec"]["controller"] for item in live.list("ingressclasses")}
     assert found == {"kong": "ingress-controllers.konghq.com/kong"}, f"IngressClasses: {found}"
@@ -136,12 +140,14 @@ def address_of(item: Object) -> str:
 # --- the plugin -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.pods
 def test_the_plugin_is_there_as_it_was_set(live: Stack) -> None:
     found = live.get("kongplugins.configuration.konghq.com", "rate-limit", "bookinfo")
     assert found["plugin"] == "rate-limiting", f"the plugin is {found['plugin']}"
     assert found["config"] == {"minute": 30, "policy": "local"}, f"its config is {found['config']}"
 
 
+@pytest.mark.pods
 def test_a_plugin_of_the_right_form_is_accepted(live: Stack) -> None:
     answer = create_plugin(live, {"plugin": "rate-limiting", "config": {"minute": 1}, "protocols": ["http"]})
     assert answer == "", f"refused, so the refusals of others prove nothing: {answer}"
@@ -190,6 +196,7 @@ def create_plugin(live: Stack, fields: Object) -> str:
 # --- what is open, and what is not ----------------------------------------------------------------------------
 
 
+@pytest.mark.pods
 def test_dashboards_are_there_under_the_names_of_the_guide(live: Stack) -> None:
     services = {item["metadata"]["name"]: item["spec"] for item in live.list("services", "istio-system")}
     found = {item["metadata"]["name"]: item for item in live.list("deployments.apps", "istio-system")}
@@ -213,6 +220,7 @@ def test_only_kongs_proxy_is_open_to_the_outside(live: Stack) -> None:
     assert found == {("kong-istio", PROXY): "LoadBalancer"}, f"open to the outside: {found}"
 
 
+@pytest.mark.pods
 def test_kongs_admin_api_and_manager_are_behind_no_service(live: Stack) -> None:
     exposed = [
         f"{item['metadata']['name']}: {entry}"
@@ -224,6 +232,7 @@ def test_kongs_admin_api_and_manager_are_behind_no_service(live: Stack) -> None:
     assert not exposed, f"Kong's admin API or manager is behind a Service: {exposed}"
 
 
+@pytest.mark.pods
 def test_kongs_admin_api_listens_on_loopback_only(live: Stack) -> None:
     pod = live.get("deployments.apps", "kong-istio-kong", "kong-istio")["spec"]["template"]["spec"]
     (proxy,) = [container for container in pod["containers"] if container["name"] == "proxy"]
@@ -235,6 +244,7 @@ def test_kongs_admin_api_listens_on_loopback_only(live: Stack) -> None:
 # --- secrets --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.pods
 def test_kiali_has_its_signing_key_from_a_secret(live: Stack) -> None:
     key = secret(live, "kiali-signing-key", "key")
     config = live.get("configmap", "kiali", "istio-system")["data"]["config.yaml"]
@@ -277,6 +287,7 @@ def test_outputs_name_the_address(live: Stack) -> None:
     assert f"http://{address}" in live.said, f"`up` does not name the address {address}"
 
 
+@pytest.mark.pods
 def test_outputs_name_the_versions_that_run(live: Stack) -> None:
     releases = {item["name"]: item for item in json.loads(live.run("helm", "list", "--all-namespaces", "-o", "json"))}
     server = json.loads(live.kubectl("version", "--output=json"))["serverVersion"]["gitVersion"]
@@ -303,6 +314,7 @@ def test_outputs_name_the_versions_that_run(live: Stack) -> None:
     assert not missing, f"`up` does not name {missing}"
 
 
+@pytest.mark.pods
 def test_what_runs_is_what_is_pinned(live: Stack) -> None:
     versions = live.outputs["versions"]
     if "(official)" in live.facts.origins["istiod"]:
@@ -314,6 +326,7 @@ def test_what_runs_is_what_is_pinned(live: Stack) -> None:
     assert versions["kongController"] == KONG_CONTROLLER, f"controller {versions['kongController']} is not the pinned"
 
 
+@pytest.mark.pods
 def test_every_release_is_deployed_at_its_first_revision(live: Stack) -> None:
     listed = json.loads(live.run("helm", "list", "--all-namespaces", "--all", "-o", "json"))
     found = {item["name"]: (item["namespace"], item["status"], item["revision"]) for item in listed}
@@ -321,6 +334,7 @@ def test_every_release_is_deployed_at_its_first_revision(live: Stack) -> None:
     assert found == {**expected, "kong-istio": ("kong-istio", "deployed", "1")}, f"Helm's releases: {found}"
 
 
+@pytest.mark.pods
 def test_the_command_for_grafanas_password_prints_it(live: Stack) -> None:
     printed = live.run("/bin/sh", "-c", live.outputs["commands"]["grafanaPassword"])
     assert printed == secret(live, "grafana-admin", "admin-password"), "the command prints something else"
@@ -380,6 +394,7 @@ def strangers_webhook(live: Stack) -> Iterator[str]:
     live.kubectl("delete", "mutatingwebhookconfiguration", name)
 
 
+@pytest.mark.pods
 def test_istiod_ready_names_the_istiod_that_runs(live: Stack) -> None:
     options = [] if not live.facts.not_shown else ["--no-injection"]
     assert by_hand(live, "istiod_ready", *options) == {"istiod": live.outputs["versions"]["istio"]}
@@ -396,7 +411,8 @@ def test_kong_ready_names_kong_and_its_address(live: Stack) -> None:
 
 
 def by_hand(live: Stack, command: str, *options: str) -> Any:
-    answer = live.project.python("-m", f"commands.{command}", *CLUSTER, *options, environment=live.environment)
+    cluster = ("--kubeconfig", ".sandbox/kubeconfig", "--context", live.paths.context)
+    answer = live.project.python("-m", f"commands.{command}", *cluster, *options, environment=live.environment)
     assert answer.returncode == 0, f"commands.{command} ended with {answer.returncode}: {said(answer)}"
     return json.loads(answer.stdout)
 
@@ -404,10 +420,12 @@ def by_hand(live: Stack, command: str, *options: str) -> Any:
 # --- what is left alone ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.pods
 def test_the_users_home_is_as_it_was(live: Stack) -> None:
     live.project.assert_home_untouched("After `up`")
 
 
+@pytest.mark.pods
 def test_up_changes_no_file_of_the_project(live: Stack) -> None:
     if not (live.paths.root / ".git").is_dir():
         pytest.skip("there is no git on this machine's PATH")
