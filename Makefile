@@ -13,7 +13,7 @@ ifdef NAME
 export KONG_ISTIO_SANDBOX_NAME := $(NAME)
 endif
 
-up: venv/ready ## a control plane, and the whole stack on it (NAME=ANOTHER, for a second one)
+up: venv/ready ## a cluster on this machine, and the whole stack on it (SANDBOX=kind|simulated) (NAME=ANOTHER, for a second one)
 	@venv/bin/python -m sandbox up --with-stack
 
 # It works without a network, with the packages that are there, even old ones.
@@ -21,7 +21,7 @@ down: ## destroy the stack, end the sandbox, remove its folder (NAME=ANOTHER)
 	@[ -x venv/bin/python ] || $(MAKE) --no-print-directory venv/ready
 	@venv/bin/python -m sandbox down --with-stack
 
-test: venv/ready-for-tests policy/venv/ready ## lint, types and every test
+test: venv/ready-for-tests policy/venv/ready ## lint, types and every test (SANDBOX=kind)
 	venv/bin/ruff check .
 	venv/bin/ruff format --check .
 	venv/bin/mypy .

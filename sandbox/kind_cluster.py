@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kube import Cluster, ClusterError
-from sandbox import SandboxError, chart_sources, kind_program, machine_settings, sandbox_folder, tools
+from sandbox import SandboxError, chart_sources, identity, kind_program, machine_settings, sandbox_folder, tools
 from sandbox.containers import Machine, NoAnswerError, Node, Runtime, answering, free_disk
 from sandbox.facts import KIND, Facts, free_ports
 from sandbox.kind_program import PortTakenError
@@ -79,6 +79,7 @@ def status(paths: Paths = CHECKOUT) -> Status:
 def up(paths: Paths = CHECKOUT) -> Facts:
     """Bring the cluster up unless it is; mend it where it stopped, was deleted or was never finished."""
     with locked(paths.root, waiting=_WAITING):
+        _leave_to_the_original(paths)
         record, known = Record.load(paths), Facts.load(paths.facts)
         runtime, machine = _containers(record)
         # Before anything is pulled.
@@ -88,8 +89,15 @@ def up(paths: Paths = CHECKOUT) -> Facts:
         else:
             record = _make(record, runtime, machine, paths)
         facts = _note(record, origins, paths)
+        identity.settle(paths)
         machine_settings.write(facts, paths)
     return facts
+
+
+def _leave_to_the_original(paths: Paths) -> None:
+    """Forget the cluster of the checkout that this one was copied from, with its sandbox; that one still has it."""
+    if identity.is_copy(paths):
+        shutil.rmtree(paths.sandbox)
 
 
 def _containers(record: Record | None) -> tuple[Runtime, Machine]:
@@ -108,7 +116,7 @@ def down(paths: Paths = CHECKOUT) -> bool:
     if not paths.sandbox.exists():
         return False
     with locked(paths.root, waiting=_WAITING):
-        if record := Record.load(paths):
+        if (record := Record.load(paths)) and not identity.is_copy(paths):
             try:
                 _delete(record, Runtime(record.runtime), paths)
             except SandboxError as problem:

@@ -396,6 +396,29 @@ def test_down_needs_no_kind(machine: Machine, paths: Paths, monkeypatch: pytest.
     assert ["delete"] not in [call[1:2] for call in machine.calls("kind")]
 
 
+def test_the_copy_of_a_checkout_gets_a_cluster_of_its_own(machine: Machine, paths: Paths, tmp_path: Path) -> None:
+    kind_cluster.up(paths)
+    shutil.copytree(paths.root, tmp_path / "copy", symlinks=True)
+    copy = Paths(tmp_path / "copy")
+    kind_cluster.up(copy)
+    assert len(set(clusters(machine))) == 2
+    kind_cluster.down(copy)
+    assert kind_cluster.status(paths).live
+    shutil.copytree(paths.root, tmp_path / "another", symlinks=True)
+    kind_cluster.down(Paths(tmp_path / "another"))
+    assert kind_cluster.status(paths).live
+
+
+def test_a_checkout_that_is_moved_keeps_its_cluster(machine: Machine, paths: Paths, tmp_path: Path) -> None:
+    facts = kind_cluster.up(paths)
+    settings = paths.stack_file.read_text()
+    paths.root.rename(tmp_path / "elsewhere")
+    moved = Paths(tmp_path / "elsewhere")
+    assert kind_cluster.up(moved) == facts
+    assert moved.stack_file.read_text() == settings
+    assert len(clusters(machine)) == 1
+
+
 # --- what is somebody else's -------------------------------------------------------------------------------------------
 
 
