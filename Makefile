@@ -13,7 +13,7 @@ ifdef NAME
 export KONG_ISTIO_SANDBOX_NAME := $(NAME)
 endif
 
-up: venv/ready ## a cluster on this machine, and the whole stack on it (SANDBOX=kind|simulated) (NAME=ANOTHER, for a second one)
+up: venv/ready ## a cluster on this machine, and the whole stack on it (SANDBOX=kind|simulated, NAME=ANOTHER)
 	@venv/bin/python -m sandbox up --with-stack
 
 # It works without a network, with the packages that are there, even old ones.

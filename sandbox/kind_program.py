@@ -19,6 +19,7 @@ from sandbox.containers import Runtime
 from sandbox.fetching import BUNDLES
 from sandbox.kind_record import Record
 from sandbox.paths import Paths
+from workloads import Image
 
 # Of those that kind's release notes list for the version in the table of programs: the newest of a Kubernetes that Istio and Kong
 # were tested with (`KUBERNETES_TESTED`). https://github.com/kubernetes-sigs/kind/releases
@@ -90,12 +91,15 @@ def registry(paths: Paths) -> str:
 
 def pull_node_image(image: str, runtime: Runtime) -> None:
     """Pull it where people see how far that is. Raises `SandboxError`."""
-    if runtime.run("image", "inspect", image).returncode == 0:
+    named = Image.parse(image)
+    # Podman takes no tag beside a digest, and asks which registry is meant where none is named.
+    reference = f"{named.name}@{named.digest}" if runtime.name == "podman" else image
+    if runtime.run("image", "inspect", reference).returncode == 0:
         return
-    print(f"pulling the node's image {image.partition('@')[0]} (some 400 MB)", flush=True)
+    print(f"pulling the node's image {named.tagged} (some 400 MB)", flush=True)
     # Its own progress goes to the terminal; what it says of a failure is read.
     done = subprocess.run(
-        [runtime.name, "pull", image],
+        [runtime.name, "pull", reference],
         env=runtime.environment,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -151,14 +151,27 @@ def _rm(_name: str, arguments: list[str], state: State) -> None:
     state["containers"] = [each for each in state["containers"] if each["name"] not in arguments]
 
 
-def _pull(_name: str, arguments: list[str], state: State) -> None:
+def _check_reference(name: str, image: str) -> None:
+    tagged, _, digest = image.partition("@")
+    if name == "podman" and digest and ":" in tagged.rpartition("/")[2]:
+        _fail("Error: Docker references with both a tag and digest are currently not supported", 125)
+    if name == "podman" and "." not in image.partition("/")[0]:
+        _fail(
+            f'Error: short-name "{image}" did not resolve to an alias and no unqualified-search registries are defined',
+            125,
+        )
+
+
+def _pull(name: str, arguments: list[str], state: State) -> None:
+    _check_reference(name, arguments[0])
     if text := _expected(state, "pull", image=arguments[0]):
         _fail(text)
     state["images"].append(arguments[0])
     print(f"{arguments[0]}: Pull complete")
 
 
-def _image(_name: str, arguments: list[str], state: State) -> None:
+def _image(name: str, arguments: list[str], state: State) -> None:
+    _check_reference(name, arguments[1])
     if arguments[1] not in state["images"]:
         _fail(f"Error response from daemon: No such image: {arguments[1]}")
 
