@@ -29,10 +29,13 @@ from names import (
     INGRESS_GATEWAY_NAMESPACE,
     ISTIO_CNI_NAMESPACE,
     ISTIO_NAMESPACE,
+    ISTIOD,
     KONG_NAMESPACE,
     is_kubeconfig,
+    of_revision,
 )
 from settings import KubeconfigFrom, Settings
+from settings.control_planes import canary
 from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
 
 
@@ -57,8 +60,7 @@ class StackInputs:
         """
         _end_quietly_when_interrupted()
         settings = configuration.load(root)
-        versions = configuration.chart_versions(settings)
-        charts = {name: chart_source(name, settings.charts, versions.get(name, "")) for name in CHARTS}
+        charts = _charts(settings)
         kubeconfig = settings.kubeconfig or _of_another_stack(settings.kubeconfig_from)
         access = Access(kubeconfig=kubeconfig, context=settings.context, sandbox=settings.sandbox)
         standards = Standards.of(settings, access)
@@ -67,6 +69,8 @@ class StackInputs:
         collisions.check(settings, manifests, namespaces_of(settings))
         own = {app.name: application_source(app.chart) for app in settings.applications if app.chart}
         used = {f"charts.{name}": charts[name] for name in configuration.charts_in_use(settings)}
+        if second := canary(settings.istio):
+            used["istio.canary.charts.istiod"] = charts[of_revision(ISTIOD, second.revision)]
         used |= {
             f"applications[{index}].chart.repository": own[app.name]
             for index, app in enumerate(settings.applications)
@@ -129,6 +133,20 @@ def namespaces_of(settings: Settings) -> list[str]:
     return [ISTIO_NAMESPACE, *own, KONG_NAMESPACE, *(app.namespace for app in settings.applications)]
 
 
+def _charts(settings: Settings) -> dict[str, ChartSource]:
+    """Return where each chart comes from; a canary's istiod has the name of its release.
+
+    The CRDs of base go ahead of every control plane (https://istio.io/latest/docs/setup/upgrade/helm/).
+    """
+    versions = configuration.chart_versions(settings)
+    charts = {name: chart_source(name, settings.charts, versions.get(name, "")) for name in CHARTS}
+    if second := canary(settings.istio):
+        sources = {**settings.charts, **second.charts}
+        charts["base"] = chart_source("base", sources, second.version)
+        charts[of_revision(ISTIOD, second.revision)] = chart_source("istiod", sources, second.version)
+    return charts
+
+
 def _end_quietly_when_interrupted() -> None:
     # The engine interrupts the program once a resource has failed; the default answer, a traceback, would bury the reason.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -170,9 +188,10 @@ def _name_untested(settings: Settings, charts: Mapping[str, ChartSource], access
     if settings.sandbox:
         # No container runs there, so none can break on another version.
         return
+    second = canary(settings.istio)
     versions = {name: tested_versions.version_of(charts[name], root) for name in configuration.charts_in_use(settings)}
     asked = Asked(
-        istio=[versions["istiod"] or CHARTS["istiod"].version],
+        istio=[versions["istiod"] or CHARTS["istiod"].version, *([second.version] if second else [])],
         kong=settings.kong.version or KONG_GATEWAY,
         controller=settings.kong.controller_version or KONG_CONTROLLER,
         charts=versions,

@@ -54,10 +54,30 @@ RELEASES: Final[Mapping[str, str]] = {
     KIALI: ISTIO_NAMESPACE,
 }
 
+
+def of_revision(name: str, revision: str) -> str:
+    """Return what the chart istiod calls its objects, and the stack its release, for a revision of Istio."""
+    return f"{name}-{revision}" if revision else name
+
+
+def validator_of(revision: str) -> str:
+    """Return the webhook of the chart istiod that validates what is labelled with its revision."""
+    return f"{of_revision('istio-validator', revision)}-{ISTIO_NAMESPACE}"
+
+
+def home_of(release: str) -> str:
+    """Return the namespace of one of the stack's releases; empty where it has none of that name."""
+    return RELEASES.get(release, ISTIO_NAMESPACE if release.startswith(f"{ISTIOD}-") else "")
+
+
 # --- what the charts make -----------------------------------------------------------------------------------------
 
+REVISION_TAG_WEBHOOK: Final = "istio-revision-tag"
 INJECTOR_WEBHOOK: Final = "istio-sidecar-injector"
-VALIDATOR_WEBHOOKS: Final = (f"istio-validator-{ISTIO_NAMESPACE}", "istiod-default-validator")
+#: Of the chart base, and it leads to the stable control plane.
+DEFAULT_VALIDATOR: Final = "istiod-default-validator"
+#: Those of a stack whose control plane has no revision.
+VALIDATOR_WEBHOOKS: Final = (validator_of(""), DEFAULT_VALIDATOR)
 # The chart gives it this name whatever its release is called.
 ISTIO_CNI_DAEMON_SET: Final = "istio-cni-node"
 KONG_DEPLOYMENT: Final = "kong-istio-kong"

@@ -9,7 +9,7 @@ from checks.framework import Check, Failed, eventually
 from checks.target import Target
 from commands import rollouts
 from commands.istiod_ready import is_trusted, untrusted
-from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE, ISTIOD, VALIDATOR_WEBHOOKS
+from names import DEFAULT_VALIDATOR, INJECTOR_WEBHOOK, ISTIO_NAMESPACE, ISTIOD, of_revision, validator_of
 
 _SECONDS = 30
 _REMOVED = "Istio is not installed, or was removed"
@@ -21,26 +21,33 @@ def look(target: Target) -> str:
 
 
 def _look_once(target: Target) -> str:
-    istiod = _get(target, "deployments", ISTIOD, ISTIO_NAMESPACE)
-    actual = [judge_istiod(istiod, target)]
-    if target.injection:
-        actual.append(judge_injector(_get(target, "mutatingwebhookconfigurations", INJECTOR_WEBHOOK), target))
-    for name in VALIDATOR_WEBHOOKS:
+    actual = []
+    for revision in target.revisions:
+        istiod, webhook = of_revision(ISTIOD, revision), of_revision(INJECTOR_WEBHOOK, revision)
+        actual.append(judge_istiod(_get(target, "deployments", istiod, ISTIO_NAMESPACE), target, istiod))
+        if target.injection:
+            actual.append(judge_injector(_get(target, "mutatingwebhookconfigurations", webhook), target, webhook))
+    for name in validators(target):
         actual.append(judge_validator(name, _get(target, "validatingwebhookconfigurations", name), target))
     return "; ".join(actual)
+
+
+def validators(target: Target) -> list[str]:
+    """Return the webhooks that validate Istio's objects: of each istiod, and of the chart base."""
+    return [*map(validator_of, target.revisions), DEFAULT_VALIDATOR]
 
 
 def _get(target: Target, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
     return endpoints.ask(target, lambda cluster: cluster.get(kind, name, namespace))
 
 
-def judge_istiod(deployment: dict[str, Any] | None, target: Target) -> str:
-    """Return what was seen of istiod's Deployment, if it is available."""
+def judge_istiod(deployment: dict[str, Any] | None, target: Target, name: str = ISTIOD) -> str:
+    """Return what was seen of an istiod's Deployment, if it is available."""
     if deployment and rollouts.is_available(deployment):
         images = [container["image"] for container in deployment["spec"]["template"]["spec"]["containers"]]
-        return f"istiod {rollouts.version_of(images[0])} is available"
+        return f"{name} {rollouts.version_of(images[0])} is available"
     raise Failed(
-        f"the Deployment {ISTIO_NAMESPACE}/istiod to be available",
+        f"the Deployment {ISTIO_NAMESPACE}/{name} to be available",
         "a Deployment that is not" if deployment else "no such Deployment",
         cause="its pod does not start or is not ready" if deployment else _REMOVED,
         look=target.command("--namespace", ISTIO_NAMESPACE, "describe", "deployment,pods", "--selector=app=istiod"),
@@ -48,19 +55,19 @@ def judge_istiod(deployment: dict[str, Any] | None, target: Target) -> str:
     )
 
 
-def judge_injector(configuration: dict[str, Any] | None, target: Target) -> str:
+def judge_injector(configuration: dict[str, Any] | None, target: Target, name: str = INJECTOR_WEBHOOK) -> str:
     """Return what was seen of the webhook that injects sidecars, if the API server trusts all of it."""
     if configuration and is_trusted(configuration):
-        return f"{INJECTOR_WEBHOOK} has its CA in {_counted(len(configuration['webhooks']))}"
+        return f"{name} has its CA in {_counted(len(configuration['webhooks']))}"
     raise Failed(
-        f"a CA in every webhook of {INJECTOR_WEBHOOK}",
+        f"a CA in every webhook of {name}",
         f"none in {', '.join(untrusted(configuration)) or 'it: it has no webhooks'}"
         if configuration
         else "no such webhook",
         cause="istiod writes it there once it is ready: it is not, or may not, or something took the CA out"
         if configuration
         else _REMOVED,
-        look=target.logs(ISTIO_NAMESPACE, ISTIOD),
+        look=target.command("--namespace", ISTIO_NAMESPACE, "logs", "--selector=app=istiod", "--tail=50"),
         certain=not configuration,
     )
 
@@ -94,7 +101,7 @@ CHECKS = (
         number="1",
         name="control plane",
         statement="Istiod is available, and the API server trusts every webhook of it.",
-        how="the Deployment istiod, the CA in each of Istio's webhooks, and the failure policy of those that validate",
+        how="the Deployment of each istiod, the CA in each of Istio's webhooks, and the failure policy of those that validate",
         look=look,
         seconds=_SECONDS,
     ),

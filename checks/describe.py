@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from checks.target import RoutedApplication, Target
-from names import GRAFANA_SECRET
+from names import GRAFANA_SECRET, KONG_NAMESPACE
 from settings import Application, ApplicationCheck, Route, Settings
+from settings.control_planes import control_planes, of_namespace
 from versions import GRAFANA_DASHBOARDS
 
 _TOO_MANY_REQUESTS = 429
@@ -17,6 +18,8 @@ def describe(settings: Settings) -> Target:
         kubeconfig=settings.kubeconfig,
         context=settings.context,
         injection=settings.istio.injection,
+        revisions=tuple(plane.revision for plane in control_planes(settings.istio)),
+        kong_revision=of_namespace(settings.istio, KONG_NAMESPACE).revision,
         routing=settings.kong.routing,
         client_host=settings.kong.client_host,
         mtls=settings.istio.mtls,

@@ -70,6 +70,8 @@ class Target:
 
     `simulated`: no container runs, so nothing of the data path can be seen. `load`: checks may send load.
     `applications`: their routes, all of them; `further_namespaces`: of applications without one.
+    `revisions`: of the istiods that there are, the stable one's first; empty for Istio's default one. `kong_revision`: of the
+    one that Kong's sidecars belong to.
     `chart_releases`: of applications from a chart, as namespace/name.
     `grafana_dashboards`: how many of the stack's are to be there at least.
     `requests`: how many make up the traffic. `proxy_url`, `prometheus_url`, `grafana_url`, `kiali_url`, `istiod_address`:
@@ -80,6 +82,8 @@ class Target:
     context: str = ""
     simulated: bool = False
     injection: bool = True
+    revisions: tuple[str, ...] = ("",)
+    kong_revision: str = ""
     routing: str = "mesh"
     # A target that was stored before there was the setting is one of a stack without it.
     client_host: str = "none"
@@ -152,4 +156,5 @@ def from_json(text: str) -> Target:
     found: Mapping[str, Any] = json.loads(text)
     applications = tuple(RoutedApplication(**one) for one in found.get("applications", ()))
     lists = {name: tuple(found.get(name, ())) for name in ("further_namespaces", "chart_releases")}
+    lists["revisions"] = tuple(found.get("revisions", ("",)))
     return Target(**{**found, "applications": applications, **lists})

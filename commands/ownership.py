@@ -7,7 +7,7 @@ from typing import Any
 
 from commands import leftovers
 from kube import Cluster
-from names import ISTIO_BASE, RELEASES
+from names import ISTIO_BASE, RELEASES, home_of
 
 Object = dict[str, Any]
 
@@ -19,7 +19,7 @@ def release_of(item: Object) -> str:
     """Return the name of the stack's Helm release that an object is marked with; empty for none of them."""
     annotations = item["metadata"].get("annotations") or {}
     name = str(annotations.get("meta.helm.sh/release-name"))
-    return name if RELEASES.get(name, "") == annotations.get("meta.helm.sh/release-namespace") else ""
+    return name if home_of(name) == annotations.get("meta.helm.sh/release-namespace") else ""
 
 
 def release_secrets(cluster: Cluster, further: Collection[str] = ()) -> list[Object]:

@@ -76,7 +76,13 @@ class IstioGateways(pulumi.ComponentResource):
             GuardedNamespaceArgs(standards=args.standards, level="restricted", policies=policies, releases=True),
             pulumi.ResourceOptions(parent=self),
         ).outputs
-        values = gateway_values(direction, args.service_type, args.standards.images, args.istio.gateway_values)
+        values = gateway_values(
+            direction,
+            args.service_type,
+            args.standards.images,
+            args.istio.gateway_values,
+            revision=args.standards.revisions.get(_NAMESPACES[direction], ""),
+        )
         installed = release(
             _RELEASES[direction],
             args.chart,
@@ -100,9 +106,17 @@ class IstioGateways(pulumi.ComponentResource):
 
 
 def gateway_values(
-    direction: Direction, service_type: str, images: Images, further: Mapping[str, Any] | None = None
+    direction: Direction,
+    service_type: str,
+    images: Images,
+    further: Mapping[str, Any] | None = None,
+    *,
+    revision: str = "",
 ) -> dict[str, Any]:
-    """Return the values of the chart gateway; `further` ones, the same for both gateways, are laid over the stack's."""
+    """Return the values of the chart gateway; `further` ones, the same for both gateways, are laid over the stack's.
+
+    `revision`: of the istiod that makes its pods gateways, which are asked for by their labels, not their namespace's.
+    """
     ports = [
         {"name": name, "port": port, "targetPort": port, "protocol": "TCP"} for name, port in _PORTS[direction].items()
     ]
@@ -113,4 +127,6 @@ def gateway_values(
         # Whatever is said here takes the place of the chart's own, which lets a user other than root have port 80.
         "securityContext": {**POD, "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]},
     }
+    if revision:
+        values["revision"] = revision
     return merged(merged(values, gateway_images(images)), further or {})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
+from pulumi_kubernetes.helm.v3 import Release
 
 from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs
 from components.shared import project_command, traffic_policies
@@ -18,13 +19,14 @@ from components.shared.pod_security import POD, Level
 from components.shared.releases import ChartSource, release
 from components.shared.scheduling import spread
 from components.shared.standards import Standards
-from names import ISTIO_BASE, ISTIO_CNI, ISTIO_CNI_NAMESPACE, ISTIO_NAMESPACE, ISTIOD
+from names import ISTIO_BASE, ISTIO_CNI, ISTIO_CNI_NAMESPACE, ISTIO_NAMESPACE, ISTIOD, of_revision
 from settings import Images, Istio
+from settings.control_planes import ControlPlane, control_planes, stable
 
 
 @dataclass(frozen=True, kw_only=True)
 class IstioMeshArgs:
-    """`istio`: the settings. `charts`: the sources of base, istiod and cni.
+    """`istio`: the settings. `charts`: the sources of base, istiod and cni, and of a canary's istiod by its release's name.
 
     `level`: of Pod Security, of istio-system, which the dashboards are in as well.
     """
@@ -52,10 +54,12 @@ class MeshOutputs:
 class IstioMesh(pulumi.ComponentResource):
     """Istio's control plane. Type `kong-istio:index:IstioMesh`.
 
-    Creates: Namespace `istio-system`; Release `istio-base` (CRDs, validation webhook); Release `istiod`; Command
-    `istiod-ready` (`python -m commands.istiod_ready`); PeerAuthentication `default` for the whole mesh. With `istio.cni`
-    also Namespace and Release `istio-cni`, and Command `istio-cni-ready` (`python -m commands.istio_cni_ready`). What
-    istio-cni does to nodes only the level `privileged` admits, so it has a namespace of its own.
+    Creates: Namespace `istio-system`; Release `istio-base` (CRDs, validation webhook); for each control plane a Release,
+    `istiod` or `istiod-<revision>`, whatever its part: a canary that becomes the stable one stays the same resource; Command
+    `istiod-ready` (`python -m commands.istiod_ready`) waits for all of them; PeerAuthentication `default` for the whole mesh.
+    With `istio.cni` also Namespace and Release `istio-cni`, and Command `istio-cni-ready`
+    (`python -m commands.istio_cni_ready`). What istio-cni does to nodes only the level `privileged` admits, so it has a
+    namespace of its own.
     Outputs: `MeshOutputs`.
     Raises in `up`: the sentence of `istiod-ready` or `istio-cni-ready`, after `istio.readyTimeoutSeconds`.
     """
@@ -71,29 +75,21 @@ class IstioMesh(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self, depends_on=namespace.ready),
             access=args.standards.access,
         )
-        values = istiod_values(args.istio, args.standards.images)
-        istiod = release(
-            ISTIOD,
-            args.charts["istiod"],
-            ISTIO_NAMESPACE,
-            values,
-            pulumi.ResourceOptions(parent=self, depends_on=[crds]),
-            access=args.standards.access,
-        )
+        installed = [self._istiod(plane, args, crds) for plane in control_planes(args.istio)]
         ready = project_command.run(
             "istiod-ready",
             "commands.istiod_ready",
             args.standards.access,
-            [*_wait_arguments(args), *project_command.digest(args.charts["istiod"], values)],
+            [*_wait_arguments(args), *project_command.digest(*_looked_at(args))],
             # Without istio-cni where it is to be, a pod would start with its traffic unredirected.
-            pulumi.ResourceOptions(parent=self, depends_on=[istiod, *self._istio_cni(args)]),
+            pulumi.ResourceOptions(parent=self, depends_on=[*installed, *self._istio_cni(args)]),
         )
         KubernetesObject(
             "peer-authentication",
             peer_authentication(args.istio.mtls),
             pulumi.ResourceOptions(parent=self, depends_on=[ready]),
         )
-        self.outputs = MeshOutputs(namespace=namespace, crds=crds, ready=ready, version=istiod.status.app_version)
+        self.outputs = MeshOutputs(namespace=namespace, crds=crds, ready=ready, version=installed[0].status.app_version)
         self.register_outputs({"version": self.outputs.version})
 
     def _namespace(
@@ -101,6 +97,16 @@ class IstioMesh(pulumi.ComponentResource):
     ) -> NamespaceOutputs:
         given = GuardedNamespaceArgs(standards=args.standards, level=level, policies=policies, releases=True)
         return GuardedNamespace(name, given, pulumi.ResourceOptions(parent=self)).outputs
+
+    def _istiod(self, plane: ControlPlane, args: IstioMeshArgs, crds: pulumi.Resource) -> Release:
+        return release(
+            of_revision(ISTIOD, plane.revision),
+            chart_of(plane, args.charts),
+            ISTIO_NAMESPACE,
+            istiod_values(args.istio, args.standards.images, plane),
+            pulumi.ResourceOptions(parent=self, depends_on=[crds]),
+            access=args.standards.access,
+        )
 
     def _istio_cni(self, args: IstioMeshArgs) -> list[pulumi.Resource]:
         """Install istio-cni if the settings say so; return what waits until it runs on every node."""
@@ -131,12 +137,18 @@ class IstioMesh(pulumi.ComponentResource):
 
 
 def base_values(istio: Istio) -> dict[str, Any]:
-    """Return the values of the chart base."""
-    return merged({"defaultRevision": "default"}, istio.base_values)
+    """Return the values of the chart base, whose webhook has Istio's objects validated by the stable control plane."""
+    return merged({"defaultRevision": stable(istio).label}, istio.base_values)
 
 
-def istiod_values(istio: Istio, images: Images) -> dict[str, Any]:
-    """Return the values of the chart istiod."""
+def chart_of(plane: ControlPlane, charts: Mapping[str, ChartSource]) -> ChartSource:
+    """Return the source of a control plane's chart."""
+    return charts.get(of_revision(ISTIOD, plane.revision), charts[ISTIOD])
+
+
+def istiod_values(istio: Istio, images: Images, plane: ControlPlane | None = None) -> dict[str, Any]:
+    """Return the values of the chart istiod for one of the control planes; without one for the stable one."""
+    plane = plane or stable(istio)
     # The setting says how many there are; by default the chart leaves that to an autoscaler.
     values: dict[str, Any] = {
         "autoscaleEnabled": False,
@@ -145,11 +157,14 @@ def istiod_values(istio: Istio, images: Images) -> dict[str, Any]:
         "seccompProfile": POD["seccompProfile"],
         "global": {"proxy": {"seccompProfile": POD["seccompProfile"]}},
     }
+    labels = {"istio.io/rev": plane.revision} if plane.revision else {}
+    if plane.revision:
+        values["revision"] = plane.revision
     if istio.cni:
         values["cni"] = {"enabled": True}
     if istio.replicas > 1:
         # With several, the chart brings a disruption budget that keeps one.
-        values["topologySpreadConstraints"] = spread({"app": "istiod"})
+        values["topologySpreadConstraints"] = spread({"app": "istiod", **labels})
     if istio.resources:
         # Below `pilot`, as that is where profiles have theirs, which the chart lays over what stands at the top.
         values["pilot"] = {"resources": istio.resources}
@@ -158,7 +173,7 @@ def istiod_values(istio: Istio, images: Images) -> dict[str, Any]:
     if not istio.injection:
         # Without the webhook's configuration, pods start without asking for a sidecar.
         values["global"]["operatorManageWebhooks"] = True
-    return merged(merged(values, istiod_images(images)), istio.istiod_values)
+    return merged(merged(merged(values, istiod_images(images)), istio.istiod_values), plane.values)
 
 
 def cni_values(istio: Istio, images: Images) -> dict[str, Any]:
@@ -184,5 +199,17 @@ def peer_authentication(mtls: str) -> Mapping[str, Any]:
 
 
 def _wait_arguments(args: IstioMeshArgs) -> list[str]:
-    arguments = ["--timeout", str(args.istio.ready_timeout_seconds)]
-    return arguments if args.istio.injection else [*arguments, "--no-injection"]
+    revisions = [plane.revision for plane in control_planes(args.istio)]
+    return [
+        *("--timeout", str(args.istio.ready_timeout_seconds)),
+        *(f"--revision={revision}" for revision in revisions if revisions != [""]),
+        *([] if args.istio.injection else ["--no-injection"]),
+    ]
+
+
+def _looked_at(args: IstioMeshArgs) -> list[Any]:
+    planes = control_planes(args.istio)
+    values = [istiod_values(args.istio, args.standards.images, plane) for plane in planes]
+    return [
+        each for pair in zip([chart_of(plane, args.charts) for plane in planes], values, strict=True) for each in pair
+    ]

@@ -13,7 +13,7 @@ from pulumi_kubernetes.networking.v1 import NetworkPolicy
 from components.shared import project_command
 from components.shared.manifests import Manifest
 from components.shared.pod_security import Level
-from components.shared.standards import Standards
+from components.shared.standards import SIDECARS, Standards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,10 @@ class GuardedNamespace(pulumi.ComponentResource):
         super().__init__("kong-istio:index:GuardedNamespace", name, {}, opts)
         # Before there was this component, its children were those of the component that it belongs to.
         moved = [pulumi.Alias(parent=opts.parent)]
-        labels = {**args.labels, **args.standards.namespace_labels(args.level)}
+        own = args.standards.namespace_labels(name, args.level)
+        # The label without a revision would win.
+        given = {key: value for key, value in args.labels.items() if key != SIDECARS or "istio.io/rev" not in own}
+        labels = {**given, **own}
         metadata: Any = {"name": name, "labels": labels}
         if args.annotations:
             metadata["annotations"] = dict(args.annotations)

@@ -24,6 +24,7 @@ from settings.sections import (
     Application,
     ApplicationChart,
     ApplicationCheck,
+    Canary,
     ChartRepository,
     Checks,
     ClientAddress,
@@ -54,6 +55,7 @@ __all__ = [
     "Application",
     "ApplicationChart",
     "ApplicationCheck",
+    "Canary",
     "ChartRepository",
     "Checks",
     "ClientAddress",
@@ -164,7 +166,8 @@ def charts_in_use(settings: Settings) -> list[str]:
 
 def chart_versions(settings: Settings) -> dict[str, str]:
     """Return the versions that the settings name in place of the table's, by the table's names of charts."""
-    named = {"kong": settings.kong.chart_version}
+    of_istio = dict.fromkeys(("base", "istiod", "gateway", "cni"), settings.istio.version)
+    named = {"kong": settings.kong.chart_version, **of_istio}
     return {chart: version for chart, version in named.items() if version}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from names import ISTIO_NAMESPACE, KONG_NAMESPACE
 from settings.contradictions import CLIENT_ADDRESS, RULES, Rule
+from settings.control_planes import of_namespace
 from settings.kinds import is_everywhere, network
 from settings.secret_parts import plain
 from settings.sections import Redis, Settings
@@ -26,7 +27,7 @@ _PROFILES_OF_OTHERS = {
     "remote": "it installs no control plane, and this cluster's mesh has its own here; take another one",
 }
 # Istio's charts read what stands below these as if it stood at the top.
-_LEGACY_TOP = {"istio.istiodValues": "pilot", "istio.cniValues": "cni"}
+_LEGACY_TOP = {"istio.istiodValues": "pilot", "istio.canary.istiodValues": "pilot", "istio.cniValues": "cni"}
 # The charts write the names of environment variables in capitals, whatever the key.
 _ENVIRONMENTS = ("env", "customEnv")
 
@@ -80,6 +81,7 @@ def _further(settings: Settings) -> dict[str, Values]:
     return {
         "istio.baseValues": istio.base_values,
         "istio.istiodValues": istio.istiod_values,
+        **({"istio.canary.istiodValues": istio.canary.istiod_values} if istio.canary else {}),
         "istio.cniValues": istio.cni_values,
         "istio.gatewayValues": istio.gateway_values,
         "kong.values": settings.kong.values,
@@ -100,7 +102,7 @@ def _broken(key: str, values: Values, settings: Settings) -> Iterator[tuple[list
     tops: list[list[str]] = [[]]
     if key in _LEGACY_TOP:
         tops.append([_LEGACY_TOP[key]])
-    for rule in RULES[key]:
+    for rule in RULES["istio.istiodValues" if key == "istio.canary.istiodValues" else key]:
         if not rule.applies(settings):
             continue
         for path in rule.paths:
@@ -230,7 +232,8 @@ def _check_mesh_config(settings: Settings) -> None:
     for namespace in _seen_by_istiod(settings):
         labels = {"kubernetes.io/metadata.name": namespace}
         if namespace not in (ISTIO_NAMESPACE, "default"):
-            labels["istio-injection"] = "enabled"
+            revision = of_namespace(settings.istio, namespace).revision
+            labels |= {"istio.io/rev": revision} if revision else {"istio-injection": "enabled"}
         if not any(_selects(_mapping(selector), labels) for selector in selectors):
             raise SettingsError(
                 f"{where}.discoverySelectors is {show(selectors)}: istiod would not see {namespace}; add "

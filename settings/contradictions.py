@@ -46,7 +46,6 @@ _ONE_NAMESPACE = "the stack creates this namespace and looks there"
 _OWN_POLICY = "it would let in whom security.networkPolicies keep out"
 _NO_SIDECAR = "the stack runs it without a sidecar, and Prometheus reads all pods so"
 _INSIDE = "the dashboards are not opened to the world, which check 15c sees to; use a port-forward or make dashboards"
-_ONE_REVISION = "the stack installs one revision of Istio, which namespaces are labelled for"
 _ISTIO_DEFAULTS = "these are the chart's own defaults; its keys are set one level above"
 _NO_DATABASE = "this Kong has no database, and its controller and limits are set for that"
 _INJECT = "sidecar.istio.io/inject"
@@ -71,7 +70,7 @@ _OF_ALL_ISTIO = (
 )
 _OF_ISTIO_NAMESPACE = _fixed(_ONE_NAMESPACE, "global istioNamespace", agrees=(ISTIO_NAMESPACE,))
 _OF_ISTIO_PODS = (
-    _fixed(_ONE_REVISION, "revision", agrees=("", None)),
+    _use("istio.revision or istio.canary", "revision", "global revision", agrees=("", None)),
     _fixed(_OWN_POLICY, "global networkPolicy enabled", agrees=_OFF, applies=_network_policies),
     _use("images", "global hub", "global tag", "hub", "tag", "image", agrees=("", None)),
 )
@@ -81,7 +80,7 @@ RULES: Mapping[str, Sequence[Rule]] = {
     "istio.baseValues": (
         *_OF_ALL_ISTIO,
         _OF_ISTIO_NAMESPACE,
-        _fixed("the validation webhook takes this name", "defaultRevision", agrees=("default",)),
+        _use("istio.revision", "defaultRevision"),
         _fixed("the stack has objects of Istio's kinds", "base excludedCRDs", agrees=([], None)),
         _fixed(
             "the stack has objects of Istio's kinds",
@@ -93,7 +92,7 @@ RULES: Mapping[str, Sequence[Rule]] = {
         *_OF_ALL_ISTIO,
         *_OF_ISTIO_PODS,
         _OF_ISTIO_NAMESPACE,
-        _fixed(_ONE_REVISION, "revisionTags", agrees=([], None)),
+        _use("istio.tags", "revisionTags", agrees=([], None)),
         _use("istio.replicas", "replicaCount"),
         _use("istio.cni", "cni enabled", "istio_cni enabled"),
         _use("images", "global proxy image", "global proxy_init image"),
@@ -139,7 +138,7 @@ RULES: Mapping[str, Sequence[Rule]] = {
     "istio.cniValues": (*_OF_ALL_ISTIO, *_OF_ISTIO_PODS, _use("images", "repair hub", "repair tag")),
     "istio.gatewayValues": (
         _fixed(_ISTIO_DEFAULTS, "_internal_defaults_do_not_set"),
-        _fixed(_ONE_REVISION, "revision", agrees=("", None)),
+        _use("istio.revision or istio.canary", "revision", agrees=("", None)),
         _use("kong.serviceType", "service type"),
         _use("images.pullSecrets", "imagePullSecrets"),
         _fixed("istiod makes a gateway of these pods", f"podAnnotations {_INJECT}", agrees=("true", True)),

@@ -6,15 +6,15 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic.alias_generators import to_camel
 
 from names import PROBE_NAMESPACE, RATE_LIMIT_PLUGIN, RELEASES, is_kubeconfig
+from settings.chart_folders import chart_in, check_folder, existing, is_local
 from settings.chart_values import check_values
+from settings.istio_upgrades import check_upgrade
 from settings.kinds import is_everywhere, network, scheme
-from settings.secret_parts import SecretPart, plain
+from settings.secret_parts import SecretPart
 from settings.sections import (
     NOBODYS_CRDS,
     WINDOWS,
@@ -73,6 +73,7 @@ def cross_check(settings: Settings, root: Path) -> None:
     _check_observability(settings, root)
     _check_charts(settings, root)
     _check_kong_sources(settings, root)
+    check_upgrade(settings, root)
     _check_applications(settings, root)
     _check_client_host(settings)
     check_values(settings)
@@ -302,9 +303,8 @@ def _check_observability(settings: Settings, root: Path) -> None:
 
 def _check_charts(settings: Settings, root: Path) -> None:
     for name, source in settings.charts.items():
-        remote = scheme(source.location)
-        if remote not in ("http", "https", "oci"):
-            _check_chart_folder(name, _existing(root, source.location), source.location)
+        if is_local(source.location):
+            check_folder(f"charts.{name}", name, CHARTS[name].version, existing(root, source.location), source.location)
         _check_login(f"charts.{name}", source, root)
 
 
@@ -316,7 +316,7 @@ def _check_kong_sources(settings: Settings, root: Path) -> None:
             f"kong.chartVersion is {kong.chart_version} while charts.kong is {show(chart.location)}: a folder or archive "
             "has one version; leave kong.chartVersion out."
         )
-    if kong.crds not in ("", NOBODYS_CRDS) and not _existing(root, kong.crds):
+    if kong.crds not in ("", NOBODYS_CRDS) and not existing(root, kong.crds):
         raise SettingsError(
             f"kong.crds is {show(kong.crds)}: there is no such file or folder; give the path of Kong's CRDs, from the "
             "project's folder, or the word none."
@@ -335,7 +335,7 @@ def _check_login(where: str, source: ChartRepository, root: Path) -> None:
     if bool(source.username) != bool(source.password):
         missing = "password" if source.username else "username"
         raise SettingsError(f"{where}.{missing} is missing: a login has both, username and password.")
-    if source.ca_file and not _is_certificate(_existing(root, source.ca_file)):
+    if source.ca_file and not _is_certificate(existing(root, source.ca_file)):
         raise SettingsError(
             f"{where}.caFile is {show(source.ca_file)}: there is no file of that name with a certificate as PEM in it; "
             "give the path of one, from the project's folder."
@@ -352,29 +352,6 @@ def _is_certificate(path: Path | None) -> bool:
         return path is not None and "-----BEGIN CERTIFICATE-----" in path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return False
-
-
-def _check_chart_folder(name: str, path: Path | None, source: str) -> None:
-    if path and path.is_file() and path.suffix == ".tgz":
-        return
-    described = _chart_in(path) if path else None
-    if described is None:
-        raise SettingsError(
-            f"charts.{name} is {show(source)}: there is no readable chart (a folder with a Chart.yaml, or a .tgz file); "
-            f"put the chart {CHARTS[name].name} {CHARTS[name].version} there, or leave the key out."
-        )
-    if described != CHARTS[name].name:
-        raise SettingsError(
-            f"charts.{name} is {show(source)}: the chart there is {described}; give the folder of {CHARTS[name].name}."
-        )
-
-
-def _chart_in(folder: Path) -> Any:
-    """Return the name of the chart in a folder; None where none can be read."""
-    try:
-        return yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))["name"]
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
-        return None
 
 
 def _check_applications(settings: Settings, root: Path) -> None:
@@ -408,7 +385,7 @@ def _check_what_is_deployed(application: Application, where: str, root: Path) ->
         raise SettingsError(f"{where} has {given} of manifests and chart: {do}.")
     if application.chart:
         _check_application_chart(application, application.chart, where, root)
-    elif not _existing(root, application.manifests):
+    elif not existing(root, application.manifests):
         raise SettingsError(
             f"{where}.manifests is {show(application.manifests)}: there is no such file or folder; "
             "give the path of the application's YAML, from the project's folder."
@@ -561,8 +538,8 @@ def _check_source(chart: ApplicationChart, where: str, root: Path) -> None:
 
 
 def _check_local_chart(chart: ApplicationChart, where: str, root: Path) -> None:
-    path = _existing(root, chart.name)
-    if not path or (_chart_in(path) is None and not (path.is_file() and path.suffix == ".tgz")):
+    path = existing(root, chart.name)
+    if not path or (chart_in(path) is None and not (path.is_file() and path.suffix == ".tgz")):
         raise SettingsError(
             f"{where}.name is {show(chart.name)}: there is no readable chart (a folder with a Chart.yaml, or a .tgz file); "
             f"give its path from the project's folder, or set {where}.repository."
@@ -571,13 +548,3 @@ def _check_local_chart(chart: ApplicationChart, where: str, root: Path) -> None:
         raise SettingsError(
             f"{where}.version is {show(chart.version)} beside a folder or a .tgz file, which has a version of its own: leave it out."
         )
-
-
-def _existing(root: Path, text: str) -> Path | None:
-    """Return the file or folder that a setting names, if there is one."""
-    try:
-        path = root / Path(plain(text)).expanduser()
-        return path if path.exists() else None
-    # A name that is too long, or holds what none may; somebody's home folder who is not there.
-    except (OSError, ValueError, RuntimeError):
-        return None

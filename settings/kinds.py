@@ -136,6 +136,9 @@ OptionalName = Annotated[str, _text(f"|{_DOTTED}", "a name of small letters, dig
 SecretName = Annotated[
     str, AfterValidator(_must_be("the name of a Secret", lambda text: re.fullmatch(_DOTTED, text) is not None))
 ]
+NamespaceName = Annotated[
+    str, AfterValidator(_must_be("the name of a namespace", lambda text: re.fullmatch(_LABEL, text) is not None))
+]
 DataKey = Annotated[str, _text(r"[-._a-zA-Z0-9]{1,253}", "a name of letters, digits, dots, hyphens and underscores")]
 UrlPath = Annotated[str, _URL_PATH]
 OptionalUrlPath = Annotated[str | None, _URL_PATH]
@@ -146,6 +149,14 @@ OptionalVersion = Annotated[
 ]
 Duration = Annotated[str, _text(r"\d+(ms|[smhdwy])", "a time such as 15d or 12h")]
 Size = Annotated[str, _text(r"|\d+(\.\d+)?[KMGTPE]i?", "a size such as 20Gi, or empty")]
+_RELEASE = r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?"
+ReleaseVersion = Annotated[str, _text(_RELEASE, "a version such as 1.31.0")]
+OptionalRelease = Annotated[str, _text(f"|{_RELEASE}", "a version such as 1.31.0, or empty")]
+# The release is called istiod-<revision>, and Helm takes 53 characters.
+OptionalRevision = Annotated[
+    str,
+    _text(r"|[a-z0-9]([-a-z0-9]{0,44}[a-z0-9])?", "a name of at most 46 small letters, digits and hyphens, or empty"),
+]
 Registry = Annotated[
     str, _text(r"|(?!\w+://)[a-z0-9][a-z0-9.:/_-]*[a-z0-9]", "a registry's host and path without https://")
 ]
@@ -240,9 +251,9 @@ ChartLocation = Annotated[str, BeforeValidator(_location)]
 SHORT_LOCATION = BeforeValidator(lambda given: {"location": _location(given)} if _is_short(given) else given)
 
 
-def by_chart(kind: Any) -> GetPydanticSchema:
+def by_chart(kind: Any, *names: str) -> GetPydanticSchema:
     """Return the kind of an object that says something of charts, by their names; a text is a location alone."""
-    return _checked_as(dict[Literal[tuple(CHARTS)], Annotated[kind, SHORT_LOCATION]])  # type: ignore[misc]
+    return _checked_as(dict[Literal[names or tuple(CHARTS)], Annotated[kind, SHORT_LOCATION]])  # type: ignore[misc]
 
 
 def _is_short(given: Any) -> bool:

@@ -31,9 +31,12 @@ from settings.kinds import (
     Label,
     ListOf,
     Name,
+    NamespaceName,
     OptionalLabel,
     OptionalName,
     OptionalPort,
+    OptionalRelease,
+    OptionalRevision,
     OptionalStatus,
     OptionalText,
     OptionalUrlPath,
@@ -43,6 +46,7 @@ from settings.kinds import (
     PortOrZero,
     PrivateKey,
     Registry,
+    ReleaseVersion,
     Replicas,
     Requests,
     Resources,
@@ -81,9 +85,59 @@ def _ready(what: str) -> str:
     return f"How long {what} may take to be ready, in seconds."
 
 
+class ChartRepository(Section):
+    """Where a chart comes from. Its location alone may take the place of the object."""
+
+    location: ChartLocation = Field(
+        description="A repository URL (https://…), an OCI reference (oci://…) or a folder or .tgz file."
+    )
+    # It goes with its password wherever that is left out.
+    username: Annotated[str, FreeForm()] = Field(
+        default="", description="Of a repository or registry that wants a login."
+    )
+    password: Password = Field(default="", description="A secret of the stack: plain text is refused.")
+    ca_file: str = Field(
+        default="", description="A file with the certificate, as PEM, of the authority that signed the repository's."
+    )
+
+
+class Canary(Section):
+    """A second control plane beside the stable one, to move namespaces to one at a time."""
+
+    version: ReleaseVersion = Field(
+        description="Of the charts istiod and base, such as 1.31.0: at most two minors newer."
+    )
+    revision: OptionalRevision = Field(
+        default="", description="Istio's name of it; empty for the version with hyphens, such as 1-31-0."
+    )
+    namespaces: ListOf[NamespaceName] = Field(
+        default=(), description="The stack's namespaces that are on it; the others are on the stable one."
+    )
+    istiod_values: ChartValues = Field(
+        default={}, description="Further values of its chart, over `istio.istiodValues`."
+    )
+    charts: Annotated[dict[str, ChartRepository], by_chart(ChartRepository, "base", "istiod")] = Field(
+        default={}, description="Where base and istiod of that version come from, if not from where `charts` says."
+    )
+
+
 class Istio(Section):
     """The mesh."""
 
+    version: OptionalRelease = Field(
+        default="",
+        description="Of Istio's charts, such as 1.30.3; empty for the tested one. Another one upgrades in place.",
+    )
+    revision: OptionalRevision = Field(
+        default="", description="Of the stable control plane; empty for Istio's default one. A canary changes it."
+    )
+    canary: Canary | None = None
+    tags: dict[str, Literal["stable", "canary"]] = Field(
+        default={},
+        description=(
+            "Revision tags for namespaces that the stack does not own (`istio.io/rev=<tag>`): `stable` or `canary` for each."
+        ),
+    )
     profile: str = Field(
         default="demo", description="`ambient`, `demo`, `preview`, `stable` as Istio's charts have them, or empty."
     )
@@ -397,22 +451,6 @@ class Route(Section):
     def has_own_limit(self) -> bool:
         """Whether it differs from the application's limit."""
         return self.rate_limit is not None and bool(self.rate_limit.model_fields_set)
-
-
-class ChartRepository(Section):
-    """Where a chart comes from. Its location alone may take the place of the object."""
-
-    location: ChartLocation = Field(
-        description="A repository URL (https://…), an OCI reference (oci://…) or a folder or .tgz file."
-    )
-    # It goes with its password wherever that is left out.
-    username: Annotated[str, FreeForm()] = Field(
-        default="", description="Of a repository or registry that wants a login."
-    )
-    password: Password = Field(default="", description="A secret of the stack: plain text is refused.")
-    ca_file: str = Field(
-        default="", description="A file with the certificate, as PEM, of the authority that signed the repository's."
-    )
 
 
 class ChartService(Section):

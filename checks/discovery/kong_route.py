@@ -15,7 +15,7 @@ from checks.discovery.routing import MUTUAL_TLS, PLAIN_TEXT, Configuration, Upst
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
 from kube import label_selector
-from names import ISTIO_NAMESPACE, ISTIOD, KONG_DEPLOYMENT, KONG_NAMESPACE
+from names import ISTIO_NAMESPACE, ISTIOD, KONG_DEPLOYMENT, KONG_NAMESPACE, of_revision
 
 Object = dict[str, Any]
 _Fetch = Callable[[Object], Configuration]
@@ -197,7 +197,8 @@ def _istiod(target: Target) -> Iterator[str]:
     if target.istiod_address:
         yield target.istiod_address
         return
-    with portforward.open_port(target, ISTIO_NAMESPACE, f"deployment/{ISTIOD}", _PORT) as url:
+    istiod = of_revision(ISTIOD, target.kong_revision)
+    with portforward.open_port(target, ISTIO_NAMESPACE, f"deployment/{istiod}", _PORT) as url:
         yield url.removeprefix("http://").rstrip("/")
 
 

@@ -57,7 +57,7 @@ def read_applications(settings: Settings, root: Path, standards: Standards) -> d
 
 def _check_home(objects: Sequence[Manifest], namespace: str, standards: Standards, where: str) -> None:
     """Raise `ManifestError` for a label of the application's Namespace that the stack sets otherwise."""
-    own = standards.namespace_labels()
+    own = standards.namespace_labels(namespace)
     for key, value in manifests.home_metadata(objects, namespace, "labels").items():
         if own.get(key, value) != value:
             raise manifests.ManifestError(

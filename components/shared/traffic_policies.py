@@ -33,7 +33,10 @@ _GATEWAY_STATUS = 15021
 
 _EVERY_NAMESPACE: dict[str, Any] = {"namespaceSelector": {}}
 _SAME_NAMESPACE: dict[str, Any] = {"podSelector": {}}
-_OF_MESH: dict[str, Any] = {"namespaceSelector": {"matchLabels": {"istio-injection": "enabled"}}}
+_OF_MESH: Sequence[dict[str, Any]] = (
+    {"namespaceSelector": {"matchLabels": {"istio-injection": "enabled"}}},
+    {"namespaceSelector": {"matchExpressions": [{"key": "istio.io/rev", "operator": "Exists"}]}},
+)
 
 
 def only_kong_calls(namespace: str, service: Manifest) -> Manifest:
@@ -125,7 +128,7 @@ def istio_cni_policies(namespace: str) -> list[Manifest]:
 
 def gateway_policies(namespace: str, ports: Sequence[int], *, mesh_only: bool) -> list[Manifest]:
     """Return the policy of a gateway's namespace; `mesh_only`: it serves pods of the mesh and not the world."""
-    served = _rule(ports, _OF_MESH) if mesh_only else _rule((*ports, _GATEWAY_STATUS))
+    served = _rule(ports, *_OF_MESH) if mesh_only else _rule((*ports, _GATEWAY_STATUS))
     return [_policy(namespace, "default", {}, served, _rule(_SIDECAR_METRICS, _namespace(ISTIO_NAMESPACE)))]
 
 

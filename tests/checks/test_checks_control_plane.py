@@ -19,7 +19,7 @@ from checks.target import RoutedApplication, Target
 from commands import kong_events
 from commands.kong_events import taken_over
 from kube import Cluster, ClusterError
-from names import VALIDATOR_WEBHOOKS
+from names import DEFAULT_VALIDATOR, validator_of
 from sandbox.paths import CONTEXT
 
 BOOKINFO = RoutedApplication(
@@ -506,12 +506,12 @@ def test_an_injector_that_lost_its_ca_fails(live: Stack, target: Target, monkeyp
 @pytest.mark.sandbox
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("changes", [{"without": ("caBundle",)}, {"webhook": {"failurePolicy": "Ignore"}}])
-@pytest.mark.parametrize("name", VALIDATOR_WEBHOOKS)
+@pytest.mark.parametrize("name", [validator_of(""), DEFAULT_VALIDATOR])
 def test_a_validator_that_lost_its_ca_or_its_policy_fails(
     name: str, changes: Any, live: Stack, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with copied(live, "validatingwebhookconfigurations", name, **changes) as made:
-        monkeypatch.setattr(control_plane, "VALIDATOR_WEBHOOKS", (made,))
+        monkeypatch.setattr(control_plane, "validators", lambda _: [made])
         result = run(control_plane.CHECKS, target)
     assert result.outcome is Outcome.FAILED
     assert "validation.istio.io" in result.actual, f"the webhook is not named: {result.actual}"

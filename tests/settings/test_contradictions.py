@@ -136,7 +136,10 @@ MESH = {"istio": {"istiodValues": {"meshConfig": REGISTRY_ONLY}}}
             {"istio": {"cniValues": {"excludeNamespaces": ["kube-system", "bookinfo"]}}},
             ["excludeNamespaces", "bookinfo"],
         ),
-        ({"istio": {"istiodValues": {"pilot": {"revision": "canary"}}}}, ["pilot.revision", "canary", "one revision"]),
+        (
+            {"istio": {"istiodValues": {"pilot": {"revision": "canary"}}}},
+            ["pilot.revision", "canary", "use the setting istio.revision or istio.canary"],
+        ),
         ({"istio": {"istiodValues": {"autoscaleMin": 2}}}, ["autoscaleMin is 2", "autoscaleEnabled", "istio.replicas"]),
         ({"istio": {"istiodValues": {"pilot": {"autoscaleMax": 9}}}}, ["autoscaleMax is 9", "autoscaleEnabled"]),
         ({"istio": {"profile": "minimal"}}, ["istio.profile", "minimal", "istioctl", "demo"]),

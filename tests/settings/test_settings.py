@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 import settings
 from sandbox.paths import CHECKOUT
-from settings import Plugin, RateLimit, Redis, Route, Settings, SettingsError, Tls, generate
+from settings import Canary, Plugin, RateLimit, Redis, Route, Settings, SettingsError, Tls, generate
 from settings.sentences import bounds, keys
 
 PROJECT = CHECKOUT.root
@@ -55,6 +55,23 @@ FULL: dict[str, Any] = {
     "sandbox": True,
     "keepCrds": True,
     "istio": {
+        "version": "1.30.4",
+        "revision": "1-30-4",
+        "canary": {
+            "version": "1.31.0",
+            "revision": "next",
+            "namespaces": ["kong-istio"],
+            "istiodValues": {"i": "j"},
+            "charts": {
+                "istiod": {
+                    "location": "https://mirror.example/next",
+                    "username": "",
+                    "password": "",
+                    "caFile": "",
+                }
+            },
+        },
+        "tags": {"prod": "canary"},
         "profile": "ambient",
         "mtls": "PERMISSIVE",
         "injection": True,
@@ -290,7 +307,7 @@ def paths(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
 
 def is_free(path: str) -> bool:
     """Return whether any key may stand in an object, as far as its type goes: chart values and the like."""
-    own = ("charts", "images.references")
+    own = ("charts", "istio.canary.charts", "istio.tags", "images.references")
     return path.lower().endswith(
         ("values", "resources", "annotations", "].config", "].ratelimit", "route.ratelimit")
     ) or (path in own)
@@ -343,8 +360,14 @@ def test_the_full_configuration_names_every_field() -> None:
     expected |= {f"rateLimit.{key}" for key in keys(RateLimit)}
     expected |= {f"rateLimit.redis.{key}" for key in keys(Redis)}
     expected |= {f"kong.tls.{key}" for key in keys(Tls)} | {"kong.tls"}
+    expected |= {f"istio.canary.{key}" for key in keys(Canary)} | {"istio.canary"}
     expected |= {f"applications[0].check{key}" for key in ("", ".path", ".status", ".contains")}
-    lists = {"kong.clientAddress.trustedRanges[0]", "images.pullSecrets[0]", "applications[0].routes[0].plugins[0]"}
+    lists = {
+        "istio.canary.namespaces[0]",
+        "kong.clientAddress.trustedRanges[0]",
+        "images.pullSecrets[0]",
+        "applications[0].routes[0].plugins[0]",
+    }
     lists |= {f"applications[0].routes[0].plugins[0].{key}" for key in keys(Plugin)}
     # A password and the name of a Secret that holds one exclude each other.
     assert {path for path, _ in paths(FULL)} == (expected | lists) - {"rateLimit.redis.passwordSecret"}
@@ -453,7 +476,7 @@ def choices(annotation: Any) -> list[str]:
 CHOICES = {
     name: f"{', '.join(found[:-1])} or {found[-1]}"
     for name, field in FIELDS.items()
-    if (found := choices(field.annotation))
+    if get_origin(field.annotation) is not dict and (found := choices(field.annotation))
 }
 
 
