@@ -19,9 +19,11 @@ from components.observability import ObservabilityArgs, ObservabilityStack
 from components.precheck import Precheck, PrecheckArgs
 from components.route import RateLimitedRoute, RateLimitedRouteArgs
 from components.shared.pod_security import observed_level
+from components.sidecars import Sidecars, SidecarsArgs
 from components.verification import Verification, VerificationArgs
 from inputs import StackInputs
 from settings import redis_outside
+from settings.control_planes import injected_namespaces
 
 stack = StackInputs.read(Path(__file__).resolve().parent)
 settings, charts, standards = stack.settings, stack.charts, stack.standards
@@ -30,6 +32,7 @@ looked_at = PrecheckArgs(
     access=standards.access,
     namespaces=stack.namespaces,
     ingress_class=settings.kong.ingress_class,
+    revisions=stack.revisions,
     also=stack.rare_resources,
     kong_crds=stack.kong_crds,
 )
@@ -113,6 +116,10 @@ for app in settings.applications:
             standards=standards,
         )
         created.append(RateLimitedRoute(f"{app.name}-route", routes, stack.options(*first)))
+
+if settings.istio.injection:
+    injected = SidecarsArgs(namespaces=injected_namespaces(settings), mesh=mesh.outputs, standards=standards)
+    created.append(Sidecars("sidecars", injected, stack.options(*created)))
 
 dashboards = ObservabilityArgs(
     observability=settings.observability, charts=charts, mesh=mesh.outputs, root=stack.root, standards=standards

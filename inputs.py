@@ -18,6 +18,7 @@ from commands import cluster_access
 from commands.cluster_access import Access, AccessError
 from commands.cluster_identity import Identity, last_up
 from components import collisions, kong_crds
+from components.mesh import chart_of
 from components.shared import images, tested_versions
 from components.shared.application_manifests import read_applications
 from components.shared.manifests import Manifest
@@ -35,7 +36,7 @@ from names import (
     of_revision,
 )
 from settings import KubeconfigFrom, Settings
-from settings.control_planes import canary
+from settings.control_planes import canary, control_planes
 from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
 
 
@@ -94,6 +95,12 @@ class StackInputs:
     def namespaces(self) -> list[str]:
         """The namespaces that the stack creates."""
         return namespaces_of(self.settings)
+
+    @property
+    def revisions(self) -> dict[str, str]:
+        """The revisions of Istio's control planes, each with its version; empty where a folder alone knows it."""
+        planes = control_planes(self.settings.istio)
+        return {plane.label: chart_of(plane, self.charts).version or "" for plane in planes}
 
     @property
     def measures_kong(self) -> bool:

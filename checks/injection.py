@@ -13,13 +13,13 @@ from typing import Any
 from checks import endpoints
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import Target
+from commands.leftovers import STATUS
+from commands.sidecars import SIDECAR, is_of_job, stays
 from kube import Cluster, ClusterError
 from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE, KONG_NAMESPACE
 
 Object = dict[str, Any]
 
-SIDECAR = "istio-proxy"
-STATUS = "sidecar.istio.io/status"
 _ASKS = "sidecar.istio.io/inject"
 
 _ASKED = "injection-asked"
@@ -67,7 +67,7 @@ def judge_inside(pods: list[Object], target: Target, labelled: Collection[str]) 
     counts, named = [], []
     for namespace in target.namespaces:
         there = [pod for pod in pods if _namespace(pod) == namespace]
-        own = [pod for pod in there if _stays(pod)]
+        own = [pod for pod in there if stays(pod)]
         # Nobody asks Kong's own pods what they want: all that the checks see of the mesh starts there.
         reasons = {
             pod["metadata"]["name"]: "" if namespace == KONG_NAMESPACE else why_none(pod)
@@ -76,7 +76,7 @@ def judge_inside(pods: list[Object], target: Target, labelled: Collection[str]) 
         }
         named += [f"{namespace}/{name} has none ({why})" for name, why in reasons.items() if why]
         bare = [name for name, why in reasons.items() if not why]
-        if bare or not (own or any(map(_is_of_job, there))):
+        if bare or not (own or any(map(is_of_job, there))):
             unlabelled = f"the namespace {namespace} has no label istio-injection=enabled"
             late = "they started before istiod injected, or ask for no sidecar: restart them"
             absent = "its Deployments are gone, scaled to nothing, or refused their pods"
@@ -104,16 +104,12 @@ def why_none(pod: Object) -> str:
         return f"it says {_ASKS}: false"
     if pod["spec"].get("hostNetwork"):
         return "it is on its node's network"
-    return "it is of a Job" if _is_of_job(pod) else ""
-
-
-def _is_of_job(pod: Object) -> bool:
-    return any(owner.get("kind") == "Job" for owner in pod["metadata"].get("ownerReferences") or [])
+    return "it is of a Job" if is_of_job(pod) else ""
 
 
 def judge_outside(pods: list[Object], target: Target, labelled: Collection[str]) -> str:
     """Return how many pods there are outside of the mesh, if none of them has a sidecar."""
-    others = [pod for pod in pods if _namespace(pod) not in labelled and not _wants_one(pod) and _stays(pod)]
+    others = [pod for pod in pods if _namespace(pod) not in labelled and not _wants_one(pod) and stays(pod)]
     injected = [f"{_namespace(pod)}/{pod['metadata']['name']}" for pod in others if has_sidecar(pod)]
     if injected:
         raise Failed(
@@ -194,12 +190,6 @@ def _pod(namespace: str, image: str) -> Object:
         "metadata": {"name": _ASKED, "namespace": namespace},
         "spec": {"securityContext": secure, "containers": [container]},
     }
-
-
-def _stays(pod: Object) -> bool:
-    """Return whether a pod is neither done nor on its way out."""
-    done = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    return not done and "deletionTimestamp" not in pod["metadata"]
 
 
 def _is_ready(pod: Object) -> bool:

@@ -15,6 +15,7 @@ from checks import (
     kong_programmed,
     limit,
     prometheus_edge,
+    sidecar_versions,
     strict,
     traffic,
 )
@@ -25,6 +26,7 @@ from checks.report import Part
 _PARTS: tuple[tuple[Part, tuple[Check, ...]], ...] = (
     (Part.CONTROL_PLANE, control_plane.CHECKS),
     (Part.CONTROL_PLANE, injection.CHECKS),
+    (Part.CONTROL_PLANE, sidecar_versions.CHECKS),
     (Part.CONTROL_PLANE, sync.CHECKS),
     (Part.EDGE, kong_route.CHECKS),
     (Part.GATEWAY, kong_programmed.CHECKS),

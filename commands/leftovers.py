@@ -27,6 +27,9 @@ Objects = list[Object]
 
 #: The label of Kong's CRDs that are the stack's; Istio's are known by Helm's annotations.
 MARK = "kong-istio/release"
+#: The annotation in which istiod says what it did to a pod.
+STATUS = "sidecar.istio.io/status"
+KONG_NAMESPACE, KONG_DEPLOYMENT = "kong-istio", "kong-istio-kong"
 _KONG_CONTROLLERS = ("kubernetes-ingress-controller", "kong-operator", "gateway-operator")
 
 # istiod writes them into every namespace that it serves, over what is there
@@ -48,6 +51,8 @@ _PATIENCE_SECONDS = 60
 _ANSWER_SECONDS = 30
 _PAUSE_SECONDS = 0.5
 _AT_ONCE = 16
+# Pods in a sentence.
+_SHOWN = 5
 _REMEDY = (
     "Where the cluster is gone for good, `PULUMI_K8S_DELETE_UNREACHABLE=true pulumi destroy --refresh` has the stack forget "
     "it."
@@ -94,6 +99,9 @@ def main() -> None:
     if options.pods_of:
         wait_for_pods(api, options.pods_of)
         return
+    if options.unused_revision:
+        refuse_while_used(api, options.unused_revision)
+        return
     # First, as what is Istio's is told by the age of its CRDs.
     classes, maps = gateway_classes(api, options.istio), config_maps(api, options.istio)
     api.delete("gatewayclasses", [item for item in classes if not _has_gateways(api, item)])
@@ -112,6 +120,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--keep-crds", "--keep-definitions", action="store_true", help="leave the CRDs")
     parser.add_argument("--guard", metavar="STACK", help="only fail where the context leads to another cluster")
+    parser.add_argument(
+        "--unused-revision", metavar="REVISION", help="only fail while pods have sidecars of this Istio"
+    )
     parser.add_argument("--pods-of", metavar="NAMESPACE", help="only wait until its pods that end have ended")
     return parser.parse_args()
 
@@ -243,6 +254,46 @@ def wait_for_pods(api: Cluster, namespace: str) -> None:
         elif not pods or now > seen + _COLLECTED_SECONDS:
             return
         time.sleep(_PAUSE_SECONDS)
+
+
+def refuse_while_used(api: Cluster, revision: str) -> None:
+    """Raise while pods have sidecars of a revision of Istio. Where the stack's Kong has gone, the whole stack goes."""
+    if not api.list("deployments", KONG_NAMESPACE, fields=f"metadata.name={KONG_DEPLOYMENT}"):
+        return
+    if used := users(api.list("pods"), revision):
+        raise LeftoversError(still_used(revision, used))
+
+
+def users(pods: Objects, revision: str) -> list[str]:
+    """Return the pods that have a sidecar of a revision of Istio, as namespace/name, without those that end or have ended."""
+
+    def is_one(pod: Object) -> bool:
+        annotations, phase = pod["metadata"].get("annotations") or {}, (pod.get("status") or {}).get("phase")
+        gone = "deletionTimestamp" in pod["metadata"] or phase in ("Succeeded", "Failed")
+        return not gone and revision_of(annotations) == revision
+
+    return [f"{_namespace(pod)}/{pod['metadata']['name']}" for pod in pods if is_one(pod)]
+
+
+def revision_of(annotations: dict[str, str]) -> str:
+    """Return the revision of the istiod that injected a pod; empty where none did (istio/istio, pkg/kube/inject/webhook.go)."""
+    if STATUS not in annotations:
+        return ""
+    try:
+        found = json.loads(annotations[STATUS]).get("revision")
+    except (ValueError, AttributeError):
+        found = None
+    return str(found or annotations.get("istio.io/rev") or "default")
+
+
+def still_used(revision: str, used: list[str]) -> str:
+    """Return the sentence for a revision of Istio that is to go, and that pods still use."""
+    shown = f"{', '.join(used[:_SHOWN])}{f' and {len(used) - _SHOWN} more' if len(used) > _SHOWN else ''}"
+    return (
+        f"The revision {revision} of Istio is still used by {shown}: put it back into the settings (istio.revision, or "
+        "istio.canary), move the stack's namespaces by istio.canary.namespaces and others by their label istio.io/rev and a restart "
+        "of their pods, `pulumi up`, and take it out after that."
+    )
 
 
 # --- how the cluster is asked -------------------------------------------------------------------------------------

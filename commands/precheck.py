@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from commands import command_line, leftovers, ownership
+from commands import command_line, istio_revisions, leftovers, ownership
 from commands.command_line import CommandError
 from commands.leftovers import MARK
 from kube import Cluster
@@ -78,6 +78,7 @@ def main() -> None:
         lambda: check_permissions(cluster, options.also),
         lambda: check_webhooks(cluster, options.ingress_class),
         lambda: check_control_planes(cluster),
+        lambda: istio_revisions.check(cluster, dict(pair.partition("=")[::2] for pair in options.revision)),
         lambda: check_crds(cluster),
         lambda: check_kong_crds(cluster, options.kong_crds) if options.kong_crds is not None else None,
         lambda: check_namespaces(cluster, new),
@@ -93,6 +94,9 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = command_line.parser(__doc__)
     parser.add_argument("--namespace", action="append", default=[], help="one that the stack has")
+    parser.add_argument(
+        "--revision", action="append", default=[], metavar="REVISION=VERSION", help="of an istiod that the stack has"
+    )
     parser.add_argument("--ingress-class", default=INGRESS_CLASS, help="that Kong is to serve")
     parser.add_argument("--also", action="append", default=[], help="group/resource that this stack creates as well")
     parser.add_argument("--kong-crds", type=json.loads, help="JSON of those that the stack brings")
@@ -177,7 +181,7 @@ def check_webhooks(cluster: Cluster, ingress_class: str = INGRESS_CLASS) -> None
                 f"The IngressClass {ingress_class} is there already and is not this stack's: two controllers would serve one "
                 "class; uninstall the other Kong first, or set kong.ingressClass to another name."
             )
-        if _is_istio_webhook(item) and ownership.release_of(item) not in (ISTIO_BASE, ISTIOD):
+        if _is_istio_webhook(item) and not _is_own(item):
             raise CommandError(
                 f"The webhook configuration {name} belongs to another Istio: two meshes would inject the same pods; "
                 "uninstall that one first (istioctl uninstall --purge, or helm uninstall)."
@@ -187,7 +191,7 @@ def check_webhooks(cluster: Cluster, ingress_class: str = INGRESS_CLASS) -> None
 def check_control_planes(cluster: Cluster) -> None:
     """Raise for an istiod, or an istio-cni, that the stack's release did not install."""
     for item in cluster.list("deployments", labels="app=istiod"):
-        if ownership.release_of(item) != ISTIOD:
+        if not _is_own(item):
             raise CommandError(
                 f"The Deployment {_place(item)} is the control plane of another Istio: uninstall that one first "
                 "(istioctl uninstall --purge, or helm uninstall)."
@@ -303,6 +307,11 @@ def _lacks(crd: dict[str, Any], field: str) -> bool:
 
 def _place(item: dict[str, Any]) -> str:
     return f"{item['metadata']['namespace']}/{item['metadata']['name']}"
+
+
+def _is_own(item: dict[str, Any]) -> bool:
+    """Return whether an object is of one of the stack's releases of Istio, or a revision tag that leads to one."""
+    return ownership.release_of(item).startswith((ISTIO_BASE, ISTIOD)) or MARK in (item["metadata"].get("labels") or {})
 
 
 def _is_istio_webhook(item: dict[str, Any]) -> bool:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
+from pulumi_kubernetes.admissionregistration.v1 import MutatingWebhookConfiguration
 from pulumi_kubernetes.helm.v3 import Release
 
 from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs
-from components.shared import project_command, traffic_policies
+from components.shared import project_command, revision_tags, traffic_policies
 from components.shared.images import cni_images, istiod_images
 from components.shared.kubernetes_object import KubernetesObject
 from components.shared.manifests import Manifest
@@ -21,7 +22,7 @@ from components.shared.scheduling import spread
 from components.shared.standards import Standards
 from names import ISTIO_BASE, ISTIO_CNI, ISTIO_CNI_NAMESPACE, ISTIO_NAMESPACE, ISTIOD, of_revision
 from settings import Images, Istio
-from settings.control_planes import ControlPlane, control_planes, stable
+from settings.control_planes import ControlPlane, control_planes, of_tag, stable, tags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class IstioMeshArgs:
 class MeshOutputs:
     """`namespace`: istio-system. `crds`: to depend on where Istio's kinds are needed. `version`: of istiod's chart.
 
-    `ready`: to depend on where a pod starts that must have a sidecar, and where one of Istio's kinds is created, which
+    `digest`: an argument that changes with the control planes. `ready`: to depend on where a pod starts that must have a sidecar, and where one of Istio's kinds is created, which
     its validation webhook refuses until istiod answers.
     """
 
@@ -49,6 +50,7 @@ class MeshOutputs:
     crds: pulumi.Resource
     ready: pulumi.Resource
     version: pulumi.Output[str]
+    digest: Sequence[str]
 
 
 class IstioMesh(pulumi.ComponentResource):
@@ -56,7 +58,9 @@ class IstioMesh(pulumi.ComponentResource):
 
     Creates: Namespace `istio-system`; Release `istio-base` (CRDs, validation webhook); for each control plane a Release,
     `istiod` or `istiod-<revision>`, whatever its part: a canary that becomes the stable one stays the same resource; Command
-    `istiod-ready` (`python -m commands.istiod_ready`) waits for all of them; PeerAuthentication `default` for the whole mesh.
+    `istiod-ready` (`python -m commands.istiod_ready`) waits for all of them; for each also Command `<release>-unused`, which does
+    nothing until it is deleted, and then refuses while pods have its sidecars, unless the whole stack goes; for each revision tag
+    a MutatingWebhookConfiguration `istio-revision-tag-<tag>`; PeerAuthentication `default` for the whole mesh.
     With `istio.cni` also Namespace and Release `istio-cni`, and Command `istio-cni-ready`
     (`python -m commands.istio_cni_ready`). What istio-cni does to nodes only the level `privileged` admits, so it has a
     namespace of its own.
@@ -75,21 +79,25 @@ class IstioMesh(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self, depends_on=namespace.ready),
             access=args.standards.access,
         )
+        digest = project_command.digest(*_looked_at(args))
         installed = [self._istiod(plane, args, crds) for plane in control_planes(args.istio)]
         ready = project_command.run(
             "istiod-ready",
             "commands.istiod_ready",
             args.standards.access,
-            [*_wait_arguments(args), *project_command.digest(*_looked_at(args))],
+            [*_wait_arguments(args), *digest],
             # Without istio-cni where it is to be, a pod would start with its traffic unredirected.
-            pulumi.ResourceOptions(parent=self, depends_on=[*installed, *self._istio_cni(args)]),
+            pulumi.ResourceOptions(parent=self, depends_on=[*self._unused(args, installed), *self._istio_cni(args)]),
         )
         KubernetesObject(
             "peer-authentication",
             peer_authentication(args.istio.mtls),
             pulumi.ResourceOptions(parent=self, depends_on=[ready]),
         )
-        self.outputs = MeshOutputs(namespace=namespace, crds=crds, ready=ready, version=installed[0].status.app_version)
+        self._revision_tags(args, ready)
+        self.outputs = MeshOutputs(
+            namespace=namespace, crds=crds, ready=ready, version=installed[0].status.app_version, digest=digest
+        )
         self.register_outputs({"version": self.outputs.version})
 
     def _namespace(
@@ -107,6 +115,31 @@ class IstioMesh(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self, depends_on=[crds]),
             access=args.standards.access,
         )
+
+    def _unused(self, args: IstioMeshArgs, installed: Sequence[Release]) -> list[pulumi.Resource]:
+        """Return what stands before the deletion of each control plane; to depend on in place of it."""
+        return [
+            project_command.run_when_deleted(
+                f"{of_revision(ISTIOD, plane.revision)}-unused",
+                "commands/leftovers.py",
+                args.standards.access,
+                ["--unused-revision", plane.label],
+                pulumi.ResourceOptions(parent=self, depends_on=[release]),
+            )
+            for plane, release in zip(control_planes(args.istio), installed, strict=True)
+        ]
+
+    def _revision_tags(self, args: IstioMeshArgs, ready: pulumi.Resource) -> None:
+        for tag in tags(args.istio) if args.istio.injection else ():
+            plane = of_tag(args.istio, tag)
+            values = istiod_values(args.istio, args.standards.images, plane)
+            made = revision_tags.webhooks_of(tag, plane, (values.get("istiodRemote") or {}).get("injectionURL", ""))
+            MutatingWebhookConfiguration(
+                made["metadata"]["name"],
+                metadata=made["metadata"],
+                webhooks=made["webhooks"],
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[ready]),
+            )
 
     def _istio_cni(self, args: IstioMeshArgs) -> list[pulumi.Resource]:
         """Install istio-cni if the settings say so; return what waits until it runs on every node."""

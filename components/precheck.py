@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pulumi
 
@@ -19,12 +19,13 @@ from versions import CHARTS
 class PrecheckArgs:
     """`access`: the cluster to look at. `namespaces`: those that the stack creates. `ingress_class`: what Kong serves.
 
-    `also`: resources that not every stack creates, as `group/resource`. `kong_crds`: those that the stack brings.
+    `revisions`: of Istio, each with its version, empty where a folder alone knows it. `also`: resources that not every stack creates, as `group/resource`. `kong_crds`: those that the stack brings.
     """
 
     access: Access
     namespaces: Sequence[str]
     ingress_class: str = INGRESS_CLASS
+    revisions: Mapping[str, str] = field(default_factory=dict)
     also: Sequence[str] = ()
     kong_crds: Sequence[Manifest] = ()
 
@@ -42,7 +43,7 @@ class Precheck(pulumi.ComponentResource):
     Creates: Command `precheck` (`python -m commands.precheck`), run when it is new and when its arguments change.
     Outputs: `PrecheckOutputs`.
     Raises in `up`, in one sentence: an API server that does not answer, a Kubernetes that Istio refuses, missing
-    permissions, another Istio or Kong, CRDs that are not to be changed, a namespace of the stack that exists already.
+    permissions, another Istio or Kong, an upgrade of Istio that skips a step, CRDs that are not to be changed, a namespace of the stack that exists already.
     """
 
     def __init__(self, name: str, args: PrecheckArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -56,6 +57,7 @@ class Precheck(pulumi.ComponentResource):
                 *project_command.digest(CHARTS),
                 *("--kong-crds", kong_crds.summary(args.kong_crds)),
                 *(f"--also={resource}" for resource in args.also),
+                *(f"--revision={revision}={version}" for revision, version in args.revisions.items()),
                 *(f"--namespace={name}" for name in args.namespaces),
             ],
             pulumi.ResourceOptions(parent=self),

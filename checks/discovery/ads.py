@@ -14,7 +14,7 @@ import grpc  # type: ignore[import-untyped]
 
 from checks.discovery import routing
 from checks.discovery.protos import message, type_url
-from checks.injection import SIDECAR
+from commands.sidecars import SIDECAR
 
 _METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 _META = "ISTIO_META_"

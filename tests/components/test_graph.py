@@ -65,7 +65,7 @@ TREE = {
     "DestroyGuard/destroy-guard": {"Command/destroy-guard"},
     "IstioMesh/mesh": {
         *("GuardedNamespace/istio-system", "Release/istio-base", "Release/istiod", "Command/istiod-ready"),
-        "PeerAuthentication/peer-authentication",
+        *("Command/istiod-unused", "PeerAuthentication/peer-authentication"),
     },
     "GuardedNamespace/istio-system": {"Namespace/istio-system", "Command/istio-system-pods-gone"},
     "GuardedNamespace/kong-istio": {"Namespace/kong-istio", "Command/kong-istio-pods-gone"},
@@ -100,6 +100,7 @@ TREE = {
         *("Command/grafana-admin-value", "Secret/grafana-admin"),
         *("Command/kiali-signing-key-value", "Secret/kiali-signing-key"),
     },
+    "Sidecars/sidecars": {"Command/sidecars-ready"},
     "Verification/verification": {"Command/checks"},
 }
 POD_MAKERS = {"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"}
@@ -838,7 +839,7 @@ def test_crds_stay_where_the_settings_say_so(keep: bool) -> None:
 
 def test_what_runs_at_a_destroy_needs_nothing_of_the_checkout(policies: Recording) -> None:
     commands = [resource for resource in of_kind(policies, "Command") if "delete" in resource.inputs]
-    assert {resource.name for resource in commands} == {"leftovers", "destroy-guard"} | {
+    assert {resource.name for resource in commands} == {"leftovers", "destroy-guard", "istiod-unused"} | {
         f"{namespace}-pods-gone" for namespace in RELEASES.values()
     }
     for resource in commands:
@@ -993,7 +994,7 @@ def test_commands_of_the_project_name_modules_of_it(plain: Recording) -> None:
         for command in of_kind(plain, "Command")
         if (arguments := shlex.split(command.inputs.get("create", "")))[1:2] == ["-m"]
     }
-    assert len(modules) == 6
+    assert len(modules) == 7
     for module in modules:
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
@@ -1012,12 +1013,15 @@ def test_only_the_precheck_tells_its_first_run_from_later_ones(plain: Recording)
 
 SHOWN = {"prometheus-ready", "grafana-ready", "kiali-ready"}
 CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
-    "values of istiod": ({"istio": {"istiodValues": {"pilot": {"env": {}}}}}, {"istiod-ready", "checks"}),
+    "values of istiod": (
+        {"istio": {"istiodValues": {"pilot": {"env": {}}}}},
+        {"istiod-ready", "sidecars-ready", "checks"},
+    ),
     "values of Kong": ({"kong": {"values": {"resources": {"limits": {"cpu": 1}}}}}, {"kong-ready", "checks"}),
     "chart of Kong": ({"charts": {"kong": "sandbox/charts/kong"}}, {"kong-ready", "checks"}),
     "mirror": (
         {"images": {"registry": MIRROR}},
-        {"istiod-ready", "kong-ready", "bookinfo-pods-ready", *SHOWN, "checks"},
+        {"istiod-ready", "sidecars-ready", "kong-ready", "bookinfo-pods-ready", *SHOWN, "checks"},
     ),
     "limit": ({"rateLimit": {"minute": 31}}, {"bookinfo-route-ready", "checks"}),
     "limit's message": ({"rateLimit": {"minute": 30, "errorMessage": "no"}}, {"bookinfo-route-ready", "checks"}),
@@ -1026,7 +1030,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"bookinfo-route-ready", "checks"},
     ),
     "routing": ({"kong": {"routing": "guide"}}, {"bookinfo-route-ready", "checks"}),
-    "applications": ({"applications": [BOOKINFO, SHOP]}, {"precheck", "checks"}),
+    "applications": ({"applications": [BOOKINFO, SHOP]}, {"precheck", "sidecars-ready", "checks"}),
     "observability": ({"observability": {"grafana": {"anonymous": True}}}, {"grafana-ready", "kiali-ready", "checks"}),
     "password": ({"observability": {"grafana": {"passwordVersion": 2}}}, {*SHOWN, "grafana-admin-value", "checks"}),
 }

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from charts import documents, template
 
+from components.shared import revision_tags
 from plan import Recording, record
+from settings.control_planes import ControlPlane
 from versions import CHARTS
 
 pytestmark = pytest.mark.usefixtures("machine")
@@ -100,3 +103,71 @@ def test_istios_gateways_ask_for_the_revision_that_they_are_on() -> None:
     assert found(beside, "Release/istio-ingressgateway")["values"]["revision"] == "1-31-0"
     assert "revision" not in found(beside, "Release/istio-egressgateway")["values"]
     assert found(beside, "Release/istio-ingressgateway")["version"] == NOW
+
+
+def test_sidecars_follow_once_all_that_has_some_is_there(beside: Recording) -> None:
+    command = found(beside, "Command/sidecars-ready")
+    assert "--namespace=bookinfo=1-31-0 --namespace=kong-istio= " in command["create"]
+    (key,) = (key for key, one in beside.resources.items() if one.label == "Command/sidecars-ready")
+    waits = {beside.resources[each].label for each in beside.waits_for(key)}
+    assert {"Release/kong-istio", "Command/bookinfo-pods-ready", "Command/istiod-ready", "Namespace/bookinfo"} <= waits
+    assert "Release/grafana" not in waits
+
+
+@pytest.mark.parametrize(
+    "istio", [{"version": "1.30.9"}, {"canary": CANARY}, {"canary": {**CANARY, "namespaces": ["bookinfo"]}}]
+)
+def test_sidecars_are_looked_at_again_when_a_control_plane_or_a_namespace_moves(istio: dict[str, Any]) -> None:
+    again = found(recorded(**istio), "Command/sidecars-ready")
+    assert again["create"] != found(recorded(), "Command/sidecars-ready")["create"]
+
+
+def test_without_injection_there_are_no_sidecars_to_look_at() -> None:
+    assert not {"Sidecars/sidecars", "Command/sidecars-ready"} & labels(recorded(injection=False))
+
+
+def test_nothing_stands_between_the_pods_and_the_deletion_of_their_control_plane(beside: Recording) -> None:
+    for release in ("istiod", "istiod-1-31-0"):
+        guard = found(beside, f"Command/{release}-unused")
+        assert "create" not in guard
+        revision = release.removeprefix("istiod-") if "-" in release else "default"
+        assert f"--unused-revision {revision}" in guard["delete"]
+        (key,) = (key for key, one in beside.resources.items() if one.label == f"Command/{release}-unused")
+        assert f"Release/{release}" in {beside.resources[each].label for each in beside.waits_for(key)}
+
+
+# --- revision tags -----------------------------------------------------------------------------------------------------
+
+
+def test_a_tag_is_moved_by_a_word(plain: Recording) -> None:
+    tagged = [recorded(canary=CANARY, tags={"prod": stands_for}) for stands_for in ("stable", "canary")]
+    services = []
+    for recording, revision in zip(tagged, ("default", "1-31-0"), strict=True):
+        made = found(recording, "MutatingWebhookConfiguration/istio-revision-tag-prod")
+        assert made["metadata"]["labels"]["istio.io/rev"] == revision
+        services.append({webhook["clientConfig"]["service"]["name"] for webhook in made["webhooks"]})
+    assert services == [{"istiod"}, {"istiod-1-31-0"}]
+    assert not {label for label in labels(plain) if label.startswith("MutatingWebhookConfiguration")}
+
+
+def test_a_stable_revision_goes_on_serving_namespaces_without_one() -> None:
+    made = found(
+        recorded(version="1.31.0", revision="1-31-0"), "MutatingWebhookConfiguration/istio-revision-tag-default"
+    )
+    assert [webhook["name"].partition(".sidecar")[0] for webhook in made["webhooks"]] == [
+        *("rev.namespace", "rev.object", "namespace", "object")
+    ]
+
+
+@pytest.mark.parametrize("url", ["", "https://localhost:1/inject"])
+@pytest.mark.parametrize("revision", ["", "1-31-0"])
+@pytest.mark.parametrize("tag", ["prod", "default"])
+def test_the_webhooks_of_a_tag_are_those_of_the_chart(tag: str, revision: str, url: str) -> None:
+    values = {"revision": revision, "revisionTags": [tag], "istiodRemote": {"injectionURL": url}}
+    rendered = documents(template("istiod", values, "istiod", "istio-system"))
+    (theirs,) = (item for item in rendered if item["metadata"]["name"] == f"istio-revision-tag-{tag}")
+    plane = ControlPlane(revision=revision, version="1.31.0")
+    ours = revision_tags.webhooks_of(tag, plane, url)
+    assert ours["webhooks"] == theirs["webhooks"]
+    for label in ("istio.io/tag", "istio.io/rev", "app"):
+        assert ours["metadata"]["labels"][label] == theirs["metadata"]["labels"][label]
