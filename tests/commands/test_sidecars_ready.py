@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from test_commands import FakeCluster, Object, Run, failure, run
 
-from commands import command_line, rollouts, sidecars, sidecars_ready
+from commands import command_line, leftovers, rollouts, sidecars, sidecars_ready
 from commands.sidecars_ready import ANNOTATION
 
 __all__ = ["run"]
@@ -30,7 +30,7 @@ def pod(
             "name": f"{name or 'alone'}-{revision}-{version}",
             "namespace": namespace,
             "ownerReferences": owners,
-            "annotations": {sidecars.STATUS: status},
+            "annotations": {leftovers.STATUS: status},
         },
         "spec": {
             "initContainers": [{"name": "istio-proxy", "image": f"hub/proxyv2:{version}", "restartPolicy": "Always"}],
@@ -96,7 +96,7 @@ class Mesh(FakeCluster):
 
     def _roll(self, name: str) -> None:
         def is_own(item: Object) -> bool:
-            return item["kind"] == "Pod" and item["metadata"]["name"].startswith(f"{name}-")
+            return item["kind"] == "Pod" and str(item["metadata"]["name"]).startswith(f"{name}-")
 
         for old in [item for item in self.objects if is_own(item)]:
             self.objects.remove(old)
