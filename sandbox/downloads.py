@@ -139,6 +139,8 @@ def _unpack(archive: Path, member: str, target: Path) -> None:
         programs = list(new.iterdir())
         if not programs:
             raise FetchError(f"there is no {member} in the archive")
+        # What is left of a folder that somebody emptied.
+        shutil.rmtree(target, ignore_errors=True)
         (new if member.endswith("/") else programs[0]).replace(target)
     finally:
         shutil.rmtree(new, ignore_errors=True)

@@ -66,11 +66,11 @@ def _cli_downloaded() -> str:
     """Put the official CLI, in the version of the SDK, on the sandbox's PATH; return why not if that fails."""
     wanted = version("pulumi")
     folder = tool_cache() / f"pulumi-{wanted}"
-    if not folder.is_dir():
+    if not (folder / "pulumi").is_file():
         try:
             with tools.cache():
                 # The process that held the lock may have got it in the meantime.
-                if not folder.is_dir():
+                if not (folder / "pulumi").is_file():
                     downloads.download(PULUMI, "pulumi", wanted, folder)
         except (FetchError, SandboxError) as problem:
             return f", and {wanted} could not be downloaded ({str(problem).rstrip('.')})"

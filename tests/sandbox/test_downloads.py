@@ -244,7 +244,9 @@ def test_what_was_cut_to_the_end_is_gone_on_with_by_the_next_run(releases: Relea
     assert ranges(releases) == ["bytes=500000-"]
 
 
-@pytest.mark.parametrize("change", ["another file", "no ranges", "no tag", "a weak tag", "other content, same tag"])
+@pytest.mark.parametrize(
+    "change", ["another file", "no ranges", "no tag", "a weak tag", "other content, same tag", "no such range"]
+)
 def test_what_cannot_be_gone_on_with_is_thrown_away(releases: Releases, tmp_path: Path, change: str) -> None:
     file = releases.add(ADDRESS, LONG)
     file.tag = {"no tag": "", "a weak tag": 'W/"1"'}.get(change, '"1"')
@@ -256,7 +258,16 @@ def test_what_cannot_be_gone_on_with_is_thrown_away(releases: Releases, tmp_path
         content = file.content = SCRIPT.encode() + LONG[::-1]
         file.tag = '"2"' if change == "another file" else file.tag
     file.ranges = change != "no ranges"
+    file.statuses = [416] if change == "no such range" else []
     assert get(tmp_path, known(content)).read_bytes() == content
+    assert left(tmp_path) == ["program"]
+
+
+def test_what_is_whole_already_is_not_fetched_again(releases: Releases, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/.program.fetched").write_bytes(LONG)
+    assert says(get(tmp_path, known(LONG))) == "hello\n"
+    assert releases.downloads() == []
     assert left(tmp_path) == ["program"]
 
 

@@ -84,6 +84,15 @@ def test_a_machine_without_pulumi_gets_the_official_cli_and_plugins(sandbox: Rel
     assert sandbox.asked == []
 
 
+def test_a_cli_that_somebody_broke_is_downloaded_again(sandbox: Releases) -> None:
+    assert pulumi_engine.missing() == ""
+    (tool_cache() / f"pulumi-{CLI}" / "pulumi").unlink()
+    sandbox.asked.clear()
+    assert pulumi_engine.missing() == ""
+    assert sandbox.downloads() == [CLI_SUMS, CLI_ADDRESS]
+    assert subprocess.run([pulumi(), "version"], capture_output=True, text=True, check=True).stdout == f"v{CLI}\n"
+
+
 @pytest.mark.parametrize(("says", "taken"), [("3.260.0", True), ("4.0.0", True), ("3.259.9", False), ("3.99.0", False)])
 def test_the_users_own_cli_is_taken_unless_it_is_too_old(
     sandbox: Releases, tmp_path: Path, says: str, taken: bool
