@@ -242,7 +242,7 @@ def test_the_table_of_versions_is_that_of_the_program() -> None:
         "Prometheus (chart prometheus)": CHARTS["prometheus"].version,
         "Grafana (chart grafana)": CHARTS["grafana"].version,
         "BookInfo's images": ", ".join(bookinfo),
-        "Kubernetes of the workflow's cluster (kind)": node[1] if node else "",
+        "Kubernetes of kind's clusters": node[1] if node else "",
         "Kubernetes of the sandbox": TOOLS["kube-apiserver"].version,
     }
     assert {name: version for name, version in table.items() if name in expected} == expected

@@ -85,8 +85,11 @@ def test_the_images_of_manifests_are_found() -> None:
     assert found == images
 
 
-def test_the_cluster_of_the_workflow_is_found_and_stays_tested() -> None:
+def test_the_nodes_of_kind_are_found_and_stay_tested() -> None:
+    # One version, in the workflow and in the sandbox.
     (node,) = versions("kindest/node", "docker")
+    pinned = {str(file.relative_to(ROOT)) for file in files(".") if "kindest/node:v" in file.read_text()}
+    assert {pin.file for pin in PINS if pin.dependency == "kindest/node"} == pinned
     (rule,) = (rule for rule in CONFIG["packageRules"] if rule.get("matchDepNames") == ["kindest/node"])
     major, minor = KUBERNETES_TESTED
     assert rule["allowedVersions"] == f"<{major}.{minor + 1}"
