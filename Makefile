@@ -1,6 +1,9 @@
 # `make up` and `make down` bring the stack up and down in a sandbox on this machine; `make test` runs every test,
 # `make unit` those that need no cluster.
 
+# They would have this project's Python load somebody else's modules.
+unexport PYTHONPATH PYTHONHOME
+
 PYTHON ?= python3
 .DEFAULT_GOAL := help
 .PHONY: help up down test unit preview bench dashboards recover drift clean

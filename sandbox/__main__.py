@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from names import SANDBOX_NAME
-from sandbox import SandboxError, choice, isolation, tools, whole_stack
+from sandbox import SandboxError, choice, isolation, processes, tools, whole_stack
 from sandbox.facts import KIND, SIMULATED, Facts
 from sandbox.paths import CHECKOUT, Paths, tool_cache
 
@@ -134,4 +134,6 @@ def _print_facts(facts: Facts) -> None:
 
 
 if __name__ == "__main__":
+    # What is written may be a key, or somebody's password.
+    os.umask(processes.PRIVATE)
     sys.exit(main())

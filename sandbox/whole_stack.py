@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sandbox import SandboxError, choice, isolation, node_images, pulumi_engine, screen
+from sandbox import SandboxError, choice, identity, isolation, node_images, processes, pulumi_engine, screen
 from sandbox.facts import KIND, SIMULATED
+from sandbox.locks import locked
 from sandbox.paths import CHECKOUT
 
 STACK = "sandbox"
@@ -27,6 +28,8 @@ _TITLES = {
     KIND: "sandbox: a kind cluster of its own, in a container",
     SIMULATED: "sandbox: a Kubernetes control plane on this machine",
 }
+
+_WAITING = "another `make up` or `make down` works on this stack; waiting for it"
 
 # The state may name a plugin of another version than the one that is here.
 _NO_DOWNLOADS = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
@@ -58,21 +61,38 @@ def bring_up(kind: str = "") -> int:
         with steps.step("images"):
             node_images.bring()
     missing = pulumi_engine.missing()
-    if missing:
-        print(f"\nRehearsing: {missing}")
-        with steps.step("rehearsal of the stack"):
-            outputs = _rehearse()
-    else:
-        if _has_stack():
-            with steps.step("recovery, if an earlier run was cut off"):
-                _recover()
+    with _alone():
+        if missing:
+            print(f"\nRehearsing: {missing}")
+            with steps.step("rehearsal of the stack"):
+                outputs = _rehearse()
         else:
-            create(STACK, CHECKOUT.root / "Pulumi.yaml")
-        with steps.step("pulumi up"):
-            _pulumi("up", "--yes", "--skip-preview", "--suppress-permalink=true")
-        outputs = json.loads(pulumi_output("stack", "output", "--json", "--stack", STACK))
+            outputs = _bring_up_by_engine(steps)
     screen.show(facts, outputs, steps.seconds, rehearsed=bool(missing))
     return 0
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Be the only run on the stack: wait for one that another command leads, and end one whose command was killed."""
+    with locked(CHECKOUT.state, waiting=_WAITING):
+        if not CHECKOUT.facts.exists():
+            raise SandboxError("The sandbox was taken down meanwhile: run `make up` again.")
+        if left := identity.running(CHECKOUT, identity.STACK):
+            print(f"Ending what an earlier run left behind: processes {', '.join(map(str, sorted(left)))}.", flush=True)
+            processes.kill(left)
+        yield
+
+
+def _bring_up_by_engine(steps: Steps) -> dict[str, Any]:
+    if _has_stack():
+        with steps.step("recovery, if an earlier run was cut off"):
+            _recover()
+    else:
+        create(STACK, CHECKOUT.root / "Pulumi.yaml")
+    with steps.step("pulumi up"):
+        _pulumi("up", "--yes", "--skip-preview", "--suppress-permalink=true")
+    return dict(json.loads(pulumi_output("stack", "output", "--json", "--stack", STACK)))
 
 
 def take_down() -> int:
@@ -85,17 +105,19 @@ def take_down() -> int:
     found = cluster.status()
     # An `up` that failed or was killed leaves the folder, and what already ran, without facts.
     if not CHECKOUT.sandbox.exists():
-        print("There is no sandbox.")
+        print("Its folder was gone; what still ran of it is ended." if cluster.down() else "There is no sandbox.")
         return 0
     code = 0
     missing = pulumi_engine.missing(download=False)
     if missing and _has_state():
         print(f"\nThe stack ends with the sandbox, undestroyed: {missing} Nothing of it outlives the sandbox's etcd.")
-    if found.ready and not missing and _has_stack():
+    if found.facts and found.ready and not missing and _has_stack():
         with steps.step("pulumi destroy"):
             try:
-                _recover(**_NO_DOWNLOADS)
-                _pulumi("destroy", "--yes", "--skip-preview", "--suppress-permalink=true", **_NO_DOWNLOADS)
+                identity.prove(found.facts, CHECKOUT)
+                with _alone():
+                    _recover(**_NO_DOWNLOADS)
+                    _pulumi("destroy", "--yes", "--skip-preview", "--suppress-permalink=true", **_NO_DOWNLOADS)
             except SandboxError as problem:
                 print(f"\n{problem} The sandbox ends all the same.", file=sys.stderr)
                 code = 1
@@ -108,7 +130,8 @@ def take_down() -> int:
 def _rehearse() -> dict[str, Any]:
     outputs = CHECKOUT.sandbox / "outputs.json"
     command = [sys.executable, "-m", "sandbox.rehearsal", "--outputs", os.fspath(outputs)]
-    if subprocess.run(command, cwd=CHECKOUT.root, check=False).returncode:
+    marked = os.environ | identity.mark(CHECKOUT, identity.STACK)
+    if subprocess.run(command, cwd=CHECKOUT.root, env=marked, check=False).returncode:
         raise SandboxError("The rehearsal failed; what stopped it stands above.")
     return dict(json.loads(outputs.read_text()))
 
@@ -151,7 +174,8 @@ def _pulumi(*arguments: str, **environment: str) -> None:
     command = ["pulumi", *arguments, "--stack", STACK, "--config-file", config]
     if not sys.stdout.isatty():
         command.append("--non-interactive")
-    with subprocess.Popen(command, cwd=CHECKOUT.root, env=isolation.environment() | environment) as process:
+    marked = isolation.environment() | identity.mark(CHECKOUT, identity.STACK) | environment
+    with subprocess.Popen(command, cwd=CHECKOUT.root, env=marked) as process:
         try:
             code = process.wait()
         except KeyboardInterrupt:

@@ -12,8 +12,12 @@ from stack import Answer, Project, make_project, said
 # The sandbox's API server answers, as far as `down` can see.
 DOWN = """
 from types import SimpleNamespace
-from sandbox import kwok_cluster, whole_stack
-kwok_cluster.status = lambda: SimpleNamespace(ready=True)
+from sandbox import identity, kwok_cluster, whole_stack
+kwok_cluster.status = lambda: SimpleNamespace(ready=True, facts=True)
+def prove(*_):
+    if {elsewhere}:
+        raise whole_stack.SandboxError("It is another cluster.")
+identity.prove = prove
 raise SystemExit(whole_stack.take_down())
 """
 PULUMI = """#!/bin/sh
@@ -41,16 +45,17 @@ def down(project: Project, tmp_path: Path) -> Down:
     """Run `down` with nothing on PATH but some programs of Pulumi's; return what it said, and how pulumi was called."""
     calls = tmp_path / "calls"
 
-    def run(*programs: str, state: bool = True) -> tuple[Answer, list[str]]:
+    def run(*programs: str, state: bool = True, elsewhere: bool = False) -> tuple[Answer, list[str]]:
         stacks = project.paths.state / ".pulumi" / "stacks" / "kong-istio"
         stacks.mkdir(parents=True)
+        project.paths.facts.write_text("{}")
         if state:
             (stacks / "sandbox.json").write_text("{}")
         for name in programs:
             (tmp_path / name).write_text(PULUMI.format(calls=calls, sandbox=project.paths.sandbox))
             (tmp_path / name).chmod(0o755)
         environment = {**project.environment, "PATH": str(tmp_path)}
-        answer = project.run(sys.executable, "-c", DOWN, environment=environment)
+        answer = project.run(sys.executable, "-c", DOWN.format(elsewhere=elsewhere), environment=environment)
         return answer, calls.read_text().splitlines() if calls.exists() else []
 
     return run
@@ -82,6 +87,14 @@ def test_a_rehearsed_stack_was_never_pulumis(down: Down, project: Project) -> No
     answer, _ = down(state=False)
     assert answer.returncode == 0, said(answer)
     assert "undestroyed" not in answer.stdout
+    assert not project.paths.sandbox.exists()
+
+
+def test_a_stack_is_not_destroyed_in_another_cluster_than_the_sandboxs(down: Down, project: Project) -> None:
+    answer, calls = down("pulumi", "pulumi-language-python", *PLUGINS, elsewhere=True)
+    assert answer.returncode == 1
+    assert answer.stderr.strip() == "It is another cluster. The sandbox ends all the same."
+    assert [call for call in calls if call.startswith("destroy")] == []
     assert not project.paths.sandbox.exists()
 
 
