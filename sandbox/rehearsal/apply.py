@@ -215,7 +215,8 @@ class Applier:
     def _command(self, resource: Resource) -> tuple[str, Object]:
         inputs = resource.inputs
         digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-        known = self._remembered().get(resource.urn)
+        with self._lock:
+            known = self._remembered().get(resource.urn)
         if known and known["digest"] == digest:
             return "unchanged", known["outputs"]
         update = inputs.get("update") if known and known["triggers"] == inputs.get("triggers") else None

@@ -295,7 +295,7 @@ def test_a_chart_that_cannot_be_had_is_named_with_a_remedy(
     with pytest.raises(SandboxError, match=r"chart kong .*charts\.konghq\.com.*setting `charts`"):
         chart_sources.resolve(everything_else, paths)
     everything_else = dict.fromkeys(set(CHARTS) - {"base"}, "elsewhere")
-    monkeypatch.setattr(builds, "go_problem", lambda _folder: "there is no Go on this machine")
+    monkeypatch.setattr(builds, "go_problem", lambda: "there is no Go on this machine")
     with pytest.raises(SandboxError, match=r"charts base .*no Go.*Connect to the network"):
         chart_sources.resolve(everything_else, paths)
 
@@ -509,7 +509,7 @@ def fake_kwokctl(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.write_text(f'#!/bin/sh\necho "$@" > {paths.root}/arguments\necho "port is taken"\nexit 1\n')
     program.chmod(0o755)
     monkeypatch.setenv("KONG_ISTIO_OFFLINE", "1")
-    monkeypatch.setattr(tools, "ensure", lambda names: dict.fromkeys(names, program))
+    monkeypatch.setattr(tools, "ensure", lambda names, **_: dict.fromkeys(names, program))
     monkeypatch.setattr(chart_sources, "resolve", lambda _committed, _paths: {})
     return paths.root / "arguments"
 
