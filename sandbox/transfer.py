@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
-from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _SECONDS = 5.0
 
@@ -40,6 +41,8 @@ class Transfer:
             self._say()
 
     def _say(self) -> None:
+        from rich.filesize import decimal
+
         self._said = time.monotonic()
         rate = (self._done - self._have) / max(self._said - self._started, 0.001)
         of = f" of {decimal(self._size)}" if self._size else ""
@@ -47,6 +50,9 @@ class Transfer:
 
 
 def _bar() -> Progress:
+    # Whoever downloads nothing does not wait for the import.
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
     return Progress(
         TextColumn("  {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     )

@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shop(folder: Path, **chart: Any) -> Object:
-    given = {"name": str(folder), "values": {"password": "canary"}, **chart}
+    given = {"name": str(folder), "values": {"password": "kept-to-itself"}, **chart}
     return {"name": "shop", "namespace": "shop", "chart": given, "route": {"service": "shop-web", "port": 80}}
 
 
@@ -55,7 +55,7 @@ def test_a_chart_is_a_release_of_its_own_in_a_namespace_of_the_mesh(folder: Path
     recording = recorded(shop(folder, timeoutSeconds=77))
     given = made(recording, "Release/shop").inputs
     assert (given["name"], given["namespace"]) == ("shop", "shop")
-    assert given["values"] == {"password": "canary"}
+    assert given["values"] == {"password": "kept-to-itself"}
     assert given["skipAwait"] is True
     waits = shlex.split(made(recording, "Command/shop-pods-ready").inputs["create"])
     assert waits[waits.index("--namespace") :][:6] == ["--namespace", "shop", "--release", "shop", "--timeout", "77"]
@@ -236,4 +236,4 @@ def test_the_checks_look_again_when_the_chart_changes_and_are_told_nothing_of_it
         for values in ({"a": 1}, {"a": 1}, {"a": 2})
     ]
     assert commands[0] == commands[1] != commands[2]
-    assert "canary" not in made(recorded(shop(folder)), "Command/checks").inputs["create"]
+    assert "kept-to-itself" not in made(recorded(shop(folder)), "Command/checks").inputs["create"]

@@ -493,9 +493,11 @@ REACHES = [
 
 
 def chosen(selector: Object, labels: Mapping[str, str]) -> bool:
-    assert selector.keys() <= {"matchLabels"}
+    assert selector.keys() <= {"matchLabels", "matchExpressions"}
     wanted: dict[str, str] = selector.get("matchLabels", {})
-    return wanted.items() <= labels.items()
+    expressions = selector.get("matchExpressions", [])
+    assert all(each["operator"] == "Exists" for each in expressions)
+    return wanted.items() <= labels.items() and all(each["key"] in labels for each in expressions)
 
 
 def is_peer(peer: Object, home: str, caller: tuple[str, dict[str, str]] | None) -> bool:
