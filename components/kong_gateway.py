@@ -204,6 +204,8 @@ def kong_values(kong: Kong, images: Images) -> dict[str, Any]:
             "readinessProbe": _READINESS,
         },
         "readinessProbe": _READINESS,
+        # A pod is Ready only with its first configuration, and limits with it; of four and more, one would be away by default.
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}},
         # By Kong's own order, SRV goes first. That names every port of a Service, and Kong would call them in turn
         # (Kong/kong, kong/runloop/balancer/balancers.lua: a record's port goes before the target's).
         "env": {"database": "off", "dns_order": "LAST,A,SRV,CNAME"},

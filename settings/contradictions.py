@@ -169,6 +169,7 @@ RULES: Mapping[str, Sequence[Rule]] = {
             "ingressController gatewayDiscovery enabled",
             agrees=_OFF,
         ),
+        _fixed("an upgrade would leave no Kong", "updateStrategy type", agrees=("RollingUpdate",)),
         _use("kong.replicas", "replicaCount"),
         _use("kong.serviceType", "proxy type"),
         _use("kong.nodePort", "proxy http nodePort"),

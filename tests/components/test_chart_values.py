@@ -159,6 +159,7 @@ class Allowed:
 _FREE = "a map of whatever the pods shall carry"
 _INI = "sections are those of Grafana's own configuration"
 _FILES = "a map of files"
+_STRATEGY = "the Deployment carries the map as it is"
 _POD = "the pods carry the map as it is"
 _ENV = "a map of Kong's own settings"
 _SIZES = "a map of whatever Kubernetes may give a container"
@@ -257,6 +258,10 @@ ALLOWED = [
             (("topologySpreadConstraints",), "topologyKey: topology.kubernetes.io/zone"),
             (("podDisruptionBudget", "minAvailable"), "minAvailable: 1"),
         )
+    ),
+    *(
+        Allowed(chart="kong", path=("updateStrategy", key), reason=_STRATEGY, case="kong: several", marker=marker)
+        for key, marker in (("type", "type: RollingUpdate"), ("rollingUpdate", "maxUnavailable: 0"))
     ),
     *(
         Allowed(
@@ -559,6 +564,7 @@ def test_kong_runs_with_the_versions_of_the_table_and_as_many_replicas_as_wanted
     }
     spec = rendered_object(rendered, "Deployment", "kong-istio-kong")["spec"]
     assert spec["replicas"] == 3
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}}
     assert pick(rendered_object(rendered, "Service", "kong-istio-kong-proxy"), "spec", "type") == "ClusterIP"
 
 

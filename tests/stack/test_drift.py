@@ -55,6 +55,10 @@ DRIFTS: dict[str, tuple[tuple[str, ...], str]] = {
         ("delete", "configmap", "istio", "-nistio-system"),
         "ConfigMap istio-system/istio is not there",
     ),
+    "a CRD of Kong's": (
+        ("patch", "crd", "kongplugins.configuration.konghq.com", *MERGE, '{"spec": {"names": {"shortNames": ["k"]}}}'),
+        "update CustomResourceDefinitionPatch kongplugins.configuration.konghq.com",
+    ),
     "a label of a CRD": (
         (
             "label",

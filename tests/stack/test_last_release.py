@@ -21,6 +21,14 @@ from sandbox.machine_settings import with_facts
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(3600)]
 
 STACK = "upgraded"
+CONSUMERS = "kongconsumers.configuration.konghq.com"
+# Of somebody else, in a namespace that is not the stack's.
+CONSUMER = {
+    "apiVersion": "configuration.konghq.com/v1",
+    "kind": "KongConsumer",
+    "metadata": {"name": "somebody", "namespace": "default"},
+    "username": "somebody",
+}
 
 
 class Upgraded:
@@ -76,8 +84,22 @@ def test_nothing_that_carries_traffic_is_made_anew(upgraded: Upgraded) -> None:
     assert before - kept == set(deleted), "these are neither kept nor deleted"
 
 
-def test_a_second_up_has_nothing_to_do_and_a_destroy_leaves_nothing(upgraded: Upgraded) -> None:
+def kongs_crds(stack: Stack) -> dict[str, str]:
+    """Return the uid of each of Kong's CRDs."""
+    listed = {item["metadata"]["name"]: item["metadata"]["uid"] for item in stack.list("customresourcedefinitions")}
+    return {name: uid for name, uid in listed.items() if name.endswith(".konghq.com")}
+
+
+def test_a_second_up_has_nothing_to_do_and_a_destroy_leaves_what_others_use(upgraded: Upgraded) -> None:
+    stack, crds = upgraded.stack, kongs_crds(upgraded.stack)
+    stack.kubectl("create", "--filename=-", stdin=json.dumps(CONSUMER))
     upgraded.pulumi(upgraded.today, "up", "--yes", "--skip-preview")
-    upgraded.pulumi(upgraded.today, "preview", "--expect-no-changes")
-    upgraded.pulumi(upgraded.today, "destroy", "--yes", "--skip-preview")
-    assert leftovers(upgraded.stack) == []
+    assert len(crds) == 12
+    assert kongs_crds(stack) == crds, "Helm's CRDs were not taken over in place"
+    schemas = stack.get("customresourcedefinition", CONSUMERS)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert "username" in schemas["properties"], "the CRDs are not those of this program"
+    upgraded.pulumi(upgraded.today, "preview", "--refresh", "--expect-no-changes")
+    destroyed = upgraded.pulumi(upgraded.today, "destroy", "--yes", "--skip-preview")
+    assert "Kept the CRD of KongConsumer (configuration.konghq.com): there are still objects of it." in said(destroyed)
+    assert leftovers(stack) == [f"CustomResourceDefinition {CONSUMERS}"]
+    assert stack.get("kongconsumer", "somebody", "default")["username"] == "somebody"
