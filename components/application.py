@@ -75,6 +75,7 @@ class Application(pulumi.ComponentResource):
         routed = _routed(args.application, args.objects)
         given = GuardedNamespaceArgs(
             standards=args.standards,
+            injects=args.mesh.ready,
             policies=traffic_policies.application_policies(namespace, args.objects, routes),
             labels=manifests.home_metadata(args.objects, namespace, "labels"),
             annotations=manifests.home_metadata(args.objects, namespace, "annotations"),

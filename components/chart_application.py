@@ -58,7 +58,7 @@ class ChartApplication(pulumi.ComponentResource):
         policies = traffic_policies.application_policies(namespace, args.services, args.application.routes)
         home = GuardedNamespace(
             namespace,
-            GuardedNamespaceArgs(standards=args.standards, policies=policies, releases=True),
+            GuardedNamespaceArgs(standards=args.standards, injects=args.mesh.ready, policies=policies, releases=True),
             pulumi.ResourceOptions(parent=self),
         ).outputs
         guarded = [*home.ready, args.mesh.ready, *args.crds, *self._only_kong_calls(name, home, args)]

@@ -98,7 +98,7 @@ class KongGateway(pulumi.ComponentResource):
         policies = traffic_policies.kong_policies(webhook=args.kong.admission_webhook)
         namespace = GuardedNamespace(
             KONG_NAMESPACE,
-            GuardedNamespaceArgs(standards=args.standards, policies=policies, releases=True),
+            GuardedNamespaceArgs(standards=args.standards, injects=args.mesh.ready, policies=policies, releases=True),
             pulumi.ResourceOptions(parent=self),
         ).outputs
         values = kong_values(args.kong, args.standards.images)

@@ -13,18 +13,21 @@ from pulumi_kubernetes.networking.v1 import NetworkPolicy
 from components.shared import project_command
 from components.shared.manifests import Manifest
 from components.shared.pod_security import Level
-from components.shared.standards import SIDECARS, Standards
+from components.shared.standards import REVISION, SIDECARS, Standards
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuardedNamespaceArgs:
     """`level`: of Pod Security; None for a namespace whose pods get a sidecar. `policies`: its NetworkPolicies.
 
+    `injects`: what a namespace waits for that is moved to a revision: before its istiod injects, pods would start without one.
+
     `labels`, `annotations`: further ones. `releases`: Helm installs into it.
     """
 
     standards: Standards
     level: Level | None = None
+    injects: pulumi.Resource | None = None
     policies: Sequence[Manifest] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -56,7 +59,7 @@ class GuardedNamespace(pulumi.ComponentResource):
         moved = [pulumi.Alias(parent=opts.parent)]
         own = args.standards.namespace_labels(name, args.level)
         # The label without a revision would win.
-        given = {key: value for key, value in args.labels.items() if key != SIDECARS or "istio.io/rev" not in own}
+        given = {key: value for key, value in args.labels.items() if key != SIDECARS or REVISION not in own}
         labels = {**given, **own}
         metadata: Any = {"name": name, "labels": labels}
         if args.annotations:
@@ -64,7 +67,12 @@ class GuardedNamespace(pulumi.ComponentResource):
         namespace = Namespace(
             name,
             metadata=metadata,
-            opts=pulumi.ResourceOptions(parent=self, protect=args.standards.protect, aliases=moved),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                protect=args.standards.protect,
+                aliases=moved,
+                depends_on=[args.injects] if args.injects and REVISION in own else None,
+            ),
         )
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace], aliases=moved)
         guards = [

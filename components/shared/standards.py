@@ -14,6 +14,7 @@ from settings.control_planes import injected_namespaces, of_namespace
 
 #: The label for sidecars of the default revision, which wins over one that names a revision.
 SIDECARS = "istio-injection"
+REVISION = "istio.io/rev"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class Standards:
 
     def _sidecar_label(self, namespace: str) -> dict[str, str]:
         revision = self.revisions.get(namespace)
-        return {"istio.io/rev": revision} if revision else {SIDECARS: "enabled"}
+        return {REVISION: revision} if revision else {SIDECARS: "enabled"}
 
     @property
     def harden(self) -> bool:

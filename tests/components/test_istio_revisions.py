@@ -27,6 +27,11 @@ def found(recording: Recording, label: str) -> dict[str, Any]:
     return inputs
 
 
+def waits_for(recording: Recording, label: str) -> set[str]:
+    (key,) = (key for key, one in recording.resources.items() if one.label == label)
+    return {recording.resources[each].label for each in recording.waits_for(key)}
+
+
 def labels(recording: Recording) -> set[str]:
     return {resource.label for resource in recording.resources.values()}
 
@@ -76,17 +81,16 @@ def test_a_namespace_that_is_moved_has_the_label_of_its_revision_alone(plain: Re
     )
 
 
+def test_a_namespace_is_moved_once_its_control_plane_injects(plain: Recording, beside: Recording) -> None:
+    assert "Command/istiod-ready" in waits_for(beside, "Namespace/bookinfo")
+    assert "Command/istiod-ready" not in waits_for(plain, "Namespace/bookinfo"), "a first up would take longer"
+
+
 def test_pods_wait_for_every_control_plane(beside: Recording) -> None:
     line = found(beside, "Command/istiod-ready")["create"]
     assert "--revision= " in line
     assert "--revision=1-31-0" in line
-    waits = {
-        beside.resources[key].label
-        for label, key in ((one.label, key) for key, one in beside.resources.items())
-        if label == "Command/istiod-ready"
-        for key in beside.waits_for(key)
-    }
-    assert {"Release/istiod", "Release/istiod-1-31-0"} <= waits
+    assert {"Release/istiod", "Release/istiod-1-31-0"} <= waits_for(beside, "Command/istiod-ready")
 
 
 def test_a_canary_that_becomes_the_stable_one_stays_the_same_release(beside: Recording) -> None:
@@ -108,8 +112,7 @@ def test_istios_gateways_ask_for_the_revision_that_they_are_on() -> None:
 def test_sidecars_follow_once_all_that_has_some_is_there(beside: Recording) -> None:
     command = found(beside, "Command/sidecars-ready")
     assert "--namespace=bookinfo=1-31-0 --namespace=kong-istio= " in command["create"]
-    (key,) = (key for key, one in beside.resources.items() if one.label == "Command/sidecars-ready")
-    waits = {beside.resources[each].label for each in beside.waits_for(key)}
+    waits = waits_for(beside, "Command/sidecars-ready")
     assert {"Release/kong-istio", "Command/bookinfo-pods-ready", "Command/istiod-ready", "Namespace/bookinfo"} <= waits
     assert "Release/grafana" not in waits
 
@@ -132,8 +135,7 @@ def test_nothing_stands_between_the_pods_and_the_deletion_of_their_control_plane
         assert "create" not in guard
         revision = release.removeprefix("istiod-") if "-" in release else "default"
         assert f"--unused-revision {revision}" in guard["delete"]
-        (key,) = (key for key, one in beside.resources.items() if one.label == f"Command/{release}-unused")
-        assert f"Release/{release}" in {beside.resources[each].label for each in beside.waits_for(key)}
+        assert f"Release/{release}" in waits_for(beside, f"Command/{release}-unused")
 
 
 # --- revision tags -----------------------------------------------------------------------------------------------------
