@@ -63,7 +63,7 @@ def checks(stack: Stack) -> tuple[Check, ...]:
 
 def _releases(stack: Stack) -> Callable[[Target], str]:
     def look(target: Target) -> str:
-        found = endpoints.ask(target, lambda cluster: drifted(cluster, target.chart_releases))
+        found = endpoints.ask(target, lambda cluster: drifted(cluster, target.further_releases))
         changed = [text for texts in found.values() for text in texts]
         if not changed:
             return f"{len(found)} releases as installed"

@@ -64,7 +64,7 @@ def checks(*, keep_crds: bool) -> tuple[Check, ...]:
             "releases gone",
             "Helm remembers none of the stack's releases.",
             "Helm's Secrets",
-            lambda cluster, target: ownership.release_secrets(cluster, target.chart_releases),
+            lambda cluster, target: ownership.release_secrets(cluster, target.further_releases),
         ),
     ]
     if not keep_crds:

@@ -11,7 +11,17 @@ from functools import cached_property
 from typing import Any
 
 from kube import Cluster
-from names import DASHBOARD_PORTS, GRAFANA_SECRET, INGRESS_CLASS, KONG_NAMESPACE, is_kubeconfig, is_kubeconfig_path
+from names import (
+    DASHBOARD_PORTS,
+    GRAFANA_SECRET,
+    INGRESS_CLASS,
+    ISTIO_NAMESPACE,
+    ISTIOD,
+    KONG_NAMESPACE,
+    is_kubeconfig,
+    is_kubeconfig_path,
+    of_revision,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +137,12 @@ class Target:
         """The namespaces whose pods are in the mesh, each once."""
         routed = [application.namespace for application in self.applications]
         return list(dict.fromkeys([KONG_NAMESPACE, *routed, *self.further_namespaces]))
+
+    @property
+    def further_releases(self) -> list[str]:
+        """The releases whose names the settings say, as namespace/name: applications' charts, and istiods with a revision."""
+        istiods = [f"{ISTIO_NAMESPACE}/{of_revision(ISTIOD, revision)}" for revision in self.revisions if revision]
+        return [*self.chart_releases, *istiods]
 
     @property
     def one_of_each(self) -> tuple[RoutedApplication, ...]:

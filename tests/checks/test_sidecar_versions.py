@@ -62,3 +62,8 @@ def test_one_that_is_behind_is_named_also_if_it_is_not_the_stacks(behind: Object
         judge(pod("bookinfo/fine"), behind)
     assert failure.value.actual == said
     assert "1.30.3 of revision default, 1.31.0 of revision 1-31-0" in failure.value.expected
+
+
+def test_the_releases_of_control_planes_with_a_revision_are_looked_at_as_well() -> None:
+    target = Target(context="one", revisions=("", "1-31-0"), chart_releases=("shop/shop",))
+    assert target.further_releases == ["shop/shop", "istio-system/istiod-1-31-0"]
