@@ -82,12 +82,15 @@ def up(paths: Paths = CHECKOUT) -> Facts:
         _leave_to_the_original(paths)
         record, known = Record.load(paths), Facts.load(paths.facts)
         runtime, machine = _containers(record)
+        node = _own_node(record, runtime) if record and record.is_made else None
+        if node is None:
+            check_size(runtime, machine)
         # Before anything is pulled.
         origins = known.origins if known else _origins(machine_settings.committed_charts(paths))
-        if record and record.is_made and (node := _own_node(record, runtime)):
+        if record and node:
             _start(node, runtime, record, paths)
         else:
-            record = _make(record, runtime, machine, paths)
+            record = _make(record, runtime, paths)
         facts = _note(record, origins, paths)
         identity.settle(paths)
         machine_settings.write(facts, paths)
@@ -101,11 +104,14 @@ def _leave_to_the_original(paths: Paths) -> None:
 
 
 def _containers(record: Record | None) -> tuple[Runtime, Machine]:
-    """Return what runs containers here: for a cluster that there is, what it was made with. Raises `NoAnswerError`."""
+    """Return what runs containers here: for a cluster that there is, what it was made with. Raises `SandboxError`."""
     if record is None:
         return answering()
     runtime = Runtime(record.runtime)
-    return runtime, runtime.machine()
+    try:
+        return runtime, runtime.machine()
+    except NoAnswerError as problem:
+        raise SandboxError(f"{problem}; `make up` then goes on with the kind cluster {record.cluster}.") from None
 
 
 def down(paths: Paths = CHECKOUT) -> bool:
@@ -131,9 +137,8 @@ def down(paths: Paths = CHECKOUT) -> bool:
 # --- a new cluster -----------------------------------------------------------------------------------------------------
 
 
-def _make(record: Record | None, runtime: Runtime, machine: Machine, paths: Paths) -> Record:
+def _make(record: Record | None, runtime: Runtime, paths: Paths) -> Record:
     """Make the cluster; one that was begun is deleted first, and of one that is gone the stack's state as well."""
-    check_size(runtime, machine)
     if record is None:
         name = cluster_name(paths)
         if stranger := runtime.nodes(name):

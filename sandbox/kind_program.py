@@ -222,10 +222,12 @@ def _reason(said: str) -> str:
 
 
 def _errors(said: str) -> Iterator[str]:
-    for line in said.splitlines():
-        if re.match(r"ERROR:|Error|error", line):
-            yield (
-                re.sub(r"^(ERROR|Error( response from daemon)?|error):? *(failed to create cluster: )?", "", line)
-                .strip()
-                .rstrip(".")
-            )
+    """Yield what a program says went wrong: first, that of the one which kind ran."""
+    for form in (
+        r"^Command Output: *(.+)$",
+        r"^ERROR: *(?:failed to create cluster: )?(.+)$",
+        r"^[Ee]rror: *(.+)$",
+        r"^(Error .+)$",
+    ):
+        for found in re.finditer(form, said, re.MULTILINE):
+            yield re.sub(r"^(docker: )?Error response from daemon: *", "", found[1]).strip().rstrip(".")

@@ -285,7 +285,8 @@ def test_without_the_published_charts_no_cluster_is_made(
         ),
         (
             {"create": "Error response from daemon: mkdir /var/lib/docker/overlay2: no space left on device"},
-            "kind did not make the cluster: there is no room for its images",
+            "kind did not make the cluster: there is no room for its images: `docker system prune`, or a larger disk for the virtual "
+            "machine (mkdir /var/lib/docker/overlay2: no space left on device). The whole story is in ",
         ),
         (
             {
@@ -386,6 +387,14 @@ def test_down_without_an_answer_keeps_what_the_next_one_needs(machine: Machine, 
     machine.change(down="")
     assert kind_cluster.down(paths)
     assert clusters(machine) == []
+
+
+def test_an_up_without_an_answer_says_what_to_do(machine: Machine, paths: Paths) -> None:
+    kind_cluster.up(paths)
+    machine.change(down=NO_DAEMON)
+    text = refused(paths)
+    assert text.startswith("Docker does not answer (Cannot connect to the Docker daemon")
+    assert text.endswith(f"`make up` then goes on with the kind cluster {clusters(machine)[0]}.")
 
 
 def test_down_needs_no_kind(machine: Machine, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
