@@ -29,6 +29,9 @@ PROXY = "kong-istio-kong-proxy"
 ADMIN_PORTS = {8001, 8444, 8002, 8445}
 ADDRESSES = ipaddress.ip_network("192.0.2.0/24")
 
+# The stack has the istiod without a name, of whatever version.
+_REVISION = "--revision=default="
+
 
 @pytest.fixture(scope="module")
 def live(stack: Stack) -> Stack:
@@ -351,11 +354,13 @@ def tag(live: Stack, name: str, container: str, namespace: str) -> str:
 
 
 def test_the_precheck_knows_the_stacks_own_releases(live: Stack) -> None:
-    assert by_hand(live, "precheck") == {"kubernetes": live.outputs["versions"]["kubernetes"]}
+    assert by_hand(live, "precheck", _REVISION) == {"kubernetes": live.outputs["versions"]["kubernetes"]}
 
 
 def test_the_precheck_of_a_first_up_refuses_releases_that_are_there(live: Stack) -> None:
-    answer = live.project.python("-m", "commands.precheck", *CLUSTER, "--first", environment=live.environment)
+    answer = live.project.python(
+        "-m", "commands.precheck", *CLUSTER, _REVISION, "--first", environment=live.environment
+    )
     assert answer.returncode, f"`--first` passed with the stack in the cluster: {said(answer)}"
     assert "The Helm release " in answer.stderr, f"refused otherwise: {answer.stderr}"
     assert "helm uninstall " in answer.stderr, f"no remedy: {answer.stderr}"
@@ -363,7 +368,7 @@ def test_the_precheck_of_a_first_up_refuses_releases_that_are_there(live: Stack)
 
 
 def test_the_precheck_refuses_a_strangers_mesh(live: Stack, strangers_webhook: str) -> None:
-    answer = live.project.python("-m", "commands.precheck", *CLUSTER, environment=live.environment)
+    answer = live.project.python("-m", "commands.precheck", *CLUSTER, _REVISION, environment=live.environment)
     assert answer.returncode, f"it passed with a stranger's mesh in the cluster: {said(answer)}"
     expected = f"The webhook configuration {strangers_webhook} belongs to another Istio"
     assert expected in answer.stderr, f"refused otherwise: {answer.stderr}"
