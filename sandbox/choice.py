@@ -88,8 +88,12 @@ def choose(asked: str = "", paths: Paths = CHECKOUT) -> Choice:
     if asked not in ("", KIND, SIMULATED):
         raise SandboxError(f"{VARIABLE} is {asked!r}: it must be {KIND} or {SIMULATED}, or empty to have it chosen.")
     if there := existing(paths):
-        kept = f"as it was made so; `make down` first, then `make up {VARIABLE}={asked}`" if asked else "as it was"
-        return Choice(there, kept if asked != there else "as it was")
+        other = (
+            f"; for the other kind `make down` first, then `make up {VARIABLE}={asked}`"
+            if asked not in ("", there)
+            else ""
+        )
+        return Choice(there, f"as before{other}")
     if asked == SIMULATED:
         return Choice(SIMULATED, f"as {VARIABLE} says")
     return _by_containers(asked)
