@@ -52,6 +52,7 @@ _TICK = 0.1
 _MEGABYTES = 250
 _LONGEST = 300
 _IN_USE = "address already in use"
+_DAY = 86400
 _RESTART = "Run `python -m sandbox down`, then `up`; the stack in it goes with it."
 
 
@@ -419,6 +420,7 @@ def _node(number: int, address: str) -> dict[str, object]:
 
 def _fixed(facts: Facts, paths: Paths) -> Facts:
     """Start what ended; the cluster's data lies in the sandbox's folder and is still there."""
+    _check_clock(paths)
     if not paths.identity.exists():
         # It was made by an earlier version.
         identity.create(paths)
@@ -437,6 +439,16 @@ def _fixed(facts: Facts, paths: Paths) -> Facts:
         _restart(found, paths)
     identity.prove(facts, paths)
     return facts
+
+
+def _check_clock(paths: Paths) -> None:
+    """Raise where the cluster's certificates are not valid yet: kwokctl has them begin a day before they are made."""
+    authority = paths.cluster / "pki" / "ca.crt"
+    if authority.exists() and (behind := authority.stat().st_mtime - time.time()) > _DAY:
+        raise SandboxError(
+            f"this machine's clock is {behind / _DAY:.0f} days behind the day on which the sandbox was made, and its certificates "
+            f"are not valid yet: set the clock. Or r{_RESTART[1:]}"
+        )
 
 
 def _taken_ports(found: Status, facts: Facts) -> dict[str, int]:

@@ -94,6 +94,19 @@ def test_a_broken_note_of_what_was_found_out_is_no_sandbox(paths: Paths) -> None
         assert Facts.load(paths.facts) is None
 
 
+def test_a_clock_that_was_set_back_is_told(paths: Paths) -> None:
+    shutil.copy(CHECKOUT.committed_stack_file, paths.root)
+    Facts(ports={}, charts={}, origins={}, istiod="", not_shown="").save(paths.facts)
+    authority = paths.cluster / "pki" / "ca.crt"
+    authority.parent.mkdir(parents=True)
+    authority.touch()
+    os.utime(authority, (time.time() + 3 * 86400,) * 2)
+    with pytest.raises(
+        SandboxError, match=r"clock is 3 days behind .*: set the clock\. Or run `python -m sandbox down`"
+    ):
+        kwok_cluster.up(paths)
+
+
 # --- ports ----------------------------------------------------------------------------------------------------------
 
 
