@@ -6,7 +6,7 @@ Nothing but the standard library is imported: the policy pack's environment read
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 #: What makes pods, and where it has their template. A Pod is its own.
@@ -75,3 +75,14 @@ class Image:
 
     def __str__(self) -> str:
         return f"{self.tagged}@{self.digest}" if self.digest else self.tagged
+
+
+def mirrored(image: str, registry: str) -> str:
+    """Return an image's reference on a mirror, with the path that it has in its own registry.
+
+    Docker's short forms are spelled out: `kong` is `docker.io/library/kong`.
+    """
+    if not registry:
+        return image
+    own = Image.parse(image)
+    return str(replace(own, name=f"{registry}/{own.path}"))

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pulumi
 import yaml
 
-from commands.cluster_identity import Identity, LastUp, uid_of
+from commands.cluster_identity import Identity, LastUp
 from kube import Cluster, ClusterError
 from kube.kubeconfig import content, parsed, shown
 from names import SANDBOX_FOLDER, is_kubeconfig_path
@@ -115,7 +115,7 @@ def identified(access: Access, last: LastUp, *, preview: bool) -> tuple[Access, 
         return access, None
     cluster = Cluster(access.kubeconfig, access.context)
     try:
-        uid, version = uid_of(cluster), str(cluster.raw("/version").get("gitVersion", ""))
+        uid, version = cluster.uid(), str(cluster.raw("/version").get("gitVersion", ""))
     except ClusterError:
         # No server that answers, or one that does not tell this user: what the state says holds.
         return replace(access, identity=Identity(uid=last.uid, last=last)), None
@@ -132,7 +132,7 @@ def _elsewhere(last: LastUp, uid: str) -> str | None:
     stack = pulumi.get_stack()
     before = Access(kubeconfig=last.provider.get("kubeconfig") or "", context=last.provider.get("context") or "")
     try:
-        found = uid_of(Cluster(before.kubeconfig, before.context))
+        found = Cluster(before.kubeconfig, before.context).uid()
     except ClusterError as error:
         return (
             f"The stack is still in the cluster of context {before.context}, which cannot be cleared ({str(error).rstrip('.')}): "

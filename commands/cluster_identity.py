@@ -98,17 +98,9 @@ class Identity:
         return command in self.last.uids
 
 
-def uid_of(cluster: Cluster) -> str:
-    """Return the UID of a cluster. Raises `ClusterError`."""
-    try:
-        return str(cluster.raw("/api/v1/namespaces/kube-system")["metadata"]["uid"])
-    except (KeyError, TypeError):
-        raise ClusterError(f"The server of context {cluster.context} is no API server.") from None
-
-
 def in_another_cluster(cluster: Cluster) -> bool:
     """Return whether this Command's cluster is another one than it belongs to, as far as can be asked."""
     try:
-        return os.environ.get(CLUSTER_UID, "") not in ("", uid_of(cluster))
+        return os.environ.get(CLUSTER_UID, "") not in ("", cluster.uid())
     except ClusterError:
         return False

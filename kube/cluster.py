@@ -47,6 +47,13 @@ class Cluster:
         except ClusterError:
             return False
 
+    def uid(self) -> str:
+        """Return the UID of the cluster, which is that of its first namespace. Raises `ClusterError`."""
+        try:
+            return str(self.raw("/api/v1/namespaces/kube-system")["metadata"]["uid"])
+        except (KeyError, TypeError):
+            raise ClusterError(f"The server of context {self.context} is no API server.") from None
+
     def has(self, kind: str) -> bool:
         """Return whether the cluster has a kind."""
         return self._kinds.named(kind) is not None

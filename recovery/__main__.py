@@ -14,7 +14,6 @@ from typing import NoReturn
 from checks import selected_stack
 from checks.describe import describe
 from checks.selected_stack import SANDBOX, Stack, StackError
-from commands.cluster_identity import uid_of
 from kube import Cluster, ClusterError
 from recovery import RecoveryError
 from recovery.engine import Engine, Lock
@@ -68,7 +67,7 @@ def recover(stack: Stack, *, yes: bool, only_if_interrupted: bool = False) -> No
         return
     target = describe(stack.settings())
     stack.enter()
-    if engine.state.cluster not in ("", uid_of(target.cluster)):
+    if engine.state.cluster not in ("", target.cluster.uid()):
         raise RecoveryError(
             f"The context {target.context} leads to another cluster than at the last `up`, where nothing was cut off: name that "
             f"one in kubeContext, or have the stack made anew with `pulumi refresh --stack {stack.name}` and `pulumi up`."

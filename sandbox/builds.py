@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from display.console import console
 from sandbox import SandboxError, prebuilt
 from sandbox.installed import cached_path, install
 from sandbox.paths import CHECKOUT, tool_cache
@@ -162,6 +161,9 @@ def _compile(tools: Sequence[Tool], folder: Path, log: Path) -> str:
 
 def _go(arguments: Sequence[str], log: Path, progress: Callable[[float], str]) -> int:
     """Run a long command, saying how far it is, and return its exit code."""
+    # Whoever builds nothing does not wait for the import.
+    from display.console import console
+
     terminal = console(sys.stdout)
     started = said = time.monotonic()
     with log.open("wb") as output, terminal.status("") as line:

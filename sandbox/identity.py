@@ -6,7 +6,6 @@ import json
 import secrets
 from pathlib import Path
 
-from commands.cluster_identity import uid_of
 from kube import Cluster, ClusterError
 from sandbox import SandboxError, processes
 from sandbox.facts import Facts
@@ -61,7 +60,7 @@ def settle(paths: Paths) -> None:
 def prove(facts: Facts, paths: Paths) -> str:
     """Return the UID of the sandbox's cluster. Raises where its kubeconfig leads to another one than was recorded at its start."""
     try:
-        found = uid_of(Cluster(str(paths.kubeconfig), paths.context))
+        found = Cluster(str(paths.kubeconfig), paths.context).uid()
     except ClusterError as problem:
         raise SandboxError(str(problem)) from None
     if facts.cluster not in ("", found):

@@ -13,13 +13,12 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from components.shared.images import mirrored
 from sandbox import SandboxError, machine_settings
 from sandbox.containers import Runtime
 from sandbox.fetching import BUNDLES
 from sandbox.kind_record import Record
 from sandbox.paths import Paths
-from workloads import Image
+from workloads import Image, mirrored
 
 # Of those that kind's release notes list for the version in the table of programs: the newest of a Kubernetes that Istio and Kong
 # were tested with (`KUBERNETES_TESTED`). https://github.com/kubernetes-sigs/kind/releases

@@ -15,7 +15,6 @@ from typing import Any
 
 import yaml
 
-from commands.cluster_identity import uid_of
 from kube import Cluster, ClusterError
 from sandbox import (
     SandboxError,
@@ -243,7 +242,7 @@ def _start(paths: Paths) -> Facts:
         origins={name: source.origin for name, source in sources.items()},
         istiod=istiod_program,
         not_shown=not_shown,
-        cluster=uid_of(cluster),
+        cluster=cluster.uid(),
     )
     facts.save(paths.facts)
     return facts

@@ -12,7 +12,6 @@ from names import SANDBOX_FOLDER
 from sandbox import SandboxError, istio_settings
 from sandbox.facts import KIND, Facts
 from sandbox.paths import CHECKOUT, Paths
-from settings.sections import BOOKINFO
 
 _NOTE = "# Written by `python -m sandbox up` from Pulumi.sandbox.yaml and the facts of this machine.\n"
 _KUBECONFIG = "kong-istio:kubeconfig"
@@ -99,5 +98,8 @@ def kind_settings(config: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
 
 def _bookinfo(host: str) -> dict[str, Any]:
     """Return the settings' own application with a host, so that there are requests for which Kong has no route."""
+    # Only in kind; a simulated sandbox does not wait for the import.
+    from settings.sections import BOOKINFO
+
     described = BOOKINFO.model_dump(by_alias=True, exclude_unset=True)
     return {**described, "route": {**described["route"], "host": host}}

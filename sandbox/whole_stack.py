@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sandbox import SandboxError, choice, identity, isolation, node_images, processes, pulumi_engine, screen, tools
+from sandbox import SandboxError, choice, identity, isolation, processes, pulumi_engine, screen, tools
 from sandbox.facts import KIND, SIMULATED
 from sandbox.locks import locked
 from sandbox.paths import CHECKOUT
@@ -61,6 +61,9 @@ def bring_up(kind: str = "") -> int:
     with steps.step(_TITLES[chosen.kind]):
         facts = chosen.cluster.up()
     if chosen.kind == KIND:
+        # A simulated sandbox does not wait for the import, which is Pulumi's.
+        from sandbox import node_images
+
         with steps.step("images"):
             node_images.bring()
     missing = pulumi_engine.missing()

@@ -9,14 +9,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from components.shared.manifests import Manifest
 from components.shared.merging import merged
 from settings import Images, Kong, SettingsError
 from settings.sentences import show
-from workloads import INJECTED, TEMPLATES, Image, template
+from workloads import INJECTED, TEMPLATES, Image, mirrored, template
 
 PILOT = "registry.istio.io/release/pilot"
 PROXY = "registry.istio.io/release/proxyv2"
@@ -73,17 +72,6 @@ def check_references(images: Images, objects: Iterable[Manifest], kong: Kong) ->
 def canonical(image: str) -> str:
     """Return an image's name with its registry and without tag and digest: `kong:3.9` is `docker.io/library/kong`."""
     return Image.parse(image).name
-
-
-def mirrored(image: str, registry: str) -> str:
-    """Return an image's reference on a mirror, with the path that it has in its own registry.
-
-    Docker's short forms are spelled out: `kong` is `docker.io/library/kong`.
-    """
-    if not registry:
-        return image
-    own = Image.parse(image)
-    return str(replace(own, name=f"{registry}/{own.path}"))
 
 
 def reference(image: str, images: Images) -> str:

@@ -32,9 +32,17 @@ for name in found:
 
 @pytest.mark.parametrize("code", [PROGRAM, "import policy.command", "import preview.__main__, preview.publish"])
 def test_what_only_looks_is_not_paid_for_elsewhere(code: str) -> None:
+    assert not LOOKING_ONLY & modules_of(code)
+
+
+def test_a_simulated_sandbox_does_not_pay_for_the_program() -> None:
+    assert not {"pulumi", "pydantic"} & modules_of("import sandbox.__main__, sandbox.istiod_watcher")
+
+
+def modules_of(code: str) -> set[str]:
     code += "\nimport sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT.root, capture_output=True, text=True, check=True)
-    assert not LOOKING_ONLY & set(done.stdout.split())
+    return set(done.stdout.split())
 
 
 # --- The terminal -----------------------------------------------------------------------------------------------------
