@@ -126,7 +126,7 @@ class Istio(Section):
 
     version: OptionalRelease = Field(
         default="",
-        description="Of Istio's charts, such as 1.30.3; empty for the tested one. Another one upgrades in place.",
+        description="Of Istio's charts, such as 1.31.0; empty for the tested one. Another one upgrades in place.",
     )
     revision: OptionalRevision = Field(
         default="", description="Of the stable control plane; empty for Istio's default one. A canary changes it."
