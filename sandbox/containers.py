@@ -33,12 +33,16 @@ _START = {
 
 @dataclass(frozen=True)
 class Machine:
-    """What containers may use together: memory in bytes, processors; where their files lie; how the program calls the system."""
+    """What containers may use together: memory in bytes, processors; where their files lie; how the program calls the system.
+
+    `cgroups`: the version of the kernel's control groups, where the program tells it.
+    """
 
     memory: int
     processors: int
     folder: str = ""
     system: str = ""
+    cgroups: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,7 @@ def _docker(said: Mapping[str, Any]) -> Machine:
         processors=int(said.get("NCPU") or 0),
         folder=str(said.get("DockerRootDir") or ""),
         system=str(said.get("OperatingSystem") or ""),
+        cgroups=str(said.get("CgroupVersion") or ""),
     )
 
 
@@ -192,6 +197,7 @@ def _podman(said: Mapping[str, Any]) -> Machine:
         processors=int(host.get("cpus") or 0),
         folder=str(store.get("graphRoot") or ""),
         system=str((host.get("distribution") or {}).get("distribution") or ""),
+        cgroups=str(host.get("cgroupVersion") or "").removeprefix("v"),
     )
 
 

@@ -170,6 +170,13 @@ def _make(record: Record | None, runtime: Runtime, paths: Paths) -> Record:
 
 def check_size(runtime: Runtime, machine: Machine) -> None:
     """Refuse, before anything is pulled, what would end in pods that are killed or never scheduled. Raises `SandboxError`."""
+    # The kubelet refuses to start on it since 1.35 (its setting failCgroupV1), and kind would wait four minutes for that.
+    if machine.cgroups == "1":
+        raise SandboxError(
+            f"{runtime.title} runs on a kernel with cgroup v1, which Kubernetes takes no more: switch it to cgroup v2 "
+            "(Linux: boot with systemd.unified_cgroup_hierarchy=1; WSL: `wsl --update`), or take the simulated cluster: "
+            "`make up SANDBOX=simulated`."
+        )
     remedy = f"Raise it ({_RAISE[runtime.name]}), or take the simulated cluster: `make up SANDBOX=simulated`."
     if machine.memory < _MEMORY:
         raise SandboxError(

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,10 +30,15 @@ _DELETE_SECONDS = 120
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 # Go, and so containerd, reads every file in this folder beside the system's bundle (crypto/x509/root_unix.go).
 _TRUSTED = "/etc/ssl/certs/of-this-machine.pem"
-_LOG_LINES = 40
 
 # What kind and the program under it say, and what to do about it.
 _REMEDIES: tuple[tuple[str, str], ...] = (
+    # First, as the log of kubeadm, which follows it, may hold any of the words below.
+    (
+        r"failed to init node with kubeadm",
+        "Kubernetes does not come up in the node, mostly as memory, processors or the disk are too busy: end what else is running, and "
+        "run `make up` again",
+    ),
     (
         r"no such host|i/o timeout|network is unreachable|connection refused.*pull|TLS handshake timeout|failed to pull image",
         "the image of the node cannot be pulled: connect to the network, set HTTPS_PROXY, or name a mirror in the setting images.registry",
@@ -170,7 +176,7 @@ def _on_loopback(address: str) -> bool:
 def delete(program: Path, record: Record, runtime: Runtime, paths: Paths) -> None:
     """Delete the cluster; what is left then is the caller's to see."""
     paths.logs.mkdir(parents=True, exist_ok=True)
-    with (paths.logs / "kind.log").open("ab") as log:
+    with (paths.logs / "kind.log").open("ab") as log, suppress(subprocess.TimeoutExpired):
         subprocess.run(
             [program, "delete", "cluster", "--name", record.cluster, "--kubeconfig", str(paths.kubeconfig)],
             env=environment(runtime),
@@ -203,7 +209,7 @@ def _stream(command: list[str], env: Mapping[str, str], log: Path) -> str | None
             said.append(line)
             if _is_progress(line):
                 print(f"  {line.rstrip()}", flush=True)
-    return "".join(said[-_LOG_LINES:]) if process.returncode else None
+    return "".join(said) if process.returncode else None
 
 
 def _is_progress(line: str) -> bool:
@@ -221,9 +227,12 @@ def _reason(said: str) -> str:
 
 
 def _errors(said: str) -> Iterator[str]:
-    """Yield what a program says went wrong: first, that of the one which kind ran."""
+    """Yield what a program says went wrong: first, that of the one which kind ran.
+
+    Before its error, `docker run` may print the id of a container that does not start; kubeadm prints a log in place of one.
+    """
     for form in (
-        r"^Command Output: *(.+)$",
+        r"^Command Output: (?:[0-9a-f]{64}\n)?(?![IWE]\d{4} )(.+)$",
         r"^ERROR: *(?:failed to create cluster: )?(.+)$",
         r"^[Ee]rror: *(.+)$",
         r"^(Error .+)$",

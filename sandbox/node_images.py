@@ -29,6 +29,7 @@ _AT_ONCE = 3
 _TRIES = 3
 _PAUSE_SECONDS = 1
 _PULL_SECONDS = 900
+_LIST_SECONDS = 60
 _MEGABYTE = 10**6
 
 _REMEDIES = (
@@ -70,7 +71,9 @@ class _Node:
 
     def sizes(self) -> dict[str, int]:
         """Return what is on it: reference to compressed size in bytes."""
-        done = self.runtime.run("exec", self.container, "crictl", "images", "--output", "json")
+        # By itself, crictl waits for 2 s; a containerd that unpacks images on a slow disk takes longer.
+        crictl = ("crictl", f"--timeout={_LIST_SECONDS}s", "images", "--output", "json")
+        done = self.runtime.run("exec", self.container, *crictl, seconds=_LIST_SECONDS)
         if done.returncode:
             raise SandboxError(f"the node {self.container} does not tell its images: {_last(done.stderr)}.")
         found: dict[str, int] = {}
@@ -108,15 +111,18 @@ class _Node:
 
     def _hand_over(self, archive: str) -> str:
         command = [str(self.paths.programs / "kind"), "load", "image-archive", archive, "--name", self.record.cluster]
-        done = subprocess.run(
-            command,
-            env=kind_program.environment(self.runtime),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_PULL_SECONDS,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                command,
+                env=kind_program.environment(self.runtime),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_PULL_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return f"`kind load` did not end within {_PULL_SECONDS} s"
         return _last(done.stderr) if done.returncode else ""
 
 

@@ -123,11 +123,13 @@ def _container_program(name: str, arguments: list[str]) -> None:
 
 def _info(name: str, _arguments: list[str], state: State) -> None:
     memory, processors = state["info"]["memory"], state["info"]["processors"]
-    folder = state["info"].get("folder", "/var/lib/none")
+    folder, cgroups = state["info"].get("folder", "/var/lib/none"), state["info"].get("cgroups", "2")
     if name == "podman":
-        print(json.dumps({"host": {"memTotal": memory, "cpus": processors}, "store": {"graphRoot": folder}}))
+        host = {"memTotal": memory, "cpus": processors, "cgroupVersion": f"v{cgroups}"}
+        print(json.dumps({"host": host, "store": {"graphRoot": folder}}))
     else:
-        print(json.dumps({"MemTotal": memory, "NCPU": processors, "DockerRootDir": folder, "OperatingSystem": "Linux"}))
+        told = {"MemTotal": memory, "NCPU": processors, "DockerRootDir": folder, "OperatingSystem": "Linux"}
+        print(json.dumps({**told, "CgroupVersion": cgroups}))
 
 
 def _ps(_name: str, arguments: list[str], state: State) -> None:
@@ -188,7 +190,10 @@ def _exec(_name: str, arguments: list[str], state: State) -> None:
         _fail(f"Error response from daemon: No such container: {node}")
     if command[0] == "uname":
         print("x86_64")
-    elif command[:2] == ["crictl", "images"]:
+    elif command[0] == "crictl" and "images" in command:
+        # cmd/crictl/main.go: without the option it gives up after 2 s.
+        if not command[1].startswith("--timeout=") and (text := _expected(state, "busy")):
+            _fail(text)
         listed = [
             {"repoTags": [] if "@" in name else [name], "repoDigests": [name] if "@" in name else [], "size": str(size)}
             for name, size in state["on_node"].items()
@@ -253,6 +258,12 @@ def _create(_arguments: list[str], options: dict[str, str], state: State) -> Non
         _fail(
             f' ✗ Preparing nodes 📦 \nERROR: failed to create cluster: command "docker run --name {name}-control-plane" '
             f"failed with error: exit status 125\n\nCommand Output: {text}"
+        )
+    if text := _expected(state, "kubeadm"):
+        _fail(
+            f" ✗ Starting control-plane 🕹️ \nERROR: failed to create cluster: failed to init node with kubeadm: command "
+            f'"docker exec --privileged {name}-control-plane kubeadm init --config=/kind/kubeadm.conf --skip-token-print --v=6" '
+            f"failed with error: exit status 1\n\nCommand Output: {text}"
         )
     state["containers"].append(
         {"id": f"{state['next']:064x}", "name": f"{name}-control-plane", "cluster": name, "runs": True, "port": port}

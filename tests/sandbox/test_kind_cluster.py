@@ -25,6 +25,14 @@ from versions import CHARTS, KUBERNETES_MINIMUM, KUBERNETES_TESTED
 pytestmark = pytest.mark.usefixtures("machine")
 
 GIB = 2**30
+# What kubeadm says with --v=6: a log, its error, and where in its source that was.
+KUBEADM = (
+    'I1126 07:30:00.123456     137 initconfiguration.go:261] loading configuration from "/kind/kubeadm.conf"\n'
+    '[kubelet-check] The kubelet is not healthy: Get "http://127.0.0.1:10248/healthz": dial tcp 127.0.0.1:10248: i/o timeout\n'
+    "error: error execution phase wait-control-plane: could not initialize a Kubernetes cluster\n"
+    + "k8s.io/kubernetes/cmd/kubeadm/app/cmd/phases/workflow.(*Runner).Run.func1\n\tcmd/kubeadm/app/cmd/phases/workflow/runner.go:260\n"
+    * 30
+)
 REPOSITORIES = {chart.repository for chart in CHARTS.values()}
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -250,6 +258,17 @@ def test_too_small_a_machine_is_refused_before_anything_is_pulled(
     assert not [call for call in machine.calls() if call[1] in ("pull", "create", "run")]
 
 
+@pytest.mark.parametrize("machine", ["docker", "podman", "nerdctl"], indirect=True)
+def test_a_kernel_that_kubernetes_takes_no_more_is_refused_before_anything_is_pulled(
+    machine: Machine, paths: Paths
+) -> None:
+    machine.change(info={"memory": 8 * GIB, "processors": 4, "cgroups": "1"})
+    assert re.match(
+        r"(Docker|Podman|nerdctl) runs on a kernel with cgroup v1, which Kubernetes takes no more", refused(paths)
+    )
+    assert not [call for call in machine.calls() if call[1] in ("pull", "create", "run")]
+
+
 def test_a_full_disk_is_refused_before_anything_is_pulled(
     machine: Machine, paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +316,17 @@ def test_without_the_published_charts_no_cluster_is_made(
         (
             {"create": 'running kind with rootless provider requires setting systemd property "Delegate=yes"'},
             "kind did not make the cluster: a rootless program needs delegated cgroups",
+        ),
+        (
+            {
+                "create": f"{'7' * 64}\ndocker: Error response from daemon: failed to create shim task: OCI runtime create failed."
+            },
+            "kind did not make the cluster: failed to create shim task: OCI runtime create failed. The whole story is in ",
+        ),
+        (
+            {"kubeadm": KUBEADM},
+            "kind did not make the cluster: Kubernetes does not come up in the node, mostly as memory, processors or the disk are too "
+            "busy: end what else is running, and run `make up` again (failed to init node with kubeadm: command ",
         ),
         ({"create": "something that nobody has seen yet"}, "kind did not make the cluster: "),
     ],
@@ -403,6 +433,15 @@ def test_down_needs_no_kind(machine: Machine, paths: Paths, monkeypatch: pytest.
     assert kind_cluster.down(paths)
     assert clusters(machine) == []
     assert ["delete"] not in [call[1:2] for call in machine.calls("kind")]
+
+
+def test_down_does_not_wait_for_a_kind_that_hangs(
+    machine: Machine, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind_cluster.up(paths)
+    monkeypatch.setattr(kind_program, "_DELETE_SECONDS", 0.001)
+    assert kind_cluster.down(paths)
+    assert clusters(machine) == []
 
 
 def test_the_copy_of_a_checkout_gets_a_cluster_of_its_own(machine: Machine, paths: Paths, tmp_path: Path) -> None:

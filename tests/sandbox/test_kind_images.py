@@ -147,6 +147,12 @@ def test_a_network_that_comes_back_is_waited_for(machine: Machine, paths: Paths)
     assert KONG in machine.state["on_node"]
 
 
+def test_a_node_that_is_busy_is_waited_for(machine: Machine, paths: Paths) -> None:
+    machine.change(fail={"busy": 'level=fatal msg="listing images: context deadline exceeded"'})
+    node_images.bring(paths)
+    assert set(machine.state["on_node"]) == {image.pulled_as for image in IMAGES}
+
+
 def test_a_node_that_is_gone_is_told(machine: Machine, paths: Paths) -> None:
     machine.change(containers=[])
     with pytest.raises(SandboxError, match=f"the node {NODE} does not tell its images: .*No such container"):
