@@ -66,11 +66,17 @@ class StackInputs:
         access = Access(kubeconfig=kubeconfig, context=settings.context, sandbox=settings.sandbox)
         standards = Standards.of(settings, access)
         manifests = read_applications(settings, root, standards)
-        images.check_references(settings.images, itertools.chain(*manifests.values()), settings.kong)
+        second = canary(settings.istio)
+        images.check_references(
+            settings.images,
+            itertools.chain(*manifests.values()),
+            settings.kong,
+            canary=second.version if second else "",
+        )
         collisions.check(settings, manifests, namespaces_of(settings))
         own = {app.name: application_source(app.chart) for app in settings.applications if app.chart}
         used = {f"charts.{name}": charts[name] for name in configuration.charts_in_use(settings)}
-        if second := canary(settings.istio):
+        if second:
             used["istio.canary.charts.istiod"] = charts[of_revision(ISTIOD, second.revision)]
         used |= {
             f"applications[{index}].chart.repository": own[app.name]

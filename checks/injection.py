@@ -16,7 +16,7 @@ from checks.target import Target
 from commands.leftovers import STATUS
 from commands.sidecars import SIDECAR, is_of_job, stays
 from kube import Cluster, ClusterError
-from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE, KONG_NAMESPACE
+from names import ISTIO_NAMESPACE, KONG_NAMESPACE
 
 Object = dict[str, Any]
 
@@ -138,7 +138,9 @@ def _asked_inside(target: Target, namespace: str, image: str) -> str:
             f"a sidecar for a new pod in {namespace}",
             f"its refusal: {str(error).rstrip('.')}",
             cause="the API server does not reach istiod's webhook or does not trust it, or a policy refuses the pod",
-            look=target.command("get", "mutatingwebhookconfiguration", INJECTOR_WEBHOOK, "--output=yaml"),
+            look=target.command(
+                "get", "mutatingwebhookconfigurations", "--selector=app=sidecar-injector", "--output=yaml"
+            ),
         ) from None
     return judge_new(created, target, namespace, expected=True)
 

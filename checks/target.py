@@ -139,6 +139,11 @@ class Target:
         return list(dict.fromkeys([KONG_NAMESPACE, *routed, *self.further_namespaces]))
 
     @property
+    def istiod(self) -> str:
+        """The Deployment of the istiod that Kong's sidecars belong to."""
+        return of_revision(ISTIOD, self.kong_revision)
+
+    @property
     def further_releases(self) -> list[str]:
         """The releases whose names the settings say, as namespace/name: applications' charts, and istiods with a revision."""
         istiods = [f"{ISTIO_NAMESPACE}/{of_revision(ISTIOD, revision)}" for revision in self.revisions if revision]

@@ -22,9 +22,10 @@ def check(cluster: Cluster, wanted: Mapping[str, str]) -> None:
     for revision in gone:
         if used := leftovers.users(pods, revision):
             raise CommandError(leftovers.still_used(revision, used))
-    for revision, version in wanted.items():
+    # The stable one is the first.
+    for key, (revision, version) in zip(("istio.version", "istio.canary.version"), wanted.items(), strict=False):
         if revision in there:
-            _check_in_place(rollouts.version_of(rollouts.images(there[revision]).get("discovery", "")), version)
+            _check_in_place(rollouts.version_of(rollouts.images(there[revision]).get("discovery", "")), version, key)
 
 
 def _there(cluster: Cluster) -> dict[str, Object]:
@@ -36,14 +37,14 @@ def _there(cluster: Cluster) -> dict[str, Object]:
     }
 
 
-def _check_in_place(now: str, wanted: str) -> None:
+def _check_in_place(now: str, wanted: str, key: str) -> None:
     found, next_one = _minor(now), _minor(wanted)
     if not found or not next_one or abs(next_one[1] - found[1]) <= 1:
         return
     between = found[1] + (1 if next_one > found else -1)
     raise CommandError(
-        f"istio.version would take istiod from {now} to {wanted} in place: Istio supports one minor at a time; set istio.version to "
-        f"the newest {found[0]}.{between} first, or go by a second control plane (istio.canary)."
+        f"{key} would take istiod from {now} to {wanted} in place: Istio supports one minor at a time; set {key} to the "
+        f"newest {found[0]}.{between} first, or go by a second control plane (istio.canary)."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -66,8 +67,9 @@ def lag(pod: Object, current: Mapping[str, str], expected: str = "") -> str:
     version = Image.parse(sidecar["image"]).version
     if revision not in current or (expected and revision != expected):
         return f"{version} of revision {revision}"
-    # A variant such as -distroless stands behind the version.
-    same = version == current[revision] or version.startswith(f"{current[revision]}-")
+    # A variant such as -distroless stands behind the version, and so does what makes it one before a release.
+    rest = version.removeprefix(current[revision])
+    same = rest != version and (not rest or re.match(r"-(?!alpha|beta|rc)", rest) is not None)
     return "" if same or _OWN_IMAGE in annotations_of(pod) else f"{version} of revision {revision}"
 
 

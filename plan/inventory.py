@@ -56,7 +56,8 @@ def images_in(objects: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _images_of(item: dict[str, Any]) -> list[str]:
-    if (item["kind"], item["metadata"]["name"]) == ("ConfigMap", INJECTOR_WEBHOOK):
+    # That of an istiod with a revision is called after it.
+    if item["kind"] == "ConfigMap" and f"{item['metadata']['name']}-".startswith(f"{INJECTOR_WEBHOOK}-"):
         return _injected(json.loads(item["data"]["values"])["global"])
     return pulled(item)
 

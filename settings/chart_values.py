@@ -46,18 +46,27 @@ def check_values(settings: Settings) -> None:
         _check_istiod_autoscaling,
     ):
         look(settings)
-    _check_mesh_config(settings)
+    for key, config in mesh_configs(settings).items():
+        _check_mesh_config(settings, f"{key}.meshConfig", config)
 
 
-def mesh_config(settings: Settings) -> Values:
-    """Return the mesh's configuration, as far as the further values of istiod say any."""
-    values = settings.istio.istiod_values
-    return {**_mapping(values.get("meshConfig")), **_mapping(_mapping(values.get("pilot")).get("meshConfig"))}
+def mesh_configs(settings: Settings) -> dict[str, Values]:
+    """Return the mesh's configuration, as far as the further values of each istiod say any, by their key in the settings."""
+    further = _further(settings)
+    return {
+        key: {**_mapping(values.get("meshConfig")), **_mapping(_mapping(values.get("pilot")).get("meshConfig"))}
+        for key in ("istio.istiodValues", "istio.canary.istiodValues")
+        if (values := further.get(key))
+    }
 
 
 def registry_only(settings: Settings) -> bool:
-    """Return whether sidecars let out only what the mesh knows."""
-    return _mapping(mesh_config(settings).get("outboundTrafficPolicy")).get("mode") == "REGISTRY_ONLY"
+    """Return whether sidecars let out only what the mesh knows, those of one istiod at least."""
+    return any(map(_is_registry_only, mesh_configs(settings).values()))
+
+
+def _is_registry_only(config: Values) -> bool:
+    return _mapping(config.get("outboundTrafficPolicy")).get("mode") == "REGISTRY_ONLY"
 
 
 def redis_outside(settings: Settings) -> list[Redis]:
@@ -219,14 +228,13 @@ def _check_istiod_autoscaling(settings: Settings) -> None:
             )
 
 
-def _check_mesh_config(settings: Settings) -> None:
-    where = "istio.istiodValues.meshConfig"
-    if registry_only(settings) and settings.kong.routing == "guide":
+def _check_mesh_config(settings: Settings, where: str, config: Values) -> None:
+    if _is_registry_only(config) and settings.kong.routing == "guide":
         raise SettingsError(
             f'{where}.outboundTrafficPolicy.mode is "REGISTRY_ONLY" while kong.routing is guide: that routing leaves the mesh, '
             "which this forbids; set kong.routing to mesh, or leave the mode out."
         )
-    selectors = _list(mesh_config(settings).get("discoverySelectors"))
+    selectors = _list(config.get("discoverySelectors"))
     if not selectors:
         return
     for namespace in _seen_by_istiod(settings):

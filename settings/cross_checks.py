@@ -306,6 +306,8 @@ def _check_charts(settings: Settings, root: Path) -> None:
         if is_local(source.location):
             check_folder(f"charts.{name}", name, CHARTS[name].version, existing(root, source.location), source.location)
         _check_login(f"charts.{name}", source, root)
+    for name, source in (settings.istio.canary.charts if settings.istio.canary else {}).items():
+        _check_login(f"istio.canary.charts.{name}", source, root)
 
 
 def _check_kong_sources(settings: Settings, root: Path) -> None:

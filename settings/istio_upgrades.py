@@ -12,6 +12,7 @@ from pathlib import Path
 
 from settings.chart_folders import chart_in, check_folder, existing, is_local
 from settings.control_planes import DEFAULT_REVISION, canary, control_planes, injected_namespaces, stable
+from settings.kinds import REVISION
 from settings.sections import Canary, ChartRepository, Settings
 from settings.sentences import SettingsError, show
 
@@ -58,6 +59,10 @@ def _check_canary(given: Canary, settings: Settings, root: Path) -> None:
     if not settings.istio.injection:
         raise SettingsError(
             "istio.canary is set while istio.injection is false: without sidecars there is nothing to move; leave it out."
+        )
+    if not re.fullmatch(REVISION, revision):
+        raise SettingsError(
+            f"istio.canary.version is {given.version}, which makes no name of a control plane: set istio.canary.revision."
         )
     if revision == settings.istio.revision:
         raise SettingsError(
@@ -145,7 +150,9 @@ def _version_in(source: ChartRepository | None, root: Path) -> str:
 
 def _order(version: str) -> tuple[int, ...]:
     """Return what versions are compared by."""
-    return tuple(int(part) for part in version.partition("-")[0].split("."))
+    numbers, hyphen, _ = version.partition("+")[0].partition("-")
+    # What is before a release, such as -rc.1, comes before it.
+    return (*(int(part) for part in numbers.split(".")), 0 if hyphen else 1)
 
 
 def _minor(version: str) -> int:

@@ -153,9 +153,10 @@ _RELEASE = r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?"
 ReleaseVersion = Annotated[str, _text(_RELEASE, "a version such as 1.31.0")]
 OptionalRelease = Annotated[str, _text(f"|{_RELEASE}", "a version such as 1.31.0, or empty")]
 # The release is called istiod-<revision>, and Helm takes 53 characters.
+REVISION = r"[a-z0-9]([-a-z0-9]{0,44}[a-z0-9])?"
 OptionalRevision = Annotated[
     str,
-    _text(r"|[a-z0-9]([-a-z0-9]{0,44}[a-z0-9])?", "a name of at most 46 small letters, digits and hyphens, or empty"),
+    _text(f"|{REVISION}", "a name of at most 46 small letters, digits and hyphens, or empty"),
 ]
 Registry = Annotated[
     str, _text(r"|(?!\w+://)[a-z0-9][a-z0-9.:/_-]*[a-z0-9]", "a registry's host and path without https://")

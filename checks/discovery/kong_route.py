@@ -15,7 +15,7 @@ from checks.discovery.routing import MUTUAL_TLS, PLAIN_TEXT, Configuration, Upst
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import RoutedApplication, Target
 from kube import label_selector
-from names import ISTIO_NAMESPACE, ISTIOD, KONG_DEPLOYMENT, KONG_NAMESPACE, of_revision
+from names import ISTIO_NAMESPACE, KONG_DEPLOYMENT, KONG_NAMESPACE
 
 Object = dict[str, Any]
 _Fetch = Callable[[Object], Configuration]
@@ -197,8 +197,7 @@ def _istiod(target: Target) -> Iterator[str]:
     if target.istiod_address:
         yield target.istiod_address
         return
-    istiod = of_revision(ISTIOD, target.kong_revision)
-    with portforward.open_port(target, ISTIO_NAMESPACE, f"deployment/{istiod}", _PORT) as url:
+    with portforward.open_port(target, ISTIO_NAMESPACE, f"deployment/{target.istiod}", _PORT) as url:
         yield url.removeprefix("http://").rstrip("/")
 
 
@@ -210,7 +209,7 @@ def _fetch(target: Target, address: str, pod: Object) -> Configuration:
             f"istiod's configuration for {pod['metadata']['name']}",
             str(reason),
             cause="istiod does not run, or its plain-text port is closed",
-            look=target.logs(ISTIO_NAMESPACE, ISTIOD),
+            look=target.logs(ISTIO_NAMESPACE, target.istiod),
         ) from None
 
 

@@ -9,7 +9,7 @@ from checks import endpoints, portforward
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import Target
 from commands import http_client
-from names import ISTIO_NAMESPACE, ISTIOD
+from names import ISTIO_NAMESPACE
 
 Object = dict[str, Any]
 
@@ -78,7 +78,7 @@ def judge(statuses: Iterable[Object], proxies: Iterable[str], target: Target) ->
             "every proxy of the mesh connected to istiod, with what was sent accepted",
             "; ".join(lagging) or "no pod that runs",
             cause="a sidecar that does not run, cannot reach istiod, or refuses what it is sent",
-            look=target.logs(ISTIO_NAMESPACE, ISTIOD),
+            look=target.logs(ISTIO_NAMESPACE, target.istiod),
         )
     return f"{len(expected)} proxies are in sync with istiod"
 
@@ -101,7 +101,7 @@ def _unanswered(target: Target, actual: str) -> Failed:
         "istiod's list of its proxies (/debug/syncz) as JSON",
         actual,
         cause="istiod does not run, or its debug API is switched off (ENABLE_DEBUG_ON_HTTP)",
-        look=target.logs(ISTIO_NAMESPACE, ISTIOD),
+        look=target.logs(ISTIO_NAMESPACE, target.istiod),
     )
 
 

@@ -37,13 +37,15 @@ _REFERENCE = re.compile(
 )
 
 
-def check_references(images: Images, objects: Iterable[Manifest], kong: Kong) -> None:
+def check_references(images: Images, objects: Iterable[Manifest], kong: Kong, canary: str = "") -> None:
     """Raise `SettingsError` for a reference that no pull can use, or that is for no image of the stack.
 
     An image of a component that is switched off counts as the stack's. `objects`: of all applications. `kong`: whose
-    images may have another version by a setting of their own.
+    images may have another version by a setting of their own. `canary`: the version of a second istiod, which would run the
+    first one's image.
     """
     versions = {
+        **dict.fromkeys((PILOT, PROXY), ("istio.canary.version", canary)),
         KONG: ("kong.version", kong.version),
         KONG_CONTROLLER: ("kong.controllerVersion", kong.controller_version),
     }

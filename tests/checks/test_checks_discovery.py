@@ -522,6 +522,13 @@ def test_a_mesh_without_proxies_is_not_in_sync() -> None:
         sync.judge([], [], TARGET)
 
 
+@pytest.mark.parametrize(("revision", "name"), [("", "istiod"), ("1-31-0", "istiod-1-31-0")])
+def test_what_to_look_at_is_the_log_of_an_istiod_that_is_there(revision: str, name: str) -> None:
+    with pytest.raises(Failed) as failure:
+        sync.judge([], [], replace(TARGET, revisions=(revision,), kong_revision=revision))
+    assert f"logs deployment/{name} " in failure.value.look
+
+
 @contextmanager
 def serving(code: int, body: str) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):

@@ -91,7 +91,13 @@ def test_no_minor_is_skipped_in_place(now: str, wanted: str, between: str, clust
     cluster.objects = [istiod(version=now)]
     text = failure(run, precheck, f"--revision=default={wanted}")
     assert text.startswith(f"istio.version would take istiod from {now} to {wanted} in place: ")
-    assert f"the newest {between} first, or go by a second control plane (istio.canary)" in text
+    assert f"set istio.version to the newest {between} first, or go by a second control plane (istio.canary)" in text
+
+
+def test_no_minor_is_skipped_by_a_canary_that_keeps_its_name(cluster: FakeCluster, run: Run) -> None:
+    cluster.objects = [istiod(version="1.30.3"), istiod("next", version="1.30.4")]
+    text = failure(run, precheck, "--revision=default=1.30.3", "--revision=next=1.32.0")
+    assert text.startswith("istio.canary.version would take istiod from 1.30.4 to 1.32.0 in place: ")
 
 
 def test_what_a_canary_and_the_revision_tags_brought_is_the_stacks_own(cluster: FakeCluster, run: Run) -> None:

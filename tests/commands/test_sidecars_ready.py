@@ -252,6 +252,7 @@ def test_pods_of_jobs_and_pods_that_end_are_left_alone(make: Make, run: Run) -> 
     ("tag", "image", "version", "lags"),
     [
         (OLD, "proxyv2", f"{OLD}-distroless", False),
+        (NEW, "proxyv2", f"{NEW}-rc.1", True),
         (OLD, "mirror.example/proxyv2:1.30.9", OLD, True),
         (OLD, "mirror.example/proxyv2:1.30.9", "1.30.9", False),
         ("1.30", "proxyv2", "1.30.3", True),

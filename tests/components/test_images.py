@@ -330,3 +330,11 @@ def test_an_image_that_is_named_twice_is_refused(image: str, versions: dict[str,
     with pytest.raises(SettingsError, match=f"{key} while images.references has another {image}: keep one of them"):
         images.check_references(Images(references={image: WHOLE}), [], Kong.model_validate(versions))
     images.check_references(Images(references={"curlimages/curl": WHOLE}), [], Kong.model_validate(versions))
+
+
+@pytest.mark.parametrize("image", [images.PILOT, images.PROXY])
+def test_one_image_cannot_be_that_of_two_control_planes(image: str) -> None:
+    chosen = Images(references={image: WHOLE})
+    images.check_references(chosen, [], Kong())
+    with pytest.raises(SettingsError, match=f"canary.version is 1.31.0 while images.references has another {image}"):
+        images.check_references(chosen, [], Kong(), canary="1.31.0")

@@ -223,6 +223,7 @@ def test_a_stack_that_is_not_there_is_one_sentence(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.startswith("There is no stack 'nowhere'; there are: dev, ")
 
 
+@pytest.mark.parametrize("name", ["istio-sidecar-injector", "istio-sidecar-injector-1-31-0"])
 @pytest.mark.parametrize(
     ("values", "images"),
     [
@@ -234,11 +235,13 @@ def test_a_stack_that_is_not_there_is_one_sentence(capsys: pytest.CaptureFixture
         ),
     ],
 )
-def test_images_of_sidecars_are_put_together_as_istiod_does_it(values: dict[str, Any], images: list[str]) -> None:
+def test_images_of_sidecars_are_put_together_as_istiod_does_it(
+    values: dict[str, Any], images: list[str], name: str
+) -> None:
     given = {"global": {"proxy": {"image": "proxyv2"}, "proxy_init": {"image": "init"}, **values}}
     injector = {
         "kind": "ConfigMap",
-        "metadata": {"name": "istio-sidecar-injector"},
+        "metadata": {"name": name},
         "data": {"values": json.dumps(given)},
     }
     assert sorted(images_in([injector])) == sorted(images)

@@ -152,6 +152,21 @@ MESH = {"istio": {"istiodValues": {"meshConfig": REGISTRY_ONLY}}}
             ["discoverySelectors", "istio-system"],
         ),
         (
+            {
+                "istio": {
+                    "canary": {"version": "1.31.0", "istiodValues": {"meshConfig": {"discoverySelectors": INJECTED}}}
+                }
+            },
+            ["istio.canary.istiodValues.meshConfig.discoverySelectors", "istio-system"],
+        ),
+        (
+            {
+                "istio": {"canary": {"version": "1.31.0", "istiodValues": {"meshConfig": REGISTRY_ONLY}}},
+                "kong": {"routing": "guide"},
+            },
+            ["istio.canary.istiodValues.meshConfig.outboundTrafficPolicy.mode", "kong.routing"],
+        ),
+        (
             {"istio": {"istiodValues": {"meshConfig": {**REGISTRY_ONLY, "discoverySelectors": OURS}}}},
             ["discoverySelectors", "would not see default"],
         ),

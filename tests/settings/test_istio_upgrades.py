@@ -51,6 +51,7 @@ def test_a_stable_revision_serves_the_namespaces_of_the_default_one_by_a_tag(roo
         {"version": "1.30.3", "canary": {"version": "1.32.0"}},
         {"version": "1.30.3", "canary": {"version": "1.30.4"}},
         {"version": "1.31.1", "revision": "1-31-0"},
+        {"version": "1.31.0-rc.1", "canary": NEXT},
         {"version": "1.31.0", "revision": "1-31-0", "canary": {"version": "1.32.0"}, "tags": {"default": "canary"}},
         {
             "version": "1.30.3",
@@ -84,6 +85,11 @@ def test_a_step_that_istio_supports_is_taken(given: dict[str, Any], root: Path) 
         (
             {"version": "1.28.2", "canary": NEXT},
             ["canary.version is 1.31.0", "1.28.2", "two minors", "upgrade to 1.30 first"],
+        ),
+        ({"version": "1.31.0", "canary": {"version": "1.31.0-rc.1"}}, ["canary.version is 1.31.0-rc.1", "is newer"]),
+        (
+            {"canary": {"version": "1.31.0-rc."}},
+            ["canary.version is 1.31.0-rc.", "no name", "set istio.canary.revision"],
         ),
         ({"version": "1.30.3", "canary": {"version": "2.0.0"}}, ["2.0.0", "upgrade to 1.32 first"]),
         ({"injection": False, "canary": NEXT}, ["istio.canary is set while istio.injection is false", "leave it out"]),
@@ -131,6 +137,28 @@ def test_a_folder_of_a_chart_is_of_the_version_that_is_said(root: Path) -> None:
     moved = {"istio": {"canary": {**NEXT, "charts": {"istiod": "istiod"}}}}
     says(refused(moved, root), "istio.canary.charts.istiod holds the version 1.30.3", "put the chart of 1.31.0 there")
     assert settings.parse({"istio": {"version": "1.31.0"}, "charts": {"istiod": "built"}}, (), root)
+
+
+def test_a_folder_of_a_build_with_metadata_has_its_place_in_the_order(root: Path) -> None:
+    chart(root / "istiod", "name: istiod\nversion: 1.30.3+vendor.1\n")
+    chart(root / "next", "name: istiod\nversion: 1.31.0\n")
+    config = {"istio": {"canary": {**NEXT, "charts": {"istiod": "next"}}}, "charts": {"istiod": "istiod"}}
+    assert settings.parse(config, (), root)
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        ({"location": "https://mirror.example", "username": "u"}, ["istiod.password is missing"]),
+        ({"location": "next", "username": "u"}, ["istiod.username is set", "no login"]),
+        ({"location": "https://mirror.example", "caFile": "nowhere.pem"}, ["istiod.caFile", "no file"]),
+    ],
+)
+def test_a_login_for_a_canarys_charts_is_looked_at_as_any_other(
+    source: dict[str, str], parts: list[str], root: Path
+) -> None:
+    chart(root / "next", "name: istiod\nversion: 1.31.0\n")
+    says(refused({"istio": {"canary": {**NEXT, "charts": {"istiod": source}}}}, root), "istio.canary.charts", *parts)
 
 
 def test_a_canary_beside_a_folder_needs_a_folder_of_its_own(root: Path) -> None:
