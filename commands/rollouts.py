@@ -79,6 +79,15 @@ def nodes_of(daemon_set: Object) -> int:
     return int(_status(daemon_set).get("desiredNumberScheduled", 0))
 
 
+def renewed(workload: Object) -> int:
+    """Return how many pods of a workload are new and available, at least: those of before are taken for available."""
+    status = _status(workload)
+    if workload["kind"] == "DaemonSet":
+        return int(status.get("updatedNumberScheduled", 0)) + int(status.get("numberAvailable", 0)) - nodes_of(workload)
+    counts = [int(status.get(key, 0)) for key in ("updatedReplicas", "availableReplicas", "replicas")]
+    return counts[0] + counts[1] - counts[2]
+
+
 def _is_every_replica(stateful_set: Object) -> bool:
     status, expected = _status(stateful_set), stateful_set["spec"].get("replicas", 1)
     rolling = (stateful_set["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}

@@ -148,7 +148,7 @@ def _start_anew(cluster: Cluster, place: Place, kind: str, name: str) -> None:
     for stamp in (value, f"{value} {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"):
         patch = {"spec": {"template": {"metadata": {"annotations": {ANNOTATION: stamp}}}}}
         found = cluster.patch(f"{kind.lower()}s", name, place.namespace, patch)
-        rollouts.wait(cluster, kind, place.namespace, name, found["spec"].get("progressDeadlineSeconds") or _SECONDS)
+        _wait(cluster, kind, place.namespace, name, found["spec"].get("progressDeadlineSeconds") or _SECONDS)
         why = command_line.patiently(lambda: behind(cluster, place)).workloads.get((kind, name))
         if not why:
             return
@@ -157,6 +157,21 @@ def _start_anew(cluster: Cluster, place: Place, kind: str, name: str) -> None:
         f"revision {place.revision}: look which webhook injects there (`kubectl get mutatingwebhookconfigurations`), then run "
         "`pulumi up` again."
     )
+
+
+def _wait(cluster: Cluster, kind: str, namespace: str, name: str, seconds: float) -> None:
+    """Wait until all pods of a workload are new; as long as more of them are, they have their time again."""
+    renewed = 0
+    while True:
+        try:
+            rollouts.wait(cluster, kind, namespace, name, seconds)
+        except CommandError:
+            found = command_line.patiently(lambda: cluster.get(f"{kind.lower()}s", name, namespace))
+            before, renewed = renewed, rollouts.renewed(found) if found else 0
+            if renewed <= before:
+                raise
+        else:
+            return
 
 
 if __name__ == "__main__":

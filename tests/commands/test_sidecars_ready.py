@@ -156,6 +156,30 @@ def test_one_that_is_not_available_stops_the_others(make: Make, run: Run) -> Non
     assert [name for name, _ in mesh.patched] == ["api"]
 
 
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
+@pytest.mark.parametrize(("until", "seconds"), [(3, 27 * 60), (1, 20 * 60)])
+def test_one_with_many_pods_has_its_time_anew_while_more_of_them_are_new(
+    until: int, seconds: int, kind: str, make: Make, run: Run
+) -> None:
+    def web(updated: int) -> Object:
+        made = workload(kind, "web", replicas=3)
+        three = ("replicas", "availableReplicas", "desiredNumberScheduled", "numberAvailable")
+        made["status"] |= {**dict.fromkeys(three, 3), "updatedReplicas": updated, "updatedNumberScheduled": updated}
+        return made
+
+    def injects(_: str) -> tuple[str, str]:
+        mesh.later += [(540.0 * updated, web(updated)) for updated in range(until + 1)]
+        return "default", NEW
+
+    mesh = make(injector(tag=NEW), web(3), pod(f"{kind}/web"))
+    mesh.injects = injects
+    if until == 3:
+        assert run(sidecars_ready, *IN_PLACE)["restarted"] == [f"{kind} bookinfo/web"]
+    else:
+        assert f"{kind} bookinfo/web is not available after 600 s" in failure(run, sidecars_ready, *IN_PLACE)
+    assert mesh.seconds == seconds
+
+
 def test_who_was_cut_off_goes_on_with_the_rest(make: Make, run: Run) -> None:
     mesh = make(injector(tag=NEW), *two())
     mesh.stuck = {"web"}
