@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from names import SANDBOX_NAME
-from sandbox import SandboxError, choice, isolation, processes, tools, whole_stack
+from sandbox import SandboxError, choice, fetching, isolation, processes, tools, whole_stack
 from sandbox.facts import KIND, SIMULATED, Facts
 from sandbox.paths import CHECKOUT, Paths, tool_cache
 
@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     options = _parser().parse_args(arguments)
     _select(options.name)
+    fetching.name_bundle()
     try:
         code: int = options.run(options)
         sys.stdout.flush()

@@ -205,20 +205,32 @@ def _chunks(answer: Any, address: str) -> Iterator[bytes]:
         yield chunk
 
 
+def name_bundle() -> None:
+    """Name in SSL_CERT_FILE what counts here: helm, Pulumi and Python's own requests know no other variable."""
+    _, named = _bundle()
+    if named and Path(named).is_file():
+        os.environ[BUNDLES[0]] = named
+
+
+def _bundle() -> tuple[str, str | None]:
+    """Return what names a file of certificates, and the file; nothing where the system's count."""
+    for variable in BUNDLES:
+        if named := os.environ.get(variable):
+            return variable, named
+    known = ssl.get_default_verify_paths()
+    # Python from its own installer on macOS knows no certificates until somebody runs a script of it.
+    return "", None if known.cafile or known.capath else certifi.where()
+
+
 def _certificates() -> ssl.SSLContext:
-    variable, named = next(((name, os.environ[name]) for name in BUNDLES if os.environ.get(name)), ("", None))
+    variable, named = _bundle()
     try:
-        context = ssl.create_default_context(cafile=named)
+        return ssl.create_default_context(cafile=named)
     except OSError as problem:
         raise SandboxError(
             f"{variable} names {named}, from which no certificates can be read ({_reason(problem)}). "
             "Name a file in PEM format, or unset it, and try again."
         ) from None
-    known = ssl.get_default_verify_paths()
-    if not (named or known.cafile or known.capath):
-        # Python from its own installer on macOS knows no certificates until somebody runs a script of it.
-        context.load_verify_locations(certifi.where())
-    return context
 
 
 def _require_https(address: str) -> None:

@@ -37,7 +37,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     (
         r"failed to init node with kubeadm",
         "Kubernetes does not come up in the node, mostly as memory, processors or the disk are too busy: end what else is running, and "
-        "run `make up` again",
+        "run `make up` again; a rootless program needs more (https://kind.sigs.k8s.io/docs/user/rootless/)",
     ),
     (
         r"no such host|i/o timeout|network is unreachable|connection refused.*pull|TLS handshake timeout|failed to pull image",

@@ -202,5 +202,7 @@ def _sentence(image: Image, problem: str) -> str:
 
 
 def _last(said: str) -> str:
+    """Return a program's last word; crictl's is in a line of a log."""
     lines = said.strip().splitlines()
-    return lines[-1].strip().rstrip(".") if lines else "nothing was said"
+    last = re.sub(r'^time="[^"]*" level=fatal msg="(.*)"$', r"\1", lines[-1].strip()) if lines else "nothing was said"
+    return last.replace('\\"', '"').rstrip(".")

@@ -202,8 +202,10 @@ def _exec(_name: str, arguments: list[str], state: State) -> None:
     else:
         image = command[-1]
         if text := _expected(state, "node pull", image=image):
+            told = text.replace('"', '\\"')
             _fail(
-                f'E1126 07:30:00 log.go:32] "PullImage from image service failed" err="{text}" image="{image}"\n{text}'
+                f'E1126 07:30:00 log.go:32] "PullImage from image service failed" err="{told}" image="{image}"\n'
+                f'time="2026-11-26T07:30:00Z" level=fatal msg="pulling image: {told}"'
             )
         state["on_node"][image] = 51_000_000
 

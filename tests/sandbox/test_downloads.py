@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 import threading
@@ -387,6 +388,27 @@ def test_an_unknown_authority_is_refused_with_the_way_to_name_it(
     with pytest.raises(fetching.OutOfReachError, match=r"certificate.*name its authority's file in SSL_CERT_FILE"):
         get(tmp_path, known(SCRIPT.encode()))
     assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("variable", fetching.BUNDLES[1:])
+def test_what_others_are_told_of_is_named_where_helm_and_pulumi_look(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("")
+    for name in fetching.BUNDLES:
+        monkeypatch.setenv(name, str(bundle) if name == variable else "")
+    fetching.name_bundle()
+    assert os.environ["SSL_CERT_FILE"] == str(bundle)
+
+
+def test_a_python_without_certificates_has_certifis(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in fetching.BUNDLES:
+        monkeypatch.setenv(name, "")
+    none = type("Paths", (), {"cafile": None, "capath": None})
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: none)
+    fetching.name_bundle()
+    assert Path(os.environ["SSL_CERT_FILE"]).name == "cacert.pem"
 
 
 @pytest.mark.parametrize("variable", fetching.BUNDLES[1:])

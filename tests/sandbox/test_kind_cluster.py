@@ -326,7 +326,8 @@ def test_without_the_published_charts_no_cluster_is_made(
         (
             {"kubeadm": KUBEADM},
             "kind did not make the cluster: Kubernetes does not come up in the node, mostly as memory, processors or the disk are too "
-            "busy: end what else is running, and run `make up` again (failed to init node with kubeadm: command ",
+            "busy: end what else is running, and run `make up` again; a rootless program needs more "
+            "(https://kind.sigs.k8s.io/docs/user/rootless/) (failed to init node with kubeadm: command ",
         ),
         ({"create": "something that nobody has seen yet"}, "kind did not make the cluster: "),
     ],

@@ -135,7 +135,9 @@ def test_an_image_that_does_not_come_is_one_sentence(
     with pytest.raises(SandboxError) as caught:
         node_images.bring(paths)
     text = str(caught.value)
-    assert text.startswith(f"the image {PROXY}, which bookinfo and istiod would wait for, cannot be pulled (")
+    assert text.startswith(
+        f"the image {PROXY}, which bookinfo and istiod would wait for, cannot be pulled (pulling image: {said.format(image=PROXY)}"
+    )
     assert f"): {remedy}" in text
     assert "\n" not in text
     assert "FAILED" in capsys.readouterr().out
