@@ -246,6 +246,8 @@ def _start(node: Node, runtime: Runtime, record: Record, paths: Paths) -> None:
     if not node.runs:
         print(f"the node {node.name} does not run; starting it", flush=True)
         runtime.start(node)
+    if not paths.kubeconfig.exists():
+        kind_program.write_kubeconfig(record, runtime, paths)
     _await_ready(record, paths)
     if _uid(record, paths) != record.uid:
         raise SandboxError(f"another cluster than the recorded one answers at 127.0.0.1:{record.api_port}. {_AGAIN}")

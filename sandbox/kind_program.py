@@ -83,6 +83,14 @@ def create(record: Record, runtime: Runtime, paths: Paths) -> None:
         )
 
 
+def write_kubeconfig(record: Record, runtime: Runtime, paths: Paths) -> None:
+    """Write the kubeconfig of a cluster that runs. Raises `SandboxError`."""
+    arguments = ["export", "kubeconfig", "--name", record.cluster, "--kubeconfig", str(paths.kubeconfig)]
+    said = _stream([str(paths.programs / "kind"), *arguments], environment(runtime), paths.logs / "kind.log")
+    if said is not None:
+        raise SandboxError(f"kind did not write {paths.kubeconfig}: {_reason(said)}.")
+
+
 def node_image(paths: Paths) -> str:
     """Return the reference of the node's image, on the mirror that the settings name."""
     return mirrored(NODE_IMAGE, registry(paths))

@@ -239,7 +239,9 @@ def _kind(arguments: list[str]) -> None:
                 f'ERROR: failed to list nodes: command "{provider} ps -a" failed with error: exit status 1\n\nCommand Output: {state["down"]}'
             )
         options = {arguments[i]: arguments[i + 1] for i in range(len(arguments) - 1) if arguments[i].startswith("--")}
-        {"create": _create, "delete": _delete, "load": _load, "get": _get}[arguments[0]](arguments, options, state)
+        {"create": _create, "delete": _delete, "export": _export, "load": _load, "get": _get}[arguments[0]](
+            arguments, options, state
+        )
 
 
 def _create(_arguments: list[str], options: dict[str, str], state: State) -> None:
@@ -299,6 +301,14 @@ def _write_kubeconfig(name: str, file: Path, state: State) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(written))
     file.chmod(0o600)
+
+
+def _export(_arguments: list[str], options: dict[str, str], state: State) -> None:
+    name = options["--name"]
+    if not any(each["cluster"] == name for each in state["containers"]):
+        _fail(f"ERROR: could not locate any control plane nodes for cluster named '{name}'.")
+    _write_kubeconfig(name, Path(options["--kubeconfig"]), state)
+    print(f'Set kubectl context to "kind-{name}"', file=sys.stderr)
 
 
 def _delete(_arguments: list[str], options: dict[str, str], state: State) -> None:

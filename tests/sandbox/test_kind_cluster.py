@@ -375,6 +375,14 @@ def test_a_node_that_stopped_is_started_again(machine: Machine, paths: Paths) ->
     assert ["docker", "start", f"{clusters(machine)[0]}-control-plane"] in machine.calls()
 
 
+def test_a_kubeconfig_that_was_deleted_is_written_anew(machine: Machine, paths: Paths) -> None:
+    facts = kind_cluster.up(paths)
+    paths.kubeconfig.unlink()
+    assert kind_cluster.up(paths) == facts
+    assert kind_cluster.status(paths).live
+    assert len([call for call in machine.calls("kind") if call[1] == "create"]) == 1
+
+
 def test_a_cluster_that_was_deleted_by_hand_is_made_anew_without_the_old_ones_state(
     machine: Machine, paths: Paths, api_server: tuple[ApiServer, str]
 ) -> None:
