@@ -36,7 +36,7 @@ class Place:
 
 @dataclass(kw_only=True)
 class Behind:
-    """What is behind in a namespace. `workloads`: kind and name -> why. `others`: pods that no workload would start anew."""
+    """What is behind in a namespace. `workloads`: kind and name -> why. `others`: what nothing here would start anew."""
 
     workloads: dict[tuple[str, str], str] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
@@ -98,9 +98,10 @@ def behind(cluster: Cluster, place: Place) -> Behind:
         if kind in rollouts.COMPLETE:
             found.workloads.setdefault((kind, name), why)
         else:
-            pod_name = f"{place.namespace}/{pod['metadata']['name']}"
-            maker = f"of the {kind} {name}" if kind else "that nothing would make again"
-            found.others.append(f"pod {pod_name} {maker} has a sidecar of {why}: start it anew yourself.")
+            pod_name = f"pod {place.namespace}/{pod['metadata']['name']}, which nothing would make again,"
+            what = f"{kind} {place.namespace}/{name}" if kind else pod_name
+            sentence = f"{what} has a sidecar of {why}: start it anew yourself."
+            found.others += [] if sentence in found.others else [sentence]
     return found
 
 

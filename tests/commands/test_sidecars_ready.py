@@ -264,6 +264,14 @@ def test_a_pod_that_no_workload_would_start_anew_is_named(owner: str, make: Make
     assert f"has a sidecar of {OLD} of revision default: start it anew yourself." in left
 
 
+def test_what_makes_many_pods_is_named_once(make: Make, run: Run) -> None:
+    pods = [pod("Rollout/web"), pod("Rollout/web")]
+    pods[1]["metadata"]["name"] += "-2"
+    make(injector(tag=NEW), *pods)
+    (left,) = run(sidecars_ready, *IN_PLACE)["left"]
+    assert left.startswith("Rollout bookinfo/web has a sidecar")
+
+
 def test_pods_of_jobs_and_pods_that_end_are_left_alone(make: Make, run: Run) -> None:
     ending, done = pod("ReplicaSet/web-1"), pod("ReplicaSet/api-1")
     ending["metadata"]["deletionTimestamp"] = "2026-01-31T12:00:00Z"
