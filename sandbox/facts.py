@@ -90,6 +90,16 @@ def is_free(port: int) -> bool:
     return False
 
 
+def can_serve(port: int) -> bool:
+    """Return whether a server may listen on a port: what is left of an earlier one's connections keeps no server out."""
+    with suppress(OSError), socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        probe.listen()
+        return True
+    return False
+
+
 @contextmanager
 def held(ports: Collection[int]) -> Iterator[None]:
     """Keep others from finding ports free, as far as the system can; the servers that they are meant for get them.

@@ -29,7 +29,7 @@ from sandbox import (
     sandbox_folder,
     tools,
 )
-from sandbox.facts import Facts, free_ports, held, is_free
+from sandbox.facts import Facts, can_serve, free_ports, held
 from sandbox.locks import locked
 from sandbox.paths import CHECKOUT, Paths
 from sandbox.programs import TOOLS
@@ -147,7 +147,7 @@ def _with_istiods(facts: Facts, paths: Paths) -> Facts:
     if not processes.recorded(istiod_watcher.watcher_record(paths)):
         # One that was killed leaves its istiods behind, on the ports that the next one's need.
         processes.kill(identity.running(paths, identity.ISTIOD))
-        kept = {revision: ports for revision, ports in kept.items() if all(map(is_free, ports.values()))}
+        kept = {revision: ports for revision, ports in kept.items() if all(map(can_serve, ports.values()))}
     found = replace(facts, istiods=kept).with_istiods(istio_settings.revisions(istio))
     if found != facts:
         found.save(paths.facts)
@@ -457,7 +457,7 @@ def _taken_ports(found: Status, facts: Facts) -> dict[str, int]:
         set() if found.watcher or facts.not_shown else {name for name in facts.ports if name.startswith("istiod")}
     )
     mine = dead | ({"etcd-peer"} if "etcd" in dead else set()) | of_istiod
-    return {name: port for name, port in facts.ports.items() if name in mine and not is_free(port)}
+    return {name: port for name, port in facts.ports.items() if name in mine and not can_serve(port)}
 
 
 def _rewrite(changes: Mapping[str, str], paths: Paths) -> None:
