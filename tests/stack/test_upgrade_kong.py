@@ -1,4 +1,7 @@
-"""An upgrade of Kong on a stack that is up, by Pulumi's own engine: chart, images and CRDs at once, and back again."""
+"""An upgrade of Kong on a stack that is up, by Pulumi's own engine: chart, images and CRDs at once, and back again.
+
+It comes after the tests of the same stack as it came up, as Helm counts the revisions of its release on.
+"""
 
 from __future__ import annotations
 
