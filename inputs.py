@@ -16,11 +16,12 @@ import pulumi_kubernetes
 import settings as configuration
 from commands import cluster_access
 from commands.cluster_access import Access, AccessError
-from commands.cluster_identity import Identity, last_up
+from commands.cluster_identity import Identity
 from components import collisions, kong_crds
 from components.mesh import chart_of
 from components.shared import images, tested_versions
 from components.shared.application_manifests import read_applications
+from components.shared.last_up import last_up
 from components.shared.manifests import Manifest
 from components.shared.releases import ChartSource, application_source, chart_source, check_reachable
 from components.shared.standards import Standards

@@ -8,12 +8,9 @@ and a delete command never works on a cluster that it was not meant for.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-
-import pulumi
 
 from kube import Cluster, ClusterError
 
@@ -23,7 +20,6 @@ CLUSTER_UID: Final = "CLUSTER_UID"
 # The Command that is the first to come into another cluster.
 _FIRST = "precheck"
 _COMMAND = "command:local:Command"
-_STATE = "pulumi:pulumi:readStackResourceOutputs"
 _PROVIDER = "pulumi:providers:kubernetes"
 
 
@@ -57,24 +53,6 @@ class LastUp:
     def uid(self) -> str:
         """The UID of the cluster that the stack is in; empty where none is known."""
         return self.uids.get(_FIRST, "")
-
-
-def last_up() -> LastUp:
-    """Ask the engine what the running stack's state says. Raises one sentence where it does not tell."""
-    stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
-    # In a folder as backend, the engine may write the state at this very moment: what is read then is half a file.
-    pauses = [0.1, 0.2, 0.4, 0.8, 1.6]
-    while True:
-        try:
-            # What a StackReference asks of outputs, for all resources: an interrupted `up` writes no outputs of the stack.
-            answer = pulumi.runtime.invoke(_STATE, {"stackName": stack}).value
-            return LastUp.of((answer or {}).get("outputs") or {})
-        except Exception as error:  # the SDK has no other for what the engine refuses
-            if not pauses or "checkpoint" not in str(error):
-                raise pulumi.RunError(
-                    f"The state of {stack} cannot be read ({' '.join(str(error).split())})."
-                ) from None
-            time.sleep(pauses.pop(0))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,9 @@ from fakes.api_server import ApiServer
 
 from commands import command_line, leftovers
 from commands.cluster_access import Access, AccessError, identified, provider_identifier
-from commands.cluster_identity import CLUSTER_UID, Identity, LastUp, last_up
+from commands.cluster_identity import CLUSTER_UID, Identity, LastUp
 from commands.command_line import OtherClusterError
+from components.shared.last_up import last_up
 
 URN = "urn:pulumi:prod::kong-istio::kong-istio:index:{}${}::{}"
 

@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,13 @@ def test_what_only_looks_is_not_paid_for_elsewhere(code: str) -> None:
 
 def test_a_simulated_sandbox_does_not_pay_for_the_program() -> None:
     assert not {"pulumi", "pydantic"} & modules_of("import sandbox.__main__, sandbox.istiod_watcher")
+
+
+def test_a_command_pays_neither_for_the_program_nor_for_a_client_before_it_asks() -> None:
+    commands = [path.stem for path in Path(CHECKOUT.root, "commands").glob("*.py") if "__main__" in path.read_text()]
+    found = modules_of("\n".join(f"import commands.{name}" for name in commands))
+    assert "commands.kong_ready" in found
+    assert not {"pulumi", "grpc", "pydantic", "settings", "components", "kubernetes", "urllib3"} & found
 
 
 def modules_of(code: str) -> set[str]:
