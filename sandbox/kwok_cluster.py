@@ -33,6 +33,7 @@ from sandbox.facts import Facts, can_serve, free_ports, held
 from sandbox.locks import locked
 from sandbox.paths import CHECKOUT, Paths
 from sandbox.programs import TOOLS
+from sandbox.slow_pods import STAGES, SlowPods, stages
 
 #: kwokctl's names for what it starts, in the order in which they may be killed.
 COMPONENTS = ("kwok-controller", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")
@@ -110,14 +111,17 @@ def api_server(paths: Paths) -> Cluster:
     return Cluster(str(paths.kubeconfig), paths.context)
 
 
-def up(paths: Paths = CHECKOUT) -> Facts:
-    """Bring the sandbox up unless it is; fix it if half of it ended."""
+def up(paths: Paths = CHECKOUT, *, pods: SlowPods | None = None) -> Facts:
+    """Bring the sandbox up unless it is; fix it if half of it ended.
+
+    `pods`: how slow the Pods of a new one are; without it they are ready at once. One that is up keeps its own.
+    """
     with _one_sentence(paths), locked(paths.root, waiting=_WAITING):
         processes.kill(identity.orphans(paths))
         if identity.is_copy(paths):
             shutil.rmtree(paths.sandbox)
         facts = Facts.load(paths.facts)
-        facts = _fixed(facts, paths) if facts else _create(paths)
+        facts = _fixed(facts, paths) if facts else _create(paths, pods)
         facts = _with_istiods(facts, paths)
         if not facts.not_shown:
             istiod_watcher.start_watcher(paths)
@@ -206,13 +210,13 @@ def _pid_file(name: str, paths: Paths) -> Path:
 # --- a new sandbox --------------------------------------------------------------------------------------------
 
 
-def _create(paths: Paths) -> Facts:
+def _create(paths: Paths, pods: SlowPods | None) -> Facts:
     for tries_left in reversed(range(_TRIES)):
         if paths.sandbox.exists():
             # What an `up` that failed has left, kept until now for its logs.
             _remove(paths)
         try:
-            return _start(paths)
+            return _start(paths, pods)
         except BaseException as problem:
             _stop(paths)
             if not (tries_left and isinstance(problem, PortTakenError)):
@@ -221,7 +225,7 @@ def _create(paths: Paths) -> Facts:
     raise AssertionError("the last try returns or raises")
 
 
-def _start(paths: Paths) -> Facts:
+def _start(paths: Paths, pods: SlowPods | None) -> Facts:
     committed_charts = machine_settings.committed_charts(paths)
     # What is built together takes half the time.
     programs = tools.ensure(tools.CONTROL_PLANE, optional=[tools.ISTIOD])
@@ -231,7 +235,7 @@ def _start(paths: Paths) -> Facts:
     ports = free_ports()
     with ThreadPoolExecutor(1) as pool, held(ports.values()):
         resolving = pool.submit(chart_sources.resolve, committed_charts, paths)
-        _kwokctl("create", _create_arguments(programs, ports, paths), paths)
+        _kwokctl("create", _create_arguments(programs, ports, _stages(pods, paths), paths), paths)
         cluster = api_server(paths)
         _await_ready(cluster, paths)
         _create_nodes(cluster)
@@ -264,7 +268,18 @@ def _istiod_program() -> tuple[str, str]:
         return "", str(problem)
 
 
-def _create_arguments(programs: Mapping[str, Path], ports: Mapping[str, int], paths: Paths) -> list[str]:
+def _stages(pods: SlowPods | None, paths: Paths) -> Path:
+    """Return the file of kwok's stages."""
+    if pods is None:
+        return STAGES
+    written = paths.sandbox / "stages.yaml"
+    written.write_text(stages(pods))
+    return written
+
+
+def _create_arguments(
+    programs: Mapping[str, Path], ports: Mapping[str, int], kwok_stages: Path, paths: Paths
+) -> list[str]:
     options = {
         "bindAddress": "127.0.0.1",
         "etcdPeerPort": ports["etcd-peer"],
@@ -286,7 +301,7 @@ def _create_arguments(programs: Mapping[str, Path], ports: Mapping[str, int], pa
     return [
         "--runtime=binary",
         f"--config={paths.sandbox / 'kwokctl.yaml'}",
-        f"--config={Path(__file__).with_name('stages.yaml')}",
+        f"--config={kwok_stages}",
         # Without it, kwokctl writes to the user's own.
         f"--kubeconfig={paths.kubeconfig}",
         "--disable-qps-limits",
