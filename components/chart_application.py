@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
-from pulumi_kubernetes.core.v1 import ServicePatch
 
 from components.application import ApplicationOutputs, for_kong
 from components.mesh import MeshOutputs
@@ -125,8 +123,9 @@ def _annotated(
     name: str, service: Manifest, annotations: Mapping[str, str], opts: pulumi.ResourceOptions
 ) -> pulumi.Resource:
     # Its pods are there.
-    metadata: Any = {**service["metadata"], "annotations": {**annotations, SKIP_AWAIT: "true"}}
-    return ServicePatch(f"{name}-service-{metadata['name']}", metadata=metadata, opts=opts)
+    metadata = {**service["metadata"], "annotations": {**annotations, SKIP_AWAIT: "true"}}
+    patch = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
+    return KubernetesObject(f"{name}-service-{metadata['name']}", patch, opts, adopt=True)
 
 
 def _arguments(args: ChartApplicationArgs) -> list[project_command.Argument]:

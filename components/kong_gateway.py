@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes.core.v1 import Secret
 
 from commands import kong_ready
 from components.kong_crds import KongCrdsOutputs
@@ -17,7 +16,7 @@ from components.mesh import MeshOutputs
 from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs
 from components.shared import project_command, service_entries, traffic_policies
 from components.shared.images import kong_images
-from components.shared.kubernetes_object import KubernetesObject
+from components.shared.kubernetes_object import KubernetesObject, Secret
 from components.shared.merging import merged
 from components.shared.releases import ChartSource, release
 from components.shared.scheduling import spread
@@ -139,7 +138,7 @@ class KongGateway(pulumi.ComponentResource):
             url=report.apply(lambda said: said["url"]),
             kong_version=report.apply(lambda said: said["kong"]),
             controller_version=report.apply(lambda said: said["controller"]),
-            chart_version=installed.status.version,
+            chart_version=installed.chart_version,
         )
         self.register_outputs(
             {
@@ -162,10 +161,10 @@ class KongGateway(pulumi.ComponentResource):
         if tls := args.kong.tls:
             certificate = Secret(
                 KONG_CERTIFICATE,
-                metadata={"name": KONG_CERTIFICATE, "namespace": KONG_NAMESPACE},
+                {"name": KONG_CERTIFICATE, "namespace": KONG_NAMESPACE},
+                {"tls.crt": tls.certificate, "tls.key": tls.key},
+                opts,
                 type="kubernetes.io/tls",
-                string_data=pulumi.Output.secret({"tls.crt": tls.certificate, "tls.key": tls.key}),
-                opts=opts,
             )
             return [certificate]
         if name := args.kong.tls_secret:

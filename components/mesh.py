@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes.admissionregistration.v1 import MutatingWebhookConfiguration
-from pulumi_kubernetes.helm.v3 import Release
 
 from components.namespace import GuardedNamespace, GuardedNamespaceArgs, NamespaceOutputs
 from components.shared import project_command, revision_tags, traffic_policies
@@ -17,7 +15,7 @@ from components.shared.kubernetes_object import KubernetesObject
 from components.shared.manifests import Manifest
 from components.shared.merging import merged
 from components.shared.pod_security import POD, Level
-from components.shared.releases import ChartSource, release
+from components.shared.releases import ChartSource, Release, release
 from components.shared.scheduling import spread
 from components.shared.standards import Standards
 from names import ISTIO_BASE, ISTIO_CNI, ISTIO_CNI_NAMESPACE, ISTIO_NAMESPACE, ISTIOD, of_revision
@@ -96,7 +94,7 @@ class IstioMesh(pulumi.ComponentResource):
         )
         self._revision_tags(args, ready)
         self.outputs = MeshOutputs(
-            namespace=namespace, crds=crds, ready=ready, version=installed[0].status.app_version, digest=digest
+            namespace=namespace, crds=crds, ready=ready, version=installed[0].app_version, digest=digest
         )
         self.register_outputs({"version": self.outputs.version})
 
@@ -134,12 +132,7 @@ class IstioMesh(pulumi.ComponentResource):
             plane = of_tag(args.istio, tag)
             values = istiod_values(args.istio, args.standards.images, plane)
             made = revision_tags.webhooks_of(tag, plane, (values.get("istiodRemote") or {}).get("injectionURL", ""))
-            MutatingWebhookConfiguration(
-                made["metadata"]["name"],
-                metadata=made["metadata"],
-                webhooks=made["webhooks"],
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[ready]),
-            )
+            KubernetesObject(made["metadata"]["name"], made, pulumi.ResourceOptions(parent=self, depends_on=[ready]))
 
     def _istio_cni(self, args: IstioMeshArgs) -> list[pulumi.Resource]:
         """Install istio-cni if the settings say so; return what waits until it runs on every node."""

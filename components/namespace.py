@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes.core.v1 import Namespace
-from pulumi_kubernetes.networking.v1 import NetworkPolicy
 
 from components.shared import project_command
+from components.shared.kubernetes_object import KubernetesObject
 from components.shared.manifests import Manifest
 from components.shared.pod_security import Level
 from components.shared.standards import REVISION, SIDECARS, Standards
@@ -64,10 +63,10 @@ class GuardedNamespace(pulumi.ComponentResource):
         metadata: Any = {"name": name, "labels": labels}
         if args.annotations:
             metadata["annotations"] = dict(args.annotations)
-        namespace = Namespace(
+        namespace = KubernetesObject(
             name,
-            metadata=metadata,
-            opts=pulumi.ResourceOptions(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata},
+            pulumi.ResourceOptions(
                 parent=self,
                 protect=args.standards.protect,
                 aliases=moved,
@@ -76,12 +75,7 @@ class GuardedNamespace(pulumi.ComponentResource):
         )
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace], aliases=moved)
         guards = [
-            NetworkPolicy(
-                f"{name}-{policy['metadata']['name']}",
-                metadata=policy["metadata"],
-                spec=policy["spec"],
-                opts=inside,
-            )
+            KubernetesObject(f"{name}-{policy['metadata']['name']}", policy, inside)
             for policy in (args.policies if args.standards.network_policies else ())
         ]
         pods_gone = [

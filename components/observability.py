@@ -10,15 +10,14 @@ from typing import Any
 
 import pulumi
 from pulumi_command import local
-from pulumi_kubernetes.core.v1 import Secret
-from pulumi_kubernetes.helm.v3 import Release
 
 from components.mesh import MeshOutputs
 from components.shared import pod_security, project_command, workloads_ready
 from components.shared.images import grafana_images, kiali_images, prometheus_images
+from components.shared.kubernetes_object import Secret
 from components.shared.merging import merged
 from components.shared.pod_security import CONTAINER, POD
-from components.shared.releases import ChartSource, release
+from components.shared.releases import ChartSource, Release, release
 from components.shared.standards import Standards
 from names import (
     DASHBOARD_PORTS,
@@ -123,7 +122,7 @@ class ObservabilityStack(pulumi.ComponentResource):
             needed = (key, *login, args.mesh.crds, ready[PROMETHEUS])
             releases[KIALI], ready[KIALI] = self._release(KIALI, "kiali-server", values, *needed)
         self.outputs = ObservabilityOutputs(
-            versions={name: installed.status.app_version for name, installed in releases.items()}
+            versions={name: installed.app_version for name, installed in releases.items()}
         )
         self.register_outputs({"versions": self.outputs.versions})
 
@@ -180,7 +179,7 @@ class ObservabilityStack(pulumi.ComponentResource):
         found: dict[str, pulumi.Input[str]] = {}
         for resource in read:
             if isinstance(resource, Secret):
-                found[f"checksum/{name}"] = resource.metadata.apply(lambda metadata: metadata.resource_version or "")
+                found[f"checksum/{name}"] = resource.resource_version
             else:
                 found[f"checksum/{name}"] = f"version {self._args.observability.grafana.password_version}"
         return found
@@ -189,12 +188,7 @@ class ObservabilityStack(pulumi.ComponentResource):
         return pulumi.ResourceOptions(parent=self, depends_on=[self._namespace.namespace], **further)
 
     def _secret(self, name: str, values: pulumi.Input[Mapping[str, str]]) -> Secret:
-        return Secret(
-            name,
-            metadata={"name": name, "namespace": ISTIO_NAMESPACE},
-            string_data=pulumi.Output.secret(values),
-            opts=self._in_the_namespace(),
-        )
+        return Secret(name, {"name": name, "namespace": ISTIO_NAMESPACE}, values, self._in_the_namespace())
 
     def _random_key(self, name: str, plain: Mapping[str, str], field: str, version: int) -> Secret:
         """Create a Secret with a random key of 32 characters, which stays what it is until its version changes."""

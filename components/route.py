@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes.core.v1 import Secret
-from pulumi_kubernetes.networking.v1 import Ingress
 
 from components.application import ApplicationOutputs, place
 from components.kong_gateway import GatewayOutputs
 from components.mesh import MeshOutputs
 from components.shared import client_host, project_command, rate_limit, route_plugins, traffic_policies
-from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject
+from components.shared.kubernetes_object import SKIP_AWAIT, KubernetesObject, Secret
 from components.shared.manifests import Manifest
 from components.shared.standards import Standards
 from names import RATE_LIMIT_PLUGIN
@@ -88,11 +86,10 @@ class RateLimitedRoute(pulumi.ComponentResource):
             *self._client_host(route),
             *self._certificate(route),
         ]
-        routed = Ingress(
+        routed = KubernetesObject(
             unique,
-            metadata=manifest["metadata"],
-            spec=manifest["spec"],
-            opts=pulumi.ResourceOptions.merge(
+            manifest,
+            pulumi.ResourceOptions.merge(
                 further, pulumi.ResourceOptions(depends_on=[*needed, *self._needed(route.service)])
             ),
         )
@@ -136,11 +133,9 @@ class RateLimitedRoute(pulumi.ComponentResource):
             if name := route_plugins.config_secret(plugin):
                 secret = Secret(
                     f"{self._name}-{name}",
-                    metadata={"name": name, "namespace": namespace},
-                    string_data=pulumi.Output.secret(
-                        {route_plugins.CONFIG_KEY: json.dumps(plain(plugin.config), sort_keys=True)}
-                    ),
-                    opts=pulumi.ResourceOptions(parent=self, depends_on=needed),
+                    {"name": name, "namespace": namespace},
+                    {route_plugins.CONFIG_KEY: json.dumps(plain(plugin.config), sort_keys=True)},
+                    pulumi.ResourceOptions(parent=self, depends_on=needed),
                 )
                 needed = [*needed, secret]
             created[plugin.name] = KubernetesObject(
@@ -184,10 +179,10 @@ class RateLimitedRoute(pulumi.ComponentResource):
         if redis and (made := rate_limit.redis_secret(namespace, limit, plugin)):
             secret = Secret(
                 f"{self._name}-{made['metadata']['name']}",
-                metadata=made["metadata"],
+                made["metadata"],
                 # The controller reads patched values as JSON, hence the quotes.
-                string_data=pulumi.Output.secret({rate_limit.PASSWORD_KEY: json.dumps(redis.password)}),
-                opts=opts,
+                {rate_limit.PASSWORD_KEY: json.dumps(redis.password)},
+                opts,
             )
             return [secret]
         return []

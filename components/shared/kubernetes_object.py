@@ -1,8 +1,8 @@
-"""Users' manifests and custom resources as resources, straight from their manifest.
+"""Kubernetes objects as resources, straight from their manifest.
 
-What the stack creates itself of Kubernetes' own kinds are the SDK's typed classes. They cannot express the rest: the
-SDK's `CustomResource` takes only `spec`, and the fields of a KongPlugin stand at the top level. The engine and the
-provider know a resource by its type token alone, so one class serves all kinds, and previews need no cluster.
+The engine and the provider know a resource by its type token alone, so one class serves all kinds, and previews need no
+cluster. The SDK's typed classes register the same, take a third of a second to import, which every preview would wait for,
+and cannot express it all: `CustomResource` takes only `spec`, and the fields of a KongPlugin stand at the top level.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import pulumi
 
-from components.shared.manifests import is_custom
+from components.shared.object_kinds import is_custom, is_kubernetes
 from settings.secret_parts import sealed
 
 # The provider's own annotations (https://www.pulumi.com/registry/packages/kubernetes/installation-configuration/).
@@ -34,7 +34,31 @@ class KubernetesObject(pulumi.CustomResource):
     ) -> None:
         there = adopt or (manifest["kind"], manifest["metadata"]["name"]) in _EVERYWHERE
         token = type_token(manifest["apiVersion"], f"{manifest['kind']}{'Patch' if there else ''}")
+        if is_kubernetes(dict(manifest), "Secret"):
+            # As the SDK's class says: the provider answers with `data`, whichever of the two it was given.
+            hidden = pulumi.ResourceOptions(additional_secret_outputs=["data", "stringData"])
+            opts = pulumi.ResourceOptions.merge(opts, hidden)
         super().__init__(token, name, sealed(_deleted_at_once(manifest)), opts)
+
+
+class Secret(KubernetesObject):
+    """A Secret of the stack's own. Type `kubernetes:core/v1:Secret`.
+
+    Inputs: `values`, its fields in plain text, which are secret to Pulumi. Outputs: `resource_version` in the cluster.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        metadata: Mapping[str, Any],
+        values: pulumi.Input[Mapping[str, str]],
+        opts: pulumi.ResourceOptions,
+        **further: str,
+    ) -> None:
+        manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, **further}
+        super().__init__(name, {**manifest, "stringData": pulumi.Output.secret(values)}, opts)
+        known: pulumi.Output[Mapping[str, Any]] = pulumi.get(self, "metadata")
+        self.resource_version = known.apply(lambda now: str(now.get("resourceVersion") or ""))
 
 
 def _deleted_at_once(manifest: Mapping[str, Any]) -> dict[str, Any]:

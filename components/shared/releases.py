@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pulumi
-from pulumi_kubernetes.helm.v3 import Release, RepositoryOptsArgs
 
 from commands.cluster_access import Access
 from settings import ApplicationChart, ChartRepository
@@ -44,17 +43,16 @@ class ChartSource:
     access: ChartRepository | None = field(default=None, compare=False, repr=False)
 
     @property
-    def options(self) -> RepositoryOptsArgs | None:
+    def options(self) -> dict[str, Any]:
         """What the provider hands to Helm, for a registry too."""
-        if not self.repository and not self.access:
-            return None
         access = self.access
-        return RepositoryOptsArgs(
-            repo=self.repository,
-            username=access.username if access and access.username else None,
-            password=pulumi.Output.secret(access.password) if access and access.password else None,
-            ca_file=_relative(access.ca_file) if access and access.ca_file else None,
-        )
+        given = {
+            "repo": self.repository,
+            "username": access and access.username,
+            "password": pulumi.Output.secret(access.password) if access and access.password else None,
+            "caFile": _relative(access.ca_file) if access and access.ca_file else None,
+        }
+        return {key: value for key, value in given.items() if value}
 
 
 def chart_source(name: str, sources: Mapping[str, ChartRepository], version: str = "") -> ChartSource:
@@ -148,6 +146,22 @@ def _unreachable(source: ChartSource) -> str | int:
         return str(error) or type(error).__name__
 
 
+class Release(pulumi.CustomResource):
+    """A Helm release. Type `kubernetes:helm.sh/v3:Release`.
+
+    Inputs: as the provider takes them; the SDK's class, which registers the same, is long to import. Outputs: the versions
+    of the chart and of what it installs, as it says.
+    """
+
+    def __init__(self, name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
+        given = {key: value for key, value in inputs.items() if value is not None}
+        # `status` is an output.
+        super().__init__("kubernetes:helm.sh/v3:Release", name, {**given, "compat": "true", "status": None}, opts)
+        status: pulumi.Output[Mapping[str, str]] = pulumi.get(self, "status")
+        self.app_version = status.apply(lambda said: said["appVersion"])
+        self.chart_version = status.apply(lambda said: said["version"])
+
+
 def release(
     name: str,
     source: ChartSource,
@@ -169,17 +183,19 @@ def release(
     repaired = bool(os.environ.get(REPAIR))
     return Release(
         name,
-        name=name,
-        chart=source.chart,
-        version=source.version,
-        repository_opts=source.options,
-        namespace=namespace,
-        values=sealed(values),
-        skip_await=True,
-        skip_crds=skip_crds or None,
-        max_history=5,
-        description=f"repaired at {datetime.now(UTC):%Y-%m-%d %H:%M:%S}" if repaired else None,
-        opts=pulumi.ResourceOptions.merge(
+        {
+            "name": name,
+            "chart": source.chart,
+            "version": source.version,
+            "repositoryOpts": source.options or None,
+            "namespace": namespace,
+            "values": sealed(values),
+            "skipAwait": True,
+            "skipCrds": skip_crds or None,
+            "maxHistory": 5,
+            "description": f"repaired at {datetime.now(UTC):%Y-%m-%d %H:%M:%S}" if repaired else None,
+        },
+        pulumi.ResourceOptions.merge(
             opts,
             # The release's name is taken while the old one lives, unless that is in another cluster, which is cleared last.
             pulumi.ResourceOptions(

@@ -7,7 +7,6 @@ from typing import Any
 
 import pulumi
 from pulumi_command import local
-from pulumi_kubernetes.helm.v3 import Release
 
 from commands import rollouts
 from commands.cluster_access import Access
@@ -24,7 +23,7 @@ _MODULE = "commands.workloads_ready"
 
 def of_release(
     name: str,
-    installed: Release,
+    installed: pulumi.Resource,
     namespace: str,
     opts: pulumi.ResourceOptions,
     *,
