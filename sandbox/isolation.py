@@ -41,6 +41,8 @@ def variables(paths: Paths = CHECKOUT) -> dict[str, str]:
         "PULUMI_BACKEND_URL": paths.state.as_uri(),
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(paths.passphrase),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        # Pulumi has pip list the packages at each run: without a network, pip would look for a newer pip for seconds.
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         **_unproxied(os.environ),
     }
 

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -48,13 +49,28 @@ def missing(*, download: bool = True) -> str:
     return ""
 
 
+def look_ahead() -> None:
+    """Ask the CLI that is first on PATH for its version, while other things are done."""
+    if program := shutil.which("pulumi", path=isolation.environment()["PATH"]):
+        _version(Path(program))
+
+
+def _version(program: Path) -> str:
+    return _version_of_file(program, program.stat().st_mtime_ns)
+
+
+@cache
+def _version_of_file(program: Path, _written: int) -> str:
+    return tools.said(program, "version")
+
+
 def _unsuitable_cli() -> str:
     """Say what is wrong with the CLI that is first on PATH; nothing if it can be used."""
     path = isolation.environment()["PATH"]
     program = shutil.which("pulumi", path=path)
     if not program:
         return "the Pulumi CLI is not on this machine's PATH"
-    said = re.search(r"v(\d+)\.(\d+)\.\S+", tools.said(Path(program), "version"))
+    said = re.search(r"v(\d+)\.(\d+)\.\S+", _version(Path(program)))
     if said and (int(said[1]), int(said[2])) < _OLDEST:
         return f"the Pulumi CLI {program} is {said[0]}, and this project needs v{_OLDEST[0]}.{_OLDEST[1]} or newer"
     if not shutil.which("pulumi-language-python", path=path):

@@ -15,9 +15,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
-from sandbox import SandboxError, choice, identity, isolation, processes, pulumi_engine, screen, tools
+from sandbox import (
+    SandboxError,
+    choice,
+    identity,
+    isolation,
+    processes,
+    pulumi_engine,
+    screen,
+    state_folder,
+    tools,
+)
 from sandbox.facts import KIND, SIMULATED
 from sandbox.locks import locked
 from sandbox.paths import CHECKOUT
@@ -58,6 +69,9 @@ def bring_up(kind: str = "") -> int:
     if chosen.kind == SIMULATED and tools.lacks(tools.CONTROL_PLANE):
         with steps.step("what will be made, as soon as its programs are here"):
             _show_overview()
+    # The CLI takes its time to say its version.
+    asking = Thread(target=pulumi_engine.look_ahead, daemon=True)
+    asking.start()
     with steps.step(_TITLES[chosen.kind]):
         facts = chosen.cluster.up()
     if chosen.kind == KIND:
@@ -66,6 +80,7 @@ def bring_up(kind: str = "") -> int:
 
         with steps.step("images"):
             node_images.bring()
+    asking.join()
     missing = pulumi_engine.missing()
     with _alone():
         if missing:
@@ -91,14 +106,13 @@ def _alone() -> Iterator[None]:
 
 
 def _bring_up_by_engine(steps: Steps) -> dict[str, Any]:
-    if _has_stack():
-        with steps.step("recovery, if an earlier run was cut off"):
+    select_stack()
+    if state_folder.is_cut_off(STACK):
+        with steps.step("recovery, as an earlier run was cut off"):
             _recover()
-    else:
-        create(STACK, CHECKOUT.root / "Pulumi.yaml")
     with steps.step("pulumi up"):
         _pulumi("up", "--yes", "--skip-preview", "--suppress-permalink=true")
-    return dict(json.loads(pulumi_output("stack", "output", "--json", "--stack", STACK)))
+    return state_folder.outputs(STACK)
 
 
 def take_down() -> int:
@@ -117,12 +131,13 @@ def take_down() -> int:
     missing = pulumi_engine.missing(download=False)
     if missing and _has_state():
         print(f"\nThe stack ends with the sandbox, undestroyed: {missing} Nothing of it outlives the sandbox's etcd.")
-    if found.facts and found.ready and not missing and _has_stack():
+    if found.facts and found.ready and not missing and state_folder.holds(STACK):
         with steps.step("pulumi destroy"):
             try:
                 identity.prove(found.facts, CHECKOUT)
                 with _alone():
-                    _recover(**_NO_DOWNLOADS)
+                    if state_folder.is_cut_off(STACK):
+                        _recover(**_NO_DOWNLOADS)
                     _pulumi("destroy", "--yes", "--skip-preview", "--suppress-permalink=true", **_NO_DOWNLOADS)
             except SandboxError as problem:
                 print(f"\n{problem} The sandbox ends all the same.", file=sys.stderr)
@@ -157,7 +172,7 @@ def _recover(**environment: str) -> None:
 
 def select_stack() -> None:
     """Create the sandbox's stack unless it is there."""
-    if not _has_stack():
+    if not state_folder.holds(STACK):
         create(STACK, CHECKOUT.root / "Pulumi.yaml")
 
 
@@ -169,11 +184,6 @@ def create(name: str, project: Path) -> None:
     with tempfile.TemporaryDirectory(dir=CHECKOUT.sandbox) as folder:
         shutil.copy(project, folder)
         pulumi_output("stack", "init", name, folder=Path(folder))
-
-
-def _has_stack() -> bool:
-    listed = json.loads(pulumi_output("stack", "ls", "--json"))
-    return any(stack["name"].split("/")[-1] == STACK for stack in listed)
 
 
 def _has_state() -> bool:

@@ -23,7 +23,6 @@ raise SystemExit(whole_stack.take_down())
 PULUMI = """#!/bin/sh
 [ "$1" = version ] || echo "$*" >> "{calls}"
 case "$1 $2" in
-  "stack ls") echo '[{{"name": "sandbox"}}]' ;;
   "stack export") echo '{{}}' ;;
   "stack history") echo '[]' ;;
   "destroy --yes") echo "$PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION" >> "{calls}"; test -d "{sandbox}" ;;
@@ -45,12 +44,18 @@ def down(project: Project, tmp_path: Path) -> Down:
     """Run `down` with nothing on PATH but some programs of Pulumi's; return what it said, and how pulumi was called."""
     calls = tmp_path / "calls"
 
-    def run(*programs: str, state: bool = True, elsewhere: bool = False) -> tuple[Answer, list[str]]:
+    def run(
+        *programs: str, state: bool = True, elsewhere: bool = False, locked: bool = False
+    ) -> tuple[Answer, list[str]]:
         stacks = project.paths.state / ".pulumi" / "stacks" / "kong-istio"
         stacks.mkdir(parents=True)
         project.paths.facts.write_text("{}")
         if state:
-            (stacks / "sandbox.json").write_text("{}")
+            (stacks / "sandbox.json").write_text('{"checkpoint": {}}')
+        if locked:
+            lock = project.paths.state / ".pulumi" / "locks" / "organization" / "kong-istio" / "sandbox" / "id.json"
+            lock.parent.mkdir(parents=True)
+            lock.write_text("{}")
         for name in programs:
             (tmp_path / name).write_text(PULUMI.format(calls=calls, sandbox=project.paths.sandbox))
             (tmp_path / name).chmod(0o755)
@@ -101,6 +106,13 @@ def test_a_stack_is_not_destroyed_in_another_cluster_than_the_sandboxs(down: Dow
 def test_with_pulumi_the_stack_is_destroyed_first_with_the_plugins_that_are_there(down: Down, project: Project) -> None:
     answer, calls = down("pulumi", "pulumi-language-python", *PLUGINS)
     assert answer.returncode == 0, said(answer)
-    looks = ["stack ls", "stack history", "stack export", "refresh --yes"]
+    assert [" ".join(call.split()[:2]) for call in calls] == ["destroy --yes", "true"]
+    assert not project.paths.sandbox.exists()
+
+
+def test_what_was_cut_off_is_recovered_before_it_is_destroyed(down: Down, project: Project) -> None:
+    answer, calls = down("pulumi", "pulumi-language-python", *PLUGINS, locked=True)
+    assert answer.returncode == 0, said(answer)
+    looks = ["stack history", "stack export", "refresh --yes"]
     assert [" ".join(call.split()[:2]) for call in calls] == [*looks, "destroy --yes", "true"]
     assert not project.paths.sandbox.exists()

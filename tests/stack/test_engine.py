@@ -20,7 +20,7 @@ import pytest
 import yaml
 from stack import Answer, Object, Stack, said, wait_for
 
-from sandbox import pulumi_engine
+from sandbox import pulumi_engine, state_folder
 from sandbox.paths import CONTEXT
 
 # The first test may have to wait until tools are built.
@@ -67,6 +67,13 @@ def pulumi(stack: Stack, *arguments: str) -> Answer:
 def test_a_second_up_changes_nothing(engines: Stack) -> None:
     answer = pulumi(engines, "up", "--yes", "--skip-preview", "--expect-no-changes")
     assert answer.returncode == 0, f"a second `up` has something to do:\n{said(answer)}"
+
+
+def test_what_make_up_reads_of_the_states_files_is_what_the_cli_says(engines: Stack) -> None:
+    told = json.loads(engines.run("pulumi", "stack", "output", "--json", "--stack=sandbox", "--non-interactive"))
+    assert told["versions"]
+    assert state_folder.outputs("sandbox", engines.project.paths) == told
+    assert not state_folder.is_cut_off("sandbox", engines.project.paths)
 
 
 def test_a_refresh_finds_nothing_and_a_preview_then_neither(engines: Stack) -> None:
@@ -448,6 +455,7 @@ def assert_whole(stack: Stack) -> None:
 
 def test_a_destroy_that_was_killed_is_recovered_to_a_whole_stack(engines: Stack) -> None:
     kill(engines, "destroy", lambda: status_of(engines, "istiod") != "deployed")
+    assert state_folder.is_cut_off("sandbox", engines.project.paths)
     recovered = engines.project.python("-m", "recovery", "--stack=sandbox", environment=engines.environment)
     assert recovered.returncode == 0, said(recovered)
     assert "take off the lock by " in recovered.stdout, said(recovered)
