@@ -36,8 +36,8 @@ unit: venv/ready-for-tests ## the tests that need no cluster, side by side
 preview: venv/ready ## what a change would do, and what the policies say (STACK=NAME BASE=COMMIT)
 	@venv/bin/python -m preview $(if $(STACK),--stack $(STACK)) $(if $(BASE),--base $(BASE))
 
-bench: venv/ready ## the guide typed as a script against the stack
-	venv/bin/python -m sandbox.bench
+bench: venv/ready ## how fast the stack is, against the guide typed as a script (RUNS=5 ONLY="FIGURE ...")
+	@venv/bin/python -m sandbox.bench $(if $(RUNS),--runs $(RUNS)) $(if $(ONLY),--only $(ONLY))
 
 dashboards: venv/ready ## Kiali, Grafana and Prometheus on this machine, until Ctrl-C (STACK=NAME)
 	@venv/bin/python -m checks.forwards $(if $(STACK),--stack $(STACK))

@@ -1,185 +1,110 @@
-"""Measures the stack against the guide typed as a script (`make bench`), and previews against the smallest program.
+"""Measures how fast the stack is: against the guide typed as a script, its own graph, and a program that makes nothing.
 
-Every pair runs on a fresh sandbox of its own, with the same charts and values, alternating, so that what the machine
-does besides falls on both. Medians and their ratio count; single times do not.
+Contenders take turns on fresh sandboxes, with the same charts; what counts are medians and their ratios. Checks are off
+in them, and a figure of their own. The table, build/bench/results.json and two pictures beside it say what came out.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import statistics
-import subprocess
+import signal
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
-import yaml
-
-from display.console import console, ruled_table
-from names import GRAFANA, ISTIO_BASE, ISTIOD, KIALI, KONG, PROMETHEUS
-from plan.program import record_stack
-from plan.stack_config import Project
-from sandbox import SandboxError, isolation, kwok_cluster, pulumi_engine, whole_stack
-from sandbox.bench import exported
+from names import SANDBOX_NAME
+from sandbox import SandboxError, kwok_cluster, pulumi_engine
+from sandbox.bench import report
+from sandbox.bench.rows import MEASUREMENTS, Measurement
+from sandbox.bench.run_progress import Progress
 from sandbox.paths import CHECKOUT
 
-_BASELINE = CHECKOUT.root / "sandbox" / "bench" / "baseline"
-# Release -> what the guide's script calls its chart.
-_RELEASES = {ISTIO_BASE: "BASE", KONG: "KONG"} | {name: name.upper() for name in (ISTIOD, PROMETHEUS, GRAFANA, KIALI)}
+_NAME = "bench"
+_OUTPUT = CHECKOUT.root / "build" / "bench" / "results.json"
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run of a command: its time, and the memory of its largest process."""
-
-    seconds: float
-    peak_mib: float
-
-
-def main() -> int:
-    """Run the command line; return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m sandbox.bench", description=__doc__)
-    parser.add_argument("--runs", type=int, default=3, help="runs of each side (3)")
-    runs = parser.parse_args().runs
-    if kwok_cluster.status().facts is not None:
-        sys.exit("A sandbox is up, and a measurement needs fresh ones: run `make down` first.")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code: 1 where something could not be measured."""
+    options = _parser().parse_args(arguments)
+    _take_sandbox()
+    signal.signal(signal.SIGTERM, _leave)
     try:
-        _compare_up(runs)
-        if not pulumi_engine.missing():
-            _compare_previews(runs)
+        kwok_cluster.up()
+        # Only in a sandbox can what is missing be had.
+        missing = pulumi_engine.missing()
+        failed = _measure(_chosen(options.only, missing), options)
     except SandboxError as problem:
         sys.exit(str(problem))
     finally:
         kwok_cluster.down()
-    return 0
+    if missing:
+        print(f"Rehearsed, and not all was measured: {missing}")
+    return 1 if failed else 0
 
 
-def _compare_up(runs: int) -> None:
-    by_engine = not pulumi_engine.missing()
-    name = "pulumi up --skip-preview" if by_engine else "rehearsal (no Pulumi engine here)"
-    guide, own, path = [], [], ""
-    for number in range(runs):
-        kwok_cluster.down()
-        kwok_cluster.up()
-        guide.append(_run_guide())
-        kwok_cluster.down()
-        kwok_cluster.up()
-        own.append(_run_stack(by_engine))
-        path = _critical_path(by_engine)
-        print(f"run {number + 1}: guide {guide[-1].seconds:.1f} s, stack {own[-1].seconds:.1f} s", flush=True)
-    _print_pair("guide as a script", guide, name, own)
-    print(f"critical path of the last run: {path}")
+def _parser() -> argparse.ArgumentParser:
+    figures = [name for measurement in MEASUREMENTS for name in measurement.figures]
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox.bench", description=__doc__, epilog=f"The figures: {', '.join(figures)}."
+    )
+    parser.add_argument("--runs", type=_count, default=5, help="runs of each contender (5)")
+    parser.add_argument("--ups", type=_count, default=20, help="ups in a row for the figure sidecars (20)")
+    parser.add_argument("--only", nargs="+", choices=figures, default=figures, metavar="FIGURE", help="these alone")
+    parser.add_argument("--output", type=Path, default=_OUTPUT, metavar="FILE", help="where the results go, as JSON")
+    return parser
 
 
-def _compare_previews(runs: int) -> None:
-    """Compare an unchanged `up` and a preview without a cluster with the preview of the smallest program."""
-    settings = ["--config-file", os.path.relpath(CHECKOUT.stack_file, CHECKOUT.root)]
-    away = CHECKOUT.sandbox / "Pulumi.away.yaml"
-    config = yaml.safe_load(CHECKOUT.stack_file.read_text())
-    config["config"] |= {"kong-istio:sandbox": False, "kong-istio:kubeconfig": ".sandbox/no-such-kubeconfig"}
-    away.write_text(yaml.safe_dump(config))
-    no_cluster = ["--config-file", os.path.relpath(away, CHECKOUT.root)]
-    # The engine writes its salt into a stack's file: one beside the smallest program would be left behind.
-    smallest_file = CHECKOUT.sandbox / "Pulumi.baseline.yaml"
-    smallest_file.write_text("config: {}\n")
-    smallest_settings = ["--config-file", os.path.relpath(smallest_file, _BASELINE)]
-    _create_stack("away", CHECKOUT.root)
-    _create_stack("baseline", _BASELINE)
-    measured: dict[str, list[Run]] = {"smallest program": [], "unchanged up": [], "preview without a cluster": []}
-    for _ in range(runs):
-        measured["smallest program"].append(_timed(_pulumi("preview", "baseline", *smallest_settings), cwd=_BASELINE))
-        unchanged = _pulumi("up", whole_stack.STACK, "--yes", "--skip-preview", "--expect-no-changes", *settings)
-        measured["unchanged up"].append(_timed(unchanged))
-        measured["preview without a cluster"].append(_timed(_pulumi("preview", "away", *no_cluster)))
-    smallest = measured.pop("smallest program")
-    for name, runs_of_it in measured.items():
-        _print_pair("smallest program, preview", smallest, name, runs_of_it)
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 on")
+    return int(text)
 
 
-def _run_guide() -> Run:
-    with tempfile.TemporaryDirectory() as folder:
-        variables = {"VALUES": folder}
-        for name, resource in _releases().items():
-            (Path(folder) / f"{name}.yaml").write_text(yaml.safe_dump(resource["values"]))
-            variables[f"CHART_{_RELEASES[name]}"] = _helm_chart(resource)
-        return _timed(["bash", "sandbox/bench/guide.sh"], variables=variables)
-
-
-def _releases() -> dict[str, dict[str, Any]]:
-    """Return the inputs of the stack's releases, so that both sides install the same."""
-    recording = record_stack(Project().read(CHECKOUT.stack_file))
-    found = [item for item in recording.resources.values() if item.type == "kubernetes:helm.sh/v3:Release"]
-    return {item.name: dict(item.inputs) for item in found}
-
-
-def _helm_chart(release: Mapping[str, Any]) -> str:
-    repository = (release.get("repositoryOpts") or {}).get("repo")
-    version = f" --version {release['version']}" if release.get("version") else ""
-    return f"{release['chart']}{f' --repo {repository}' if repository else ''}{version}"
-
-
-def _run_stack(by_engine: bool) -> Run:
-    if not by_engine:
-        return _timed([sys.executable, "-m", "sandbox.rehearsal"])
-    whole_stack.select_stack()
-    settings = os.path.relpath(CHECKOUT.stack_file, CHECKOUT.root)
-    return _timed(_pulumi("up", whole_stack.STACK, "--yes", "--skip-preview", "--config-file", settings))
-
-
-def _critical_path(by_engine: bool) -> str:
-    if not by_engine:
-        return "see the rehearsal's timeline"
-    state = json.loads(whole_stack.pulumi_output("stack", "export", "--stack", whole_stack.STACK))
-    steps = exported.steps(state["deployment"]["resources"])
-    return " > ".join(f"{name} {seconds:.1f} s" for name, seconds in steps)
-
-
-def _create_stack(name: str, folder: Path) -> None:
-    whole_stack.create(name, folder / "Pulumi.yaml")
-
-
-def _pulumi(command: str, name: str, *arguments: str) -> list[str]:
-    return ["pulumi", command, "--stack", name, *arguments, "--non-interactive"]
-
-
-def _timed(command: Sequence[str], *, cwd: Path = CHECKOUT.root, variables: Mapping[str, str] | None = None) -> Run:
-    environment = {**isolation.environment(), **(variables or {})}
-    with tempfile.TemporaryFile() as said:
-        started = time.monotonic()
-        process = subprocess.Popen(
-            command, cwd=cwd, env=environment, stdout=said, stderr=said, stdin=subprocess.DEVNULL
+def _take_sandbox() -> None:
+    """Mean a sandbox of another name than the user's own, so that this is left in peace."""
+    if not CHECKOUT.name:
+        CHECKOUT.select(_NAME)
+        os.environ[SANDBOX_NAME] = _NAME
+    if CHECKOUT.sandbox.exists():
+        sys.exit(
+            f"The sandbox {CHECKOUT.name} is there, and a measurement needs fresh ones: run `make down NAME={CHECKOUT.name}` "
+            "first, unless another measurement runs."
         )
-        # Of what a process tree used, wait4 tells the largest process alone.
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            said.seek(0)
-            raise SandboxError(f"`{' '.join(command[:3])}` failed:\n{said.read().decode(errors='replace')}")
-    return Run(seconds, usage.ru_maxrss / 1024)
 
 
-def _print_pair(first: str, firsts: Sequence[Run], second: str, seconds: Sequence[Run]) -> None:
-    ratio = _median(seconds, lambda run: run.seconds) / _median(firsts, lambda run: run.seconds)
-    table = ruled_table("", "median", "runs", "peak")
-    for name, runs in ((first, firsts), (second, seconds)):
-        median, peak = _median(runs, lambda run: run.seconds), _median(runs, lambda run: run.peak_mib)
-        times = ", ".join(f"{run.seconds:.1f}" for run in runs)
-        table.add_row(name, f"{median:.1f} s", times, f"{peak:.0f} MiB")
-    table.add_row("ratio", f"{ratio:.2f}")
-    to = console(sys.stdout)
-    to.print(table)
-    to.print()
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit("Ended, and the sandbox with it.")
 
 
-def _median(runs: Sequence[Run], figure: Callable[[Run], float]) -> float:
-    return statistics.median(figure(run) for run in runs)
+def _chosen(names: Sequence[str], missing: str) -> list[Measurement]:
+    """Return what there is to measure, without what takes the engine where that is missing."""
+    found = []
+    for kind in MEASUREMENTS:
+        out_of_reach = kind.by_engine if missing else ()
+        if wanted := [name for name in kind.figures if name in names and name not in out_of_reach]:
+            found.append(kind(wanted))
+    return found
+
+
+def _measure(measurements: Sequence[Measurement], options: argparse.Namespace) -> dict[str, str]:
+    """Run each measurement as often as it shall be; return why some failed. What there is so far is always written."""
+    planned = [(each, options.ups if each.name == "sidecars" else options.runs) for each in measurements]
+    progress = Progress([(each.name, each.seconds, runs) for each, runs in planned])
+    failed: dict[str, str] = {}
+    for measurement, runs in planned:
+        try:
+            for number in range(runs):
+                measurement.run(number)
+                progress.done(measurement.name, measurement.results())
+                report.write(measurements, failed, options.output)
+        except SandboxError as problem:
+            failed[measurement.name] = str(problem)
+            progress.failed(measurement.name, str(problem))
+    report.write(measurements, failed, options.output)
+    report.show(measurements, failed, options.output)
+    return failed
 
 
 if __name__ == "__main__":

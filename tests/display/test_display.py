@@ -13,7 +13,6 @@ import pytest
 from display.console import console, requests_bar
 from display.critical_path import critical_path
 from display.mermaid import Flowchart, arrows
-from sandbox.bench import exported
 from sandbox.paths import CHECKOUT
 
 LOOKING_ONLY = {"rich", "jinja2"}
@@ -80,25 +79,6 @@ def test_the_critical_path_goes_back_by_what_was_finished_last() -> None:
     finished = {"a": 1.0, "b": 3.0, "c": 2.0, "d": 4.0, "quick": 0.5}
     assert critical_path(finished, awaited.__getitem__) == ["a", "b", "d"]
     assert critical_path({}, awaited.__getitem__) == []
-
-
-def state(name: str, second: int, *after: str, parent: str = "") -> dict[str, object]:
-    urns = [f"urn:pulumi:dev::p::t::{other}" for other in after]
-    above = {"parent": f"urn:pulumi:dev::p::t::{parent}"} if parent else {}
-    created = f"2026-01-01T00:00:{second:02}Z"
-    return {"urn": f"urn:pulumi:dev::p::t::{name}", "created": created, "dependencies": urns, **above}
-
-
-def test_the_critical_path_of_a_state_names_the_seconds_of_each_step() -> None:
-    component = {**state("mesh", 0, "precheck"), "created": None}
-    del component["created"]
-    resources = [state("stack", 0), state("precheck", 2, "stack"), component]
-    resources += [
-        state("istiod", 9, parent="mesh"),
-        state("other", 4, "precheck"),
-        state("kong", 12, "istiod", "other"),
-    ]
-    assert exported.steps(resources) == [("precheck", 2.0), ("istiod", 7.0), ("kong", 3.0)]
 
 
 # --- Graphs -----------------------------------------------------------------------------------------------------------
