@@ -51,7 +51,9 @@ mesh = IstioMesh(
     ),
     stack.options(*first),
 )
-kinds = KongCrds("kong-crds", KongCrdsArgs(crds=stack.kong_crds), stack.options(*first))
+# With each CRD that it creates, the provider forgets which kinds there are, and asks for all of them before it goes on: so
+# the namespaces, which nearly everything waits for, come first.
+kinds = KongCrds("kong-crds", KongCrdsArgs(crds=stack.kong_crds), stack.options(*first, *mesh.outputs.namespace.ready))
 gateway = KongGateway(
     "gateway",
     KongGatewayArgs(

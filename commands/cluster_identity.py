@@ -71,6 +71,10 @@ class Identity:
         """Whether the stack was in another cluster at the last `up`."""
         return bool(self.version and self.last.uid) and self.uid != self.last.uid
 
+    def is_new(self, component: str) -> bool:
+        """Return whether a component that has outputs never came up in this cluster."""
+        return self.moved or not self.last.reports.get(component)
+
     def replaces(self, command: str) -> bool:
         """Return whether a Command is made anew in another cluster: not if it is from before there were UIDs."""
         return command in self.last.uids

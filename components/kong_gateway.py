@@ -71,11 +71,14 @@ class KongGatewayArgs:
 class GatewayOutputs:
     """`ready`: to depend on where Kong's kinds are needed. `address`: IP or host name, and `url`; empty for a ClusterIP.
 
+    `certain`: to depend on in place of `ready` for objects that Kong is certain to take. `namespace`: where its namespace is.
     `kong_version`, `controller_version`: of the images that run. These are today's, at each `up`. `chart_version`: of the
     chart.
     """
 
     ready: pulumi.Resource
+    certain: Sequence[pulumi.Resource]
+    namespace: pulumi.Resource
     address: pulumi.Output[str]
     url: pulumi.Output[str]
     kong_version: pulumi.Output[str]
@@ -124,16 +127,19 @@ class KongGateway(pulumi.ComponentResource):
             [*_wait_arguments(args), *project_command.digest(args.chart, values)],
             pulumi.ResourceOptions(parent=self, depends_on=[installed]),
         )
-        kind, outside = args.kong.service_type, args.kong.proxy_address
+        certain = args.crds.ready if self._starts_with_objects(name, args) else [ready]
         if args.metrics:
             KubernetesObject(
-                "kong-metrics", metrics_plugin(args.kong), pulumi.ResourceOptions(parent=self, depends_on=[ready])
+                "kong-metrics", metrics_plugin(args.kong), pulumi.ResourceOptions(parent=self, depends_on=certain)
             )
+        kind, outside = args.kong.service_type, args.kong.proxy_address
         report = project_command.report_of_today(
             ready, name, args.standards.access, lambda cluster: kong_ready.report(cluster, kind, outside)
         )
         self.outputs = GatewayOutputs(
             ready=ready,
+            certain=certain,
+            namespace=namespace.namespace,
             address=report.apply(lambda said: said["address"]),
             url=report.apply(lambda said: said["url"]),
             kong_version=report.apply(lambda said: said["kong"]),
@@ -148,6 +154,16 @@ class KongGateway(pulumi.ComponentResource):
                 "controller": self.outputs.controller_version,
             }
         )
+
+    def _starts_with_objects(self, name: str, args: KongGatewayArgs) -> bool:
+        """Return whether Kong, when it starts, may find objects of its kinds, so that it is Ready with them.
+
+        Nobody judges them before it runs, and one that it does not take keeps it from ever being Ready. So it has to be the
+        first Kong of the stack, and the one that the stack was made for; an upgraded one judges them by its webhook.
+        """
+        kong = args.kong
+        own = not (kong.version or kong.controller_version or kong.chart_version or kong.values)
+        return own and args.standards.access.identity.is_new(name)
 
     def _let_out(self, args: KongGatewayArgs, namespace: NamespaceOutputs) -> list[pulumi.Resource]:
         """Return what tells the mesh of each redis outside it."""

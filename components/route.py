@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from settings.secret_parts import plain
 _GRPC = ("grpc", "grpcs")
 # Permanent, and a POST stays one.
 _REDIRECT = "308"
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9/_.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +87,13 @@ class RateLimitedRoute(pulumi.ComponentResource):
             *(plugins[name] for name in plugin_names(route)),
             *self._client_host(route),
             *self._certificate(route),
+            *self._kong(certain=_is_certain(route)),
+            args.deployed.services[route.service],
         ]
         routed = KubernetesObject(
             unique,
             manifest,
-            pulumi.ResourceOptions.merge(
-                further, pulumi.ResourceOptions(depends_on=[*needed, *self._needed(route.service)])
-            ),
+            pulumi.ResourceOptions.merge(further, pulumi.ResourceOptions(depends_on=needed)),
         )
         unique, further = self._of(route, "ready")
         return project_command.run(
@@ -99,7 +101,7 @@ class RateLimitedRoute(pulumi.ComponentResource):
             "commands.route_ready",
             args.standards.access,
             wait_arguments(args, route),
-            pulumi.ResourceOptions.merge(further, pulumi.ResourceOptions(depends_on=[routed])),
+            pulumi.ResourceOptions.merge(further, pulumi.ResourceOptions(depends_on=[routed, args.gateway.ready])),
         )
 
     def _of(self, route: Route, what: str) -> tuple[str, pulumi.ResourceOptions]:
@@ -108,8 +110,9 @@ class RateLimitedRoute(pulumi.ComponentResource):
         unique, aliases = place(f"{self._name}-{what}", route.ingress, self._args.application, first=first)
         return unique, pulumi.ResourceOptions(parent=self, aliases=aliases)
 
-    def _needed(self, *services: str) -> list[pulumi.Resource]:
-        return [self._args.gateway.ready, *(self._args.deployed.services[service] for service in services)]
+    def _kong(self, *, certain: bool) -> Sequence[pulumi.Resource]:
+        """Return what of Kong an object of its kinds waits for: Kong itself, unless it is `certain` to take it."""
+        return self._args.gateway.certain if certain else [self._args.gateway.ready]
 
     def _limits(self) -> dict[str, pulumi.Resource]:
         """Create each KongPlugin that limits, and return it by its name; routes that say nothing share the application's."""
@@ -118,7 +121,11 @@ class RateLimitedRoute(pulumi.ComponentResource):
             limit, plugin = self._args.limits[route.ingress], route.limit_plugin
             if limit is None or plugin in created:
                 continue
-            needed = [*self._needed(route.service), *self._redis_secret(route, limit)]
+            needed = [
+                *self._kong(certain=_is_certain_limit(limit)),
+                self._args.deployed.services[route.service],
+                *self._redis_secret(route, limit),
+            ]
             created[plugin] = KubernetesObject(
                 f"{self._name}-{plugin}",
                 rate_limit.kong_plugin(self._args.deployed.namespace, limit, plugin),
@@ -129,7 +136,8 @@ class RateLimitedRoute(pulumi.ComponentResource):
     def _further_plugins(self) -> dict[str, pulumi.Resource]:
         namespace, created = self._args.deployed.namespace, dict[str, pulumi.Resource]()
         for plugin in route_plugins.made(self._args.application):
-            needed = self._needed(self._args.application.routes[0].service)
+            service = self._args.deployed.services[self._args.application.routes[0].service]
+            needed = [*self._kong(certain=False), service]
             if name := route_plugins.config_secret(plugin):
                 secret = Secret(
                     f"{self._name}-{name}",
@@ -153,10 +161,11 @@ class RateLimitedRoute(pulumi.ComponentResource):
         manifest = client_host.created_for(args.kong, args.deployed.manifests[route.service], route)
         if not manifest:
             return []
-        # Istio's webhook refuses its kinds until istiod answers it; Kong's namespace is there once Kong is.
+        # Istio's webhook refuses its kinds until istiod answers it.
         unique, further = self._of(route, "client-host")
-        needed = pulumi.ResourceOptions(depends_on=[args.mesh.ready, *self._needed(route.service)])
-        return [KubernetesObject(unique, manifest, pulumi.ResourceOptions.merge(further, needed))]
+        needed = [args.mesh.ready, args.gateway.namespace, args.deployed.services[route.service]]
+        opts = pulumi.ResourceOptions.merge(further, pulumi.ResourceOptions(depends_on=needed))
+        return [KubernetesObject(unique, manifest, opts)]
 
     def _certificate(self, route: Route) -> Sequence[pulumi.Resource]:
         """Return the wait for a certificate that somebody else makes, but cert-manager, which needs the Ingress first."""
@@ -186,6 +195,16 @@ class RateLimitedRoute(pulumi.ComponentResource):
             )
             return [secret]
         return []
+
+
+def _is_certain(route: Route) -> bool:
+    """Return whether Kong is certain to take the Ingress of a route: it holds nothing that only Kong can judge."""
+    return bool(_PLAIN_PATH.fullmatch(route.path)) and not (route.plugins or route.annotations)
+
+
+def _is_certain_limit(limit: RateLimit) -> bool:
+    """Return whether Kong is certain to take a limit: it says nothing but what the settings are checked for."""
+    return not (rate_limit.redis_in_use(limit) or limit.header_name or limit.path)
 
 
 def plugin_names(route: Route) -> list[str]:

@@ -423,11 +423,10 @@ def test_no_injected_pod_starts_before_istiod_answers(name: str, request: pytest
         ("Command/istiod-ready", "Release/istiod"),
         ("PeerAuthentication/peer-authentication", "Command/istiod-ready"),
         ("Command/kong-ready", "Release/kong-istio"),
-        ("KongPlugin/bookinfo-route-rate-limit", "Command/kong-ready"),
-        ("Ingress/bookinfo-route-ingress", "Command/kong-ready"),
         ("Ingress/bookinfo-route-ingress", "KongPlugin/bookinfo-route-rate-limit"),
         ("Ingress/bookinfo-route-ingress", "Service/bookinfo-service-productpage"),
         ("Command/bookinfo-route-ready", "Ingress/bookinfo-route-ingress"),
+        ("Command/bookinfo-route-ready", "Command/kong-ready"),
         ("Command/checks", "Command/bookinfo-route-ready"),
         ("Release/kiali", "Release/istio-base"),
         ("Release/kiali", "Command/prometheus-ready"),
@@ -454,6 +453,7 @@ ISTIOD = {"Release/istio-base", "Release/istiod", "Command/istiod-ready"}
 KONG = {"Namespace/kong-istio", "Release/kong-istio", "Command/kong-ready"}
 APPLICATION = TREE["Application/bookinfo"]
 OBSERVABILITY = TREE["ObservabilityStack/observability"] | {"ObservabilityStack/observability"}
+DEPLOYMENTS = {label for label in APPLICATION if label.startswith("Deployment/")}
 # What pods start by, and what waits for them.
 STARTS = ("Deployment/", "Command/")
 NEEDLESS = [
@@ -466,9 +466,10 @@ NEEDLESS = [
     ("Command/kong-ready", APPLICATION),
     ("Namespace/kong-istio", ISTIOD),
     ("Release/istiod", KONG | APPLICATION),
-    ("KongPlugin/bookinfo-route-rate-limit", {label for label in APPLICATION if label.startswith("Deployment/")}),
-    ("Ingress/bookinfo-route-ingress", {label for label in APPLICATION if label.startswith("Deployment/")}),
-    ("Command/bookinfo-route-ready", {label for label in APPLICATION if label.startswith("Deployment/")}),
+    ("KongPlugin/bookinfo-route-rate-limit", KONG | ISTIOD | DEPLOYMENTS),
+    ("KongClusterPlugin/kong-metrics", KONG | ISTIOD),
+    ("Ingress/bookinfo-route-ingress", {"Release/kong-istio", "Command/kong-ready"} | DEPLOYMENTS),
+    ("Command/bookinfo-route-ready", DEPLOYMENTS),
 ]
 
 
@@ -529,6 +530,31 @@ HOST_FILTER = "EnvoyFilter/bookinfo-route-client-host"
 HOST_ENTRY = "ServiceEntry/bookinfo-route-client-host"
 
 
+ROUTED = ("KongPlugin/shop-route-rate-limit", "Ingress/shop-route-ingress", "KongClusterPlugin/kong-metrics")
+
+
+@pytest.mark.parametrize(
+    ("config", "judged"),
+    [
+        ({}, ()),
+        ({"kong": {"version": "3.9.2"}}, ROUTED),
+        ({"kong": {"values": {"ingressController": {"admissionWebhook": {"failurePolicy": "Fail"}}}}}, ROUTED),
+        ({"rateLimit": {"minute": 30, "policy": "redis", "redis": {"host": "redis.example"}}}, ROUTED[:2]),
+        ({"rateLimit": {"minute": 30, "limitBy": "header", "headerName": "x-key"}}, ROUTED[:2]),
+        ({"route": {"annotations": {"konghq.com/methods": "GET"}}}, ROUTED[1:2]),
+        ({"route": {"path": "/~/[a-z]+"}}, ROUTED[1:2]),
+        ({"route": {"plugins": [{"name": "bots", "plugin": "bot-detection"}]}}, ROUTED[1:2]),
+    ],
+)
+def test_a_kong_that_is_new_starts_with_what_it_is_certain_to_take(
+    config: dict[str, Any], judged: tuple[str, ...]
+) -> None:
+    route = {**ROUTE, "path": "/shop", **config.get("route", {})}
+    others = {key: value for key, value in config.items() if key != "route"}
+    found = recorded(applications=[{**SHOP, "route": route}], **others)
+    assert {label for label in ROUTED if "Command/kong-ready" in before(found, label)} == set(judged)
+
+
 def test_a_filter_for_kongs_pods_brings_the_clients_host_before_there_is_a_route(two: Recording) -> None:
     found = inputs(two, HOST_FILTER)
     assert (found["metadata"]["name"], found["metadata"]["namespace"]) == (
@@ -540,7 +566,7 @@ def test_a_filter_for_kongs_pods_brings_the_clients_host_before_there_is_a_route
         "app.kubernetes.io/instance": "kong-istio",
     }
     assert HOST_FILTER in before(two, HOST[0])
-    assert {"Command/istiod-ready", "Command/kong-ready"} <= before(two, HOST_FILTER)
+    assert {"Command/istiod-ready", "Namespace/kong-istio"} <= before(two, HOST_FILTER)
     filters = of_kind(two, "EnvoyFilter")
     assert len({r.inputs["metadata"]["name"] for r in filters}) == 2, "the second application has none of its own"
     assert inputs(two, HOST[0])["metadata"]["annotations"][HOST[1]] == "false"
@@ -1496,7 +1522,6 @@ def test_kong_counts_its_requests_for_its_dashboard(plain: Recording, tmp_path: 
     plugin = inputs(plain, "KongClusterPlugin/kong-metrics")
     assert (plugin["plugin"], plugin["metadata"]["labels"]) == ("prometheus", {"global": "true"})
     assert plugin["metadata"]["annotations"]["kubernetes.io/ingress.class"] == "kong"
-    assert "Command/kong-ready" in before(plain, "KongClusterPlugin/kong-metrics")
     assert values(plain, "grafana")["dashboards"]["istio"]["kong-official"]["gnetId"] == 7424
     nobody = recorded(observability=dict.fromkeys(("prometheus", "grafana", "kiali"), OFF))
     assert "KongClusterPlugin/kong-metrics" not in labels(nobody)

@@ -57,7 +57,13 @@ def test_they_are_the_stacks_and_stay_when_their_resources_go(plain: Recording) 
     assert inputs(plain, "Release/kong-istio")["skipCrds"] is True
 
 
-@pytest.mark.parametrize("later", ["Release/kong-istio", "KongPlugin/bookinfo-route-rate-limit", "Command/kong-ready"])
+@pytest.mark.parametrize(
+    "later",
+    [
+        *("Release/kong-istio", "KongPlugin/bookinfo-route-rate-limit", "KongClusterPlugin/kong-metrics"),
+        *("Ingress/bookinfo-route-ingress", "Command/kong-ready"),
+    ],
+)
 def test_what_needs_them_comes_later(later: str, plain: Recording) -> None:
     assert {resource.label for resource in of_stack(plain)} <= before(plain, later)
 

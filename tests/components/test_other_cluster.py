@@ -167,3 +167,20 @@ def test_what_cannot_be_looked_at_is_what_the_command_printed(
 
     monkeypatch.setattr(kong_ready, "report", report)
     assert told(world.comes(last_up("uid-here"))) == (*FIRST.values(), "v1.37.0")
+
+
+@pytest.mark.parametrize(
+    ("last", "judged"),
+    [
+        pytest.param(LastUp(), False, id="never up"),
+        pytest.param(last_up("uid-here"), True, id="the same"),
+        pytest.param(last_up(""), True, id="from before UIDs"),
+        pytest.param(last_up("uid-there", objects=0), False, id="another"),
+    ],
+)
+def test_a_kong_that_has_run_here_judges_what_it_is_given(last: LastUp, judged: bool, world: World) -> None:
+    recording = world.comes(last)
+    keys = {resource.label: key for key, resource in recording.resources.items()}
+    for label in ("KongPlugin/bookinfo-route-rate-limit", "Ingress/bookinfo-route-ingress"):
+        before = {recording.resources[key].label for key in recording.waits_for(keys[label])}
+        assert ("Command/kong-ready" in before) is judged, label
