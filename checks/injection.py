@@ -13,8 +13,8 @@ from typing import Any
 from checks import endpoints
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import Target
-from commands.leftovers import STATUS
 from commands.sidecars import SIDECAR, is_of_job, stays
+from commands.when_deleted.unused_revision import STATUS
 from kube import Cluster, ClusterError
 from names import ISTIO_NAMESPACE, KONG_NAMESPACE
 

@@ -8,7 +8,8 @@ from typing import Any
 from checks import endpoints
 from checks.framework import Check, Failed, NotChecked, eventually
 from checks.target import Target
-from commands import leftovers, sidecars
+from commands import sidecars
+from commands.when_deleted.unused_revision import revision_of
 
 Object = dict[str, Any]
 
@@ -33,7 +34,7 @@ def judge(pods: list[Object], current: Mapping[str, str], target: Target) -> str
     counts, behind = dict.fromkeys(current, 0), []
     for pod in pods:
         annotations = sidecars.annotations_of(pod)
-        revision = leftovers.revision_of(annotations)
+        revision = revision_of(annotations)
         if not revision or not sidecars.stays(pod) or sidecars.is_of_job(pod):
             continue
         place = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from commands import leftovers, ownership, rollouts
+from commands import ownership, rollouts
 from commands.command_line import CommandError
+from commands.when_deleted import unused_revision
 from kube import Cluster, Object
 from names import ISTIO_NAMESPACE, ISTIOD
 
@@ -20,8 +21,8 @@ def check(cluster: Cluster, wanted: Mapping[str, str]) -> None:
     gone = [revision for revision in there if revision not in wanted]
     pods = cluster.list("pods") if gone else []
     for revision in gone:
-        if used := leftovers.users(pods, revision):
-            raise CommandError(leftovers.still_used(revision, used))
+        if used := unused_revision.users(pods, revision):
+            raise CommandError(unused_revision.still_used(revision, used))
     # The stable one is the first.
     for key, (revision, version) in zip(("istio.version", "istio.canary.version"), wanted.items(), strict=False):
         if revision in there:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from commands import leftovers
+from commands.when_deleted import leftovers
 from kube import Cluster
 from names import ISTIO_BASE, RELEASES, home_of
 

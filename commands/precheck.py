@@ -15,9 +15,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from commands import command_line, istio_revisions, leftovers, ownership
+from commands import command_line, istio_revisions, ownership
 from commands.command_line import CommandError
-from commands.leftovers import MARK
+from commands.when_deleted import leftovers
+from commands.when_deleted.leftovers import MARK
 from kube import Cluster
 from names import (
     INGRESS_CLASS,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from commands.leftovers import STATUS, revision_of
+from commands.when_deleted.unused_revision import STATUS, revision_of
 from kube import Cluster
 from names import INJECTOR_WEBHOOK, ISTIO_NAMESPACE, of_revision
 from workloads import Image

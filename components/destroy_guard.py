@@ -29,9 +29,9 @@ class DestroyGuard(pulumi.ComponentResource):
         super().__init__("kong-istio:index:DestroyGuard", name, {}, opts)
         project_command.run_when_deleted(
             name,
-            "commands/leftovers.py",
+            "destroy_guard",
             args.access,
-            ["--guard", pulumi.get_stack()],
+            ["--stack", pulumi.get_stack()],
             pulumi.ResourceOptions(parent=self),
         )
         self.register_outputs({})

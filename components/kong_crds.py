@@ -10,7 +10,7 @@ from typing import Any
 
 import pulumi
 
-from commands.leftovers import MARK
+from commands.when_deleted.leftovers import MARK
 from components.shared import manifests
 from components.shared.kubernetes_object import KubernetesObject
 from components.shared.manifests import Manifest, ManifestError
@@ -73,7 +73,7 @@ class KongCrds(pulumi.ComponentResource):
 
     Creates: a CustomResourceDefinitionPatch for each, which takes over a CRD that is there, such as one that Helm
     installed: the provider creates no object a second time. None is deleted with its resource, as all objects of it would
-    go: `commands/leftovers.py` deletes those that nobody needs, which it knows by their label.
+    go: `commands/when_deleted/leftovers.py` deletes those that nobody needs, which it knows by their label.
     Outputs: `KongCrdsOutputs`.
     """
 

@@ -22,16 +22,14 @@ class LeftoversArgs:
 class Leftovers(pulumi.ComponentResource):
     """Deletes, when the stack is destroyed, what Helm leaves. Type `kong-istio:index:Leftovers`.
 
-    Creates: Command `leftovers`, which does nothing until it is deleted, and then runs `commands/leftovers.py`, whose text
-    is in the state: Helm keeps Istio's CRDs (`helm.sh/resource-policy: keep`) and Kong's (`crds/` of its chart), and
-    istiod writes a ConfigMap into every namespace, and GatewayClasses where the Gateway API is. What waits for this
-    component is gone before it runs.
+    Creates: Command `leftovers`, which does nothing until it is deleted, and then runs `commands/when_deleted/leftovers.py`:
+    Helm keeps Istio's CRDs (`helm.sh/resource-policy: keep`) and Kong's (`crds/` of its chart), and istiod writes a
+    ConfigMap into every namespace, and GatewayClasses where the Gateway API is. What waits for this component is gone
+    before it runs.
     """
 
     def __init__(self, name: str, args: LeftoversArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:Leftovers", name, {"keepCrds": args.keep_crds}, opts)
         arguments = ["--istio", ownership.ISTIO, *(["--keep-crds"] if args.keep_crds else [])]
-        project_command.run_when_deleted(
-            name, "commands/leftovers.py", args.access, arguments, pulumi.ResourceOptions(parent=self)
-        )
+        project_command.run_when_deleted(name, "leftovers", args.access, arguments, pulumi.ResourceOptions(parent=self))
         self.register_outputs({})

@@ -119,9 +119,9 @@ class IstioMesh(pulumi.ComponentResource):
         return [
             project_command.run_when_deleted(
                 f"{of_revision(ISTIOD, plane.revision)}-unused",
-                "commands/leftovers.py",
+                "unused_revision",
                 args.standards.access,
-                ["--unused-revision", plane.label],
+                ["--revision", plane.label],
                 pulumi.ResourceOptions(parent=self, depends_on=[release]),
             )
             for plane, release in zip(control_planes(args.istio), installed, strict=True)

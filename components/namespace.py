@@ -81,9 +81,9 @@ class GuardedNamespace(pulumi.ComponentResource):
         pods_gone = [
             project_command.run_when_deleted(
                 f"{name}-pods-gone",
-                "commands/leftovers.py",
+                "pods_gone",
                 args.standards.access,
-                ["--pods-of", name],
+                ["--namespace", name],
                 inside,
             )
             for _ in range(args.releases)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -29,11 +31,15 @@ PYTHON = "venv/bin/python"
 
 _ROOT = Path(__file__).resolve().parents[2]
 
-# One with the packages where there is one, in the places of pip's and uv's virtual environments first.
+# That of a virtual environment with the package kubernetes, in the places of pip's and uv's; else the system's. To ask
+# Python whether it has the package would take as long as half of what it runs.
 BY_SOME_PYTHON = (
-    'for python in "${VIRTUAL_ENV:-venv}/bin/python" venv/bin/python .venv/bin/python python3; do '
-    '"$python" -c "import kubernetes" 2>/dev/null && break; done; exec "$python" '
+    'for folder in "${VIRTUAL_ENV:-venv}" venv .venv; do '
+    'set -- "$folder"/lib/python3*/site-packages/kubernetes/__init__.py; [ -f "$1" ] && [ -x "$folder/bin/python3" ] && break; folder=; done; '
+    'exec "${folder:+$folder/bin/}python3" '
 )
+
+_WHEN_DELETED = "commands.when_deleted"
 
 # Prints 32 characters, the length of Kiali's keys.
 RANDOM_KEY = f"{PYTHON} -c 'import secrets; print(secrets.token_hex(16))'"
@@ -96,12 +102,11 @@ def run(
 
 
 def run_when_deleted(
-    name: str, file: str, access: Access, arguments: Sequence[Argument], opts: pulumi.ResourceOptions
+    name: str, program: str, access: Access, arguments: Sequence[Argument], opts: pulumi.ResourceOptions
 ) -> local.Command:
-    """Run a file of this project on a cluster when the resource is deleted, by whatever Python there is then.
+    """Run a program of `commands/when_deleted` on a cluster when the resource is deleted, by whatever Python there is then.
 
-    The state carries its text: the project of that day may have no virtual environment, or no such file. So the file
-    imports nothing of the project.
+    The state carries its text: the project of that day may have no virtual environment, or no such file.
     """
     given = [*access.arguments(), *arguments]
     return on_cluster(
@@ -110,9 +115,20 @@ def run_when_deleted(
         opts,
         delete=BY_SOME_PYTHON + shlex.join(["-", *_passed(given)[0]]),
         # Pulumi prints the command when it fails, but not what it reads.
-        stdin=(_ROOT / file).read_text(encoding="utf-8"),
+        stdin=text_of(f"{_WHEN_DELETED}.{program}"),
         environment=secret_environment(given),
     )
+
+
+@functools.cache
+def text_of(module: str) -> str:
+    """Return the text of a module of `commands/when_deleted`, with that of another one in place of its import."""
+    text = (_ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+    lines = text.splitlines(keepends=True)
+    for node in reversed(ast.parse(text).body):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(_WHEN_DELETED):
+            lines[node.lineno - 1 : node.end_lineno] = [text_of(str(node.module))]
+    return "".join(lines)
 
 
 def on_cluster(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from commands.leftovers import MARK
+from commands.when_deleted.leftovers import MARK
 from components.shared.manifests import Manifest
 from names import ISTIO_NAMESPACE, ISTIOD, REVISION_TAG_WEBHOOK, of_revision
 from settings.control_planes import DEFAULT_REVISION, ControlPlane

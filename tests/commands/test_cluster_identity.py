@@ -14,10 +14,12 @@ import pytest
 import yaml
 from fakes.api_server import ApiServer
 
-from commands import command_line, leftovers
+from commands import command_line
 from commands.cluster_access import Access, AccessError, identified, provider_identifier
 from commands.cluster_identity import CLUSTER_UID, Identity, LastUp
 from commands.command_line import OtherClusterError
+from commands.when_deleted import destroy_guard, leftovers
+from commands.when_deleted.api import LeftoversError
 from components.shared.last_up import last_up
 
 URN = "urn:pulumi:prod::kong-istio::kong-istio:index:{}${}::{}"
@@ -210,9 +212,9 @@ def test_a_destroy_in_another_cluster_stops_before_anything_is_deleted(
     servers: Mapping[str, ApiServer], monkeypatch: pytest.MonkeyPatch, context: str, stops: bool
 ) -> None:
     monkeypatch.setenv(CLUSTER_UID, "uid-of-one")
-    monkeypatch.setattr("sys.argv", ["-", "--kubeconfig", "config", "--context", context, "--guard", "dev"])
-    with pytest.raises(leftovers.LeftoversError) if stops else nullcontext() as caught:
-        leftovers.main()
+    monkeypatch.setattr("sys.argv", ["-", "--kubeconfig", "config", "--context", context, "--stack", "dev"])
+    with pytest.raises(LeftoversError) if stops else nullcontext() as caught:
+        destroy_guard.main()
     if caught:
         assert str(caught.value) == (
             "Nothing was deleted: the context two leads to another cluster than the stack is in (its kube-system is "

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 from test_commands import FakeCluster, Object, Run, cluster, deployment, failure, run, webhook
 
-from commands import istio_revisions, istiod_ready, leftovers, precheck
+from commands import istio_revisions, istiod_ready, precheck
 from commands.command_line import CommandError
-from commands.leftovers import LeftoversError
+from commands.when_deleted import leftovers, unused_revision
+from commands.when_deleted.api import LeftoversError
 
 __all__ = ["cluster", "run"]
 
@@ -30,7 +31,7 @@ def istiod(revision: str = "", version: str = "1.30.3", *, release: str | None =
 
 def pod(name: str, revision: str = "default", **metadata: object) -> Object:
     namespace, _, name = name.partition("/")
-    annotations = {leftovers.STATUS: json.dumps({"revision": revision})} if revision else {}
+    annotations = {unused_revision.STATUS: json.dumps({"revision": revision})} if revision else {}
     return {"kind": "Pod", "metadata": {"name": name, "namespace": namespace, "annotations": annotations, **metadata}}
 
 
@@ -127,12 +128,12 @@ class Listing(FakeCluster):
 
 def test_a_control_plane_is_not_deleted_while_pods_are_its() -> None:
     with pytest.raises(LeftoversError, match="The revision default of Istio is still used by others/late"):
-        leftovers.refuse_while_used(Listing(KONG, pod("others/late")), "default")
-    leftovers.refuse_while_used(Listing(KONG, pod("others/late", "1-31-0")), "default")
+        unused_revision.refuse_while_used(Listing(KONG, pod("others/late")), "default")
+    unused_revision.refuse_while_used(Listing(KONG, pod("others/late", "1-31-0")), "default")
 
 
 def test_a_destroy_takes_the_control_plane_whoever_uses_it() -> None:
-    leftovers.refuse_while_used(Listing(pod("others/web")), "default")
+    unused_revision.refuse_while_used(Listing(pod("others/web")), "default")
 
 
 # --- istiod_ready ------------------------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from test_commands import FakeCluster, Object, Run, failure, run
 
-from commands import command_line, leftovers, rollouts, sidecars, sidecars_ready
+from commands import command_line, rollouts, sidecars, sidecars_ready
 from commands.sidecars_ready import ANNOTATION
+from commands.when_deleted.unused_revision import STATUS
 
 __all__ = ["run"]
 
@@ -30,7 +31,7 @@ def pod(
             "name": f"{name or 'alone'}-{revision}-{version}",
             "namespace": namespace,
             "ownerReferences": owners,
-            "annotations": {leftovers.STATUS: status},
+            "annotations": {STATUS: status},
         },
         "spec": {
             "initContainers": [{"name": "istio-proxy", "image": f"hub/proxyv2:{version}", "restartPolicy": "Always"}],
