@@ -220,7 +220,9 @@ def _perform(
     print(f"Checking {subject}", file=sys.stderr, flush=True)
     started, clock = datetime.now(UTC), time.monotonic()
     target = nodes.known(target)
-    results = runner.run(checks, target, Progress(console(sys.stderr)), last=AFTER_TRAFFIC, at_once=at_once)
+    # Without load there is no traffic to look for afterwards: the sooner the checks' own requests, the sooner they are seen.
+    last = AFTER_TRAFFIC if target.load else frozenset()
+    results = runner.run(checks, target, Progress(console(sys.stderr)), last=last, at_once=at_once)
     run = Run(
         subject=subject,
         results=results,

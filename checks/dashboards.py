@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from checks import endpoints, kiali_api
-from checks.framework import Check, Failed, NotChecked, eventually
+from checks.framework import Check, Failed, NotChecked, at_once, eventually
 from checks.target import Target
 from commands import http_client
 from commands.http_client import Answer, NoAnswer
@@ -139,7 +139,7 @@ def _backends(ingress: dict[str, Any]) -> Iterator[str]:
 def _each(target: Target, names: list[str], look: Callable[[Target, str, str], str]) -> str:
     if not names:
         raise NotChecked("Prometheus, Grafana and Kiali are switched off")
-    return "; ".join(f"{name}: {_at(target, name, look)}" for name in names)
+    return "; ".join(at_once(lambda name: f"{name}: {_at(target, name, look)}", names))
 
 
 def _at(target: Target, name: str, look: Callable[[Target, str, str], str]) -> str:
@@ -191,7 +191,7 @@ CHECKS = (
         statement="Prometheus, Grafana and Kiali are healthy.",
         how="GET /-/ready, /api/health (database ok) and /kiali/healthz",
         look=_are_healthy,
-        seconds=3 * _SECONDS,
+        seconds=_SECONDS,
         data_path=True,
     ),
     Check(
@@ -200,7 +200,7 @@ CHECKS = (
         statement="Grafana and Kiali let in nobody whom the settings do not.",
         how="their APIs without a login or token: 401, or where visitors are allowed, Grafana's permissions of a Viewer",
         look=_are_closed,
-        seconds=2 * _SECONDS,
+        seconds=_SECONDS,
         data_path=True,
     ),
     Check(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent import futures
 from dataclasses import dataclass
 from enum import StrEnum
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from checks.target import Target
 
+S = TypeVar("S")
 T = TypeVar("T")
 
+_AT_ONCE = 16
 _POLL_SECONDS = 0.5
 _TELL_SECONDS = 1.0
 
@@ -122,6 +126,40 @@ def eventually(look: Callable[[], T], seconds: float, pause: float = _POLL_SECON
             raise NotChecked("interrupted")
 
 
+def at_once(look: Callable[[S], T], things: Iterable[S]) -> list[T]:
+    """Return what `look` returns for each thing, having looked at them at the same time; the first failure of them is raised.
+
+    The threads end with the process, unlike an executor's: one that hangs holds up nothing.
+    """
+    looks = [(thing, futures.Future[T]()) for thing in things]
+    waiting: SimpleQueue[tuple[S, futures.Future[T]]] = SimpleQueue()
+    for each in looks:
+        waiting.put(each)
+    tell = _teller()
+
+    def work() -> None:
+        tell_waits(tell)
+        while True:
+            try:
+                thing, future = waiting.get_nowait()
+            except Empty:
+                return
+            try:
+                future.set_result(look(thing))
+            except Exception as problem:  # whatever it is, whoever waits for the result gets it
+                future.set_exception(problem)
+
+    for _ in looks[:_AT_ONCE]:
+        threading.Thread(target=work, daemon=True).start()
+    # What goes on after a failure would send requests while other checks count theirs.
+    futures.wait([future for _, future in looks])
+    return [future.result() for _, future in looks]
+
+
+def _teller() -> Callable[[str], None]:
+    return getattr(_progress, "tell", lambda _: None)
+
+
 def tell_waits(tell: Callable[[str], None]) -> None:
     """Have somebody told what a check in this thread waits for: a few words with the seconds left, none when it is over."""
     _progress.tell = tell
@@ -129,7 +167,7 @@ def tell_waits(tell: Callable[[str], None]) -> None:
 
 def pause(seconds: float, reason: str) -> None:
     """Wait for what only time brings; an interrupted run ends that with `NotChecked`."""
-    tell: Callable[[str], None] = getattr(_progress, "tell", lambda _: None)
+    tell = _teller()
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         tell(f"{reason}, {left:.0f} s left")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from checks import endpoints
-from checks.framework import Check, Failed, NotChecked, eventually
+from checks.framework import Check, Failed, NotChecked, at_once, eventually
 from checks.target import Target
 from commands import http_client
 from commands.http_client import NoAnswer
@@ -32,7 +32,8 @@ def _look_once(target: Target) -> str:
         titles = ", ".join(sorted(str(one.get("title")) for one in mine))
         if len(mine) < target.grafana_dashboards:
             raise _lacking(target, f"{len(mine)}: {titles or 'none'}")
-        empty = [one["title"] for one in mine if not _shows_something(target, url, one["uid"], login)]
+        filled = at_once(lambda one: _shows_something(target, url, one["uid"], login), mine)
+    empty = [one["title"] for one, shows in zip(mine, filled, strict=True) if not shows]
     if empty:
         raise _lacking(target, f"nothing on {', '.join(sorted(empty))}")
     return f"{len(mine)} dashboards, with panels on each: {titles}"

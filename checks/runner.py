@@ -19,7 +19,8 @@ from checks.report.progress import Progress
 from checks.target import Target
 from kube import ClusterError
 
-_AT_ONCE = 6
+# All that there are: they mostly wait for answers.
+_AT_ONCE = 32
 _TICK_SECONDS = 0.1
 # A check gives up by itself; one that does not is not waited for longer than this after its time.
 _GRACE_SECONDS = 30.0

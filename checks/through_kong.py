@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
 from checks import endpoints, framework
@@ -270,22 +271,37 @@ def describe(answer: Answer) -> str:
 
 
 def for_each(target: Target, look: Callable[[RoutedApplication], str]) -> str:
-    """Return what was seen of each application's routes; where nothing could be looked at, raise `NotChecked`."""
-    return of_each(target.applications, look)
+    """Return what was seen of each application's routes, looked at all at once.
+
+    Where nothing could be looked at, raise `NotChecked`.
+    """
+    return of_each_at_once(target.applications, look)
+
+
+def of_each_at_once(applications: Iterable[RoutedApplication], look: Callable[[RoutedApplication], str]) -> str:
+    """Do as `for_each` does, for some of the routes."""
+    return _told(framework.at_once(partial(_look_at, look), applications))
 
 
 def of_each(applications: Iterable[RoutedApplication], look: Callable[[RoutedApplication], str]) -> str:
-    """Do as `for_each` does, for some of the routes."""
-    actual: list[str] = []
-    skipped: list[str] = []
-    for application in applications:
-        try:
-            actual.append(f"{application.name}: {look(application)}")
-        except NotChecked as reason:
-            skipped.append(f"{application.name} not checked: {reason}")
-    if not actual:
-        raise NotChecked("; ".join(skipped) or "no application is routed")
-    return "; ".join([*actual, *skipped])
+    """Do as `for_each` does, for some of the routes and one after the other."""
+    return _told([_look_at(look, application) for application in applications])
+
+
+def _look_at(look: Callable[[RoutedApplication], str], application: RoutedApplication) -> tuple[bool, str]:
+    """Return whether a route could be looked at, and what was seen of it or why it could not."""
+    try:
+        return True, f"{application.name}: {look(application)}"
+    except NotChecked as reason:
+        return False, f"{application.name} not checked: {reason}"
+
+
+def _told(looks: Iterable[tuple[bool, str]]) -> str:
+    told = sorted(looks, key=lambda look: not look[0])
+    text = "; ".join(text for _, text in told)
+    if not any(seen for seen, _ in told):
+        raise NotChecked(text or "no application is routed")
+    return text
 
 
 def logs(target: Target) -> str:

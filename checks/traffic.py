@@ -25,7 +25,7 @@ LONG = 120
 # The shortest look back that holds two scrapes, and when what it shows was sent after Kong had settled.
 FRESH = 30
 _SETTLED_AFTER_SECONDS = 45
-_SHOWN_PAUSE = 5
+_SHOWN_PAUSE = 2
 # One between any two scrapes.
 _TRICKLE_SECONDS = 15.0
 
@@ -111,7 +111,7 @@ def shown(target: Target, dashboard: str, look: Look) -> str:
 
         return through_kong.eventually_through(target, once, SHOWN_SECONDS, _SHOWN_PAUSE, tls=application.tls)
 
-    return through_kong.of_each(target.one_of_each, look_at)
+    return through_kong.of_each_at_once(target.one_of_each, look_at)
 
 
 def _newest(application: RoutedApplication, url: str, look: Look, *, settled: bool) -> str:

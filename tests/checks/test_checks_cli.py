@@ -22,7 +22,7 @@ from fakes.api_server import ApiServer, write_kubeconfig
 from fakes.cluster import Cluster
 
 from checks import __main__ as cli
-from checks import forwards, framework, registry, runner, selected_stack
+from checks import forwards, framework, registry, runner, selected_stack, through_kong
 from checks.describe import describe
 from checks.framework import Check, Failed, NotChecked, Outcome, eventually
 from checks.report import Part
@@ -252,11 +252,62 @@ def test_each_check_is_told_of_as_it_ends(ours: Callable[..., None], capsys: pyt
 
 
 def test_what_only_looks_looks_at_once(quiet: Progress) -> None:
-    together = threading.Barrier(3, timeout=5)
-    checks = [check(str(number), f"check {number}", lambda _: str(together.wait())) for number in range(3)]
+    all_there_are = len(registry.CHECKS)
+    together = threading.Barrier(all_there_are, timeout=5)
+    checks = [check(str(number), f"check {number}", lambda _: str(together.wait())) for number in range(all_there_are)]
     results = runner.run(checks, TARGET, quiet)
-    assert [result.outcome for result in results] == [Outcome.PASSED] * 3
-    assert [result.check.name for result in results] == ["check 0", "check 1", "check 2"]
+    assert [result.outcome for result in results] == [Outcome.PASSED] * all_there_are
+    assert [result.check for result in results] == checks
+
+
+def test_without_load_nothing_is_kept_for_after_the_traffic(ours: Callable[..., None]) -> None:
+    together = threading.Barrier(2, timeout=5)
+    checks = [check(number, number, lambda _: str(together.wait())) for number in ("5", "11")]
+    ours(*checks, last=["11"])
+    assert run() == 0
+
+
+def test_with_load_what_the_traffic_leaves_is_looked_for_after_it(
+    ours: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours(check("11", "edge"), check("10", "traffic", load=True), last=["edge"])
+    assert run("run", "--load") == 0
+    lines = [line.split(" (")[0].split() for line in capsys.readouterr().err.splitlines()]
+    assert lines[1:] == [["passed", "traffic"], ["passed", "edge"]]
+
+
+@pytest.mark.parametrize("names", [("one",), ("one", "two", "three")])
+def test_routes_are_looked_at_together_and_told_in_their_order(names: Sequence[str]) -> None:
+    together = threading.Barrier(len(names), timeout=10)
+
+    def look(route: RoutedApplication) -> str:
+        together.wait()
+        if route.name == "one":
+            # The first in order is the last to end.
+            time.sleep(0.1)
+        return "seen"
+
+    routes = tuple(dataclasses.replace(SHOP, name=name) for name in names)
+    told = through_kong.for_each(dataclasses.replace(TARGET, applications=routes), look)
+    assert told == "; ".join(f"{name}: seen" for name in names)
+
+
+def test_of_routes_that_are_looked_at_together_the_first_failure_is_told_and_a_skip_is_no_failure() -> None:
+    outcomes: dict[str, str | Exception] = {"one": "seen", "two": NotChecked("gRPC")}
+    outcomes |= {name: KeyError(name) for name in ("three", "four")}
+
+    def look(route: RoutedApplication) -> str:
+        outcome = outcomes[route.name]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    routes = [dataclasses.replace(SHOP, name=name) for name in outcomes]
+    assert through_kong.of_each_at_once(routes[:2], look) == "one: seen; two not checked: gRPC"
+    with pytest.raises(NotChecked, match="two not checked: gRPC"):
+        through_kong.of_each_at_once(routes[1:2], look)
+    with pytest.raises(KeyError, match="three"):
+        through_kong.of_each_at_once(routes, look)
 
 
 def test_load_is_sent_after_the_others_and_one_after_another(quiet: Progress) -> None:
