@@ -1,8 +1,8 @@
 """Requests to the API server of one context of a kubeconfig.
 
 The Kubernetes project's own client reads the kubeconfig and logs in (client certificates, tokens, exec plugins, OIDC),
-and its connections are used: proxies, TLS and all. It is imported when the first request is made: that takes a quarter
-of a second, which a preview, as it asks nothing, must not wait for.
+and its connections are used: proxies, TLS and all. It is imported only where `plain_login` does not do: that takes a
+quarter of a second, which every wait would begin with.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from kube import plain_login
 from kube.errors import ClusterError
 from kube.kubeconfig import parsed, shown
+from kube.plain_login import Login
 from names import IN_CLUSTER, is_kubeconfig
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ class Connection:
     def __init__(self, kubeconfig: str, context: str) -> None:
         self._kubeconfig = kubeconfig
         self.context = context
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._login: Login | None = None
         self._client: ApiClient | None = None
 
     def ask(
@@ -107,7 +110,7 @@ class Connection:
         from kubernetes.stream import ws_client
         from websocket import WebSocketBadStatusException, WebSocketException
 
-        client = self._connected()
+        client = self._whole_client()
         url = ws_client.get_websocket_url(f"{client.configuration.host}{path}", list(query.items()))
         try:
             return ws_client.create_websocket(client.configuration, url, _credentials(client))
@@ -120,18 +123,18 @@ class Connection:
         self, method: str, path: str, query: Query | None, body: Any, headers: Mapping[str, str] | None, seconds: float
     ) -> BaseHTTPResponse:
         for last in (False, True):
-            client = self._connected()
+            login = self._connected()
             given = {
                 "Accept": "application/json",
                 "User-Agent": "kong-istio",
-                **_credentials(client),
+                **login.credentials(),
                 **(headers or {}),
             }
             if body is not None:
                 given.setdefault("Content-Type", "application/json")
-            answer: BaseHTTPResponse = client.rest_client.pool_manager.request(
+            answer: BaseHTTPResponse = login.pool.request(
                 method,
-                f"{client.configuration.host}{path}{f'?{urlencode(query)}' if query else ''}",
+                f"{login.host}{path}{f'?{urlencode(query)}' if query else ''}",
                 body=None if body is None else json.dumps(body).encode(),
                 headers=given,
                 preload_content=False,
@@ -142,19 +145,27 @@ class Connection:
                 return answer
             # A token may have run out, and its file or its plugin have another by now.
             answer.close()
-            self._forget(client)
+            self._forget(login)
         raise AssertionError("never reached")
 
-    def _connected(self) -> ApiClient:
+    def _connected(self) -> Login:
+        with self._lock:
+            if self._login is None:
+                self._login = plain_login.read(self._kubeconfig, self.context, _CONNECTIONS)
+            if self._login is None:
+                self._login = _login_of(self._whole_client())
+            return self._login
+
+    def _whole_client(self) -> ApiClient:
         with self._lock:
             if self._client is None:
                 self._client = _connect(self._kubeconfig, self.context)
             return self._client
 
-    def _forget(self, client: ApiClient) -> None:
+    def _forget(self, login: Login) -> None:
         with self._lock:
-            if self._client is client:
-                self._client = None
+            if self._login is login:
+                self._login = self._client = None
 
     def _refusal(self, method: str, path: str, status: int, body: bytes) -> ClusterError:
         if status == HTTPStatus.UNAUTHORIZED:
@@ -261,6 +272,11 @@ def _logged() -> Iterator[list[str]]:
         yield said
     finally:
         logging.getLogger().removeHandler(handler)
+
+
+def _login_of(client: ApiClient) -> Login:
+    pool, host = client.rest_client.pool_manager, client.configuration.host
+    return Login(host=host, pool=pool, credentials=lambda: _credentials(client))
 
 
 def _credentials(client: ApiClient) -> dict[str, str]:
