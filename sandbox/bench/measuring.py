@@ -52,12 +52,10 @@ def timed(
     environment: Mapping[str, str] | None = None,
 ) -> Run:
     """Run a command on the sandbox, or in another environment. Raises `SandboxError` where it fails."""
-    # Carrying the mark, it ends with the sandbox, whatever becomes of this process.
-    marked = {
-        **(environment or isolation.environment()),
-        **identity.mark(CHECKOUT, identity.STACK),
-        **(variables or {}),
-    }
+    # Carrying the mark, it ends with the sandbox, whatever becomes of this process. `make up` would take one of that mark for
+    # a run that was cut off.
+    marked = isolation.environment() | identity.mark(CHECKOUT, identity.STACK)
+    given = {**(marked if environment is None else environment), **(variables or {})}
     sampler = _Sampler()
     lines: list[tuple[float, str]] = []
     sampler.start()
@@ -65,7 +63,7 @@ def timed(
     process = subprocess.Popen(
         command,
         cwd=cwd,
-        env=marked,
+        env=given,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -78,6 +76,9 @@ def timed(
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - started
         process.returncode = os.waitstatus_to_exitcode(status)
+    except BaseException:
+        process.kill()
+        raise
     finally:
         sampler.end()
     reader.join(timeout=2)

@@ -33,8 +33,9 @@ def _figure(figure: Figure, top: float) -> Iterator[str]:
     longest = max((max(side.values) for side in sides), default=0) or 1
     yield _text(10, top + 12, figure.title, "title")
     goal = "" if figure.goal is None else f", goal ≤ {figure.goal:g}"
+    value = f"{figure.value:.2f}" if figure.below else f"{figure.value:.1f} {figure.unit}"
     look = {True: "yes", False: "no", None: "hint"}[figure.reached]
-    yield _text(_WIDTH - 10, top + 12, f"{figure.value:.2f}{goal}", f"title right {look}")
+    yield _text(_WIDTH - 10, top + 12, f"{value}{goal}", f"title right {look}")
     for row, side in enumerate(sides, start=1):
         yield from _side(side, figure.unit, longest, top + row * _ROW, "above" if row == 1 else "below")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from display.console import console, ruled_table
-from sandbox import isolation
+from sandbox import isolation, tools
 from sandbox.bench import pictures
 from sandbox.bench.contenders import Answered
 from sandbox.bench.measuring import Run
@@ -46,14 +46,15 @@ def write(measurements: Sequence[Measurement], failed: Mapping[str, str], file: 
 
 def show(measurements: Sequence[Measurement], failed: Mapping[str, str], file: Path) -> None:
     """Print the table, what could not be measured, and where the rest is written."""
-    table = ruled_table("figure", "median ± half the range", "ratio", "goal", "reached")
+    table = ruled_table("", "median ± half the range", "figure", "goal", "reached")
     for figure in figures_of(measurements):
         sides = "\n".join(
             f"{side.median:.1f} ± {side.spread:.1f} {figure.unit}  {side.name}" for side in sides_of(figure)
         )
-        ratio, goal = f"{figure.value:.2f}", "" if figure.goal is None else f"≤ {figure.goal:g}"
+        value = f"{figure.value:.2f}" if figure.below else f"{figure.value:.1f} {figure.unit}"
+        goal = "" if figure.goal is None else f"≤ {figure.goal:g}"
         title = f"{figure.title}\n({figure.remark})" if figure.remark else figure.title
-        table.add_row(title, sides, ratio, goal, _MARKS[figure.reached])
+        table.add_row(title, sides, value, goal, _MARKS[figure.reached])
     to = console(sys.stdout)
     to.print(table)
     for name, problem in failed.items():
@@ -135,10 +136,5 @@ def _machine() -> dict[str, Any]:
 
 
 def _pulumi() -> str:
-    try:
-        said = subprocess.run(
-            ["pulumi", "version"], env=isolation.environment(), capture_output=True, text=True, check=False
-        )
-    except OSError:
-        return ""
-    return said.stdout.strip()
+    program = shutil.which("pulumi", path=isolation.environment()["PATH"])
+    return tools.said(Path(program), "version").strip() if program else ""
