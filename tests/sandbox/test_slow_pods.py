@@ -6,6 +6,9 @@ import json
 import shutil
 import statistics
 import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from datetime import datetime
 from typing import Any
@@ -19,7 +22,9 @@ from hypothesis import settings as run_with
 from hypothesis import strategies as some
 
 from components.kong_gateway import kong_values
-from sandbox import slow_pods
+from kube import Cluster
+from sandbox import kwok_cluster, slow_pods
+from sandbox.paths import CHECKOUT, Paths
 from sandbox.slow_pods import STAGES, SlowPods, expression, stages
 from sandbox.slow_pods.times import Container, Node
 from settings import Images, Kong
@@ -36,11 +41,12 @@ EVEN = {
 EVEN_NODE = Node(sandbox=1, notices=0.5)
 CHARTS_PROBE = {"initialDelaySeconds": 5, "periodSeconds": 10}
 STACKS_PROBE = {"periodSeconds": 1}
+PORT = {"tcpSocket": {"port": 80}}
 SIDECAR = {
     "name": "proxy",
     "restartPolicy": "Always",
-    "startupProbe": {"periodSeconds": 1},
-    "readinessProbe": {"periodSeconds": 15},
+    "startupProbe": {**PORT, "periodSeconds": 1},
+    "readinessProbe": {**PORT, "periodSeconds": 15},
 }
 WITH_JQ = pytest.mark.skipif(not shutil.which("jq"), reason="needs jq, which reads the formula as kwok does")
 
@@ -71,13 +77,15 @@ def seconds(found: Object, name: str, seed: int = 1) -> float:
     return float(milliseconds.removesuffix("ms")) / 1000
 
 
-def pod(*containers: Object, init: tuple[Object, ...] = (), name: str = "web", labels: Object | None = None) -> Object:
+def pod(
+    *containers: Object, init: tuple[Object, ...] = (), name: str = "web", labels: Object | None = None, grace: int = 30
+) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"namespace": "default", "name": name, "labels": labels or {}},
         "spec": {
-            "terminationGracePeriodSeconds": 30,
+            "terminationGracePeriodSeconds": grace,
             "initContainers": [{"image": "any", **one} for one in init],
             "containers": [{"image": "any", **one} for one in containers],
         },
@@ -282,3 +290,90 @@ def test_seeds_and_workloads_differ_within_the_spread() -> None:
     assert all(0.85 <= one <= 1.15 for one in takes.values())
     assert min(takes.values()) < 0.9
     assert max(takes.values()) > 1.1
+
+
+# --- kwok itself ------------------------------------------------------------------------------------------------------
+
+LIVE = {
+    "plain": pod({"name": "web"}),
+    "probed": pod({"name": "web", "readinessProbe": {**PORT, "initialDelaySeconds": 2, "periodSeconds": 3}}),
+    "started": pod({"name": "web", "startupProbe": {**PORT, "periodSeconds": 2}, "readinessProbe": PORT}),
+    "hooked": pod({"name": "web", "lifecycle": {"preStop": {"exec": {"command": ["sleep", "3"]}}}}, init=(SIDECAR,)),
+    "killed": pod({"name": "web", **SLEEP}, grace=2),
+}
+#: From their deletion, as in GONE.
+LIVE_GONE = {"plain": 1.5, "probed": 1.5, "started": 1.5, "hooked": 5, "killed": 2}
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Bring up a sandbox of its own whose Pods are slow, with times that are easy to reckon with."""
+    root = tmp_path_factory.mktemp("checkout")
+    shutil.copy(CHECKOUT.committed_stack_file, root)
+    paths = Paths(root)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            make_even(patch)
+            kwok_cluster.up(paths, pods=SlowPods(1))
+        cluster = kwok_cluster.api_server(paths)
+        assert cluster.wait_until("serviceaccount", "default", "default", bool, 30)
+        yield cluster
+    finally:
+        kwok_cluster.down(paths)
+
+
+@pytest.mark.sandbox
+def test_pods_of_a_slow_sandbox_run_are_ready_and_go_as_they_would_on_a_node(slow: Cluster) -> None:
+    for name, one in LIVE.items():
+        slow.create({**one, "metadata": {"namespace": "default", "name": name}})
+    found = seen(slow, lambda one: condition(one, "Ready") == "True")
+    for name, one in LIVE.items():
+        kubelet, times = Kubelet(one["spec"], EVEN, EVEN_NODE), found[name]
+        assert about(kubelet.run, times["Running"] - times["taken"]), name
+        assert about(kubelet.ready, times["Ready"] - times["Running"]), name
+    statuses = {one["metadata"]["name"]: one["status"] for one in slow.list("pod", "default")}
+    assert [one["state"].keys() for one in statuses["hooked"]["initContainerStatuses"]] == [{"running"}]
+    for name in LIVE:
+        slow.delete("pod", name, "default")
+    deleted_at = time.monotonic()
+    gone = seen(slow, lambda _: False)
+    for name, expected in LIVE_GONE.items():
+        assert about(expected, gone[name]["last"] - deleted_at), name
+
+
+@pytest.mark.sandbox
+def test_a_pod_that_has_not_started_goes_at_once(slow: Cluster) -> None:
+    slow.create(LIVE["hooked"])
+    assert slow.wait_until("pod", "web", "default", lambda one: bool(one["spec"].get("nodeName")), 10)
+    started = time.monotonic()
+    assert slow.delete("pod", "web", "default", seconds=10)
+    assert time.monotonic() - started < 1
+
+
+def about(expected: float, passed: float) -> bool:
+    """Allow for the looks that this test takes, and for a busy machine."""
+    return expected - 0.3 <= passed <= expected + 1.5
+
+
+def condition(found: Object, kind: str) -> str:
+    return next((one["status"] for one in found["status"].get("conditions", []) if one["type"] == kind), "")
+
+
+def seen(slow: Cluster, is_so: Callable[[Object], bool]) -> dict[str, dict[str, float]]:
+    """Look until all Pods are so, or are gone; return when each was seen first on a node, Running and Ready, and last."""
+    times: dict[str, dict[str, float]] = defaultdict(dict)
+    while not all(map(is_so, found := slow.list("pod", "default"))):
+        note(found, times)
+        time.sleep(0.05)
+    note(found, times)
+    return times
+
+
+def note(found: Iterable[Object], times: dict[str, dict[str, float]]) -> None:
+    now = time.monotonic()
+    for one in found:
+        name, status = one["metadata"]["name"], one["status"]
+        so = {"taken": "nodeName" in one["spec"], status["phase"]: True, "Ready": condition(one, "Ready") == "True"}
+        for event in (event for event, is_so in so.items() if is_so):
+            times[name].setdefault(event, now)
+        times[name]["last"] = now
