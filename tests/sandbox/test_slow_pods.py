@@ -25,8 +25,8 @@ from components.kong_gateway import kong_values
 from kube import Cluster
 from sandbox import kwok_cluster, slow_pods
 from sandbox.paths import CHECKOUT, Paths
-from sandbox.slow_pods import STAGES, SlowPods, expression, stages
-from sandbox.slow_pods.times import Container, Node
+from sandbox.slow_pods import STAGES, SlowPods, expression, pace, stages
+from sandbox.slow_pods.times import CONTAINERS, Container, Node
 from settings import Images, Kong
 
 Object = dict[str, Any]
@@ -232,6 +232,9 @@ def test_kong_with_the_stacks_probes_is_ready_as_soon_as_its_configuration_is_pu
         container["readinessProbe"] |= probes[container["name"]]
     assert told(with_stacks, "until_ready") == pytest.approx(15, abs=1)
     assert told(found, "until_ready") - told(with_stacks, "until_ready") > 4
+    for seed in SEEDS:
+        pushed = CONTAINERS["proxy"].up * pace(SlowPods(seed), "kong-istio/kong-istio-kong")
+        assert 1 <= seconds(with_stacks, "until_ready", seed) / pushed < 1.1
 
 
 # --- until it is gone -------------------------------------------------------------------------------------------------
@@ -283,9 +286,14 @@ def test_a_seed_means_the_same_pods_whatever_their_names_end_in() -> None:
 
 
 @WITH_JQ
+@pytest.mark.parametrize("seed", SEEDS)
+def test_kwok_is_told_the_pace_that_python_knows(seed: int) -> None:
+    assert float(*by_jq(pod(name="web"), "pace", seed)) == pytest.approx(pace(SlowPods(seed), "default/web"))
+
+
 def test_seeds_and_workloads_differ_within_the_spread() -> None:
     names = [f"reviews-v{number}" for number in range(1, 4)]
-    takes = {(seed, name): float(*by_jq(pod(name=name), "pace", seed)) for seed in range(1, 11) for name in names}
+    takes = {(seed, name): pace(SlowPods(seed), f"default/{name}") for seed in range(1, 21) for name in names}
     assert len(set(takes.values())) == len(takes)
     assert all(0.85 <= one <= 1.15 for one in takes.values())
     assert min(takes.values()) < 0.9
