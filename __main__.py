@@ -37,9 +37,15 @@ looked_at = PrecheckArgs(
     kong_crds=stack.kong_crds,
 )
 precheck = Precheck("precheck", looked_at, stack.options())
-# Created first, so that it is destroyed last and deletes what the others leave.
-remains = LeftoversArgs(access=standards.access, keep_crds=settings.keep_crds)
-first = (precheck, Leftovers("leftovers", remains, stack.options(precheck)))
+
+
+def leftovers(namespace: pulumi.Resource) -> Leftovers:
+    """Return what deletes, at a destroy, what others leave: these wait for it, and are gone before."""
+    remains = LeftoversArgs(
+        access=standards.access, keep_crds=settings.keep_crds, namespaces=stack.namespaces, namespace=namespace
+    )
+    return Leftovers("leftovers", remains, stack.options(precheck))
+
 
 mesh = IstioMesh(
     "mesh",
@@ -48,12 +54,15 @@ mesh = IstioMesh(
         charts=charts,
         standards=standards,
         level=observed_level(settings.observability),
+        leftovers=leftovers,
     ),
-    stack.options(*first),
+    stack.options(precheck),
 )
 # With each CRD that it creates, the provider forgets which kinds there are, and asks for all of them before it goes on: so
 # the namespaces, which nearly everything waits for, come first.
-kinds = KongCrds("kong-crds", KongCrdsArgs(crds=stack.kong_crds), stack.options(*first, *mesh.outputs.namespace.ready))
+kinds = KongCrds(
+    "kong-crds", KongCrdsArgs(crds=stack.kong_crds), stack.options(precheck, *mesh.outputs.namespace.ready)
+)
 gateway = KongGateway(
     "gateway",
     KongGatewayArgs(
@@ -65,9 +74,9 @@ gateway = KongGateway(
         redis=redis_outside(settings),
         metrics=stack.measures_kong,
     ),
-    stack.options(*first),
+    stack.options(precheck),
 )
-created: list[pulumi.Resource] = [*first, mesh, kinds, gateway]
+created: list[pulumi.Resource] = [precheck, mesh, kinds, gateway]
 
 if settings.istio.ingress_gateway or settings.istio.egress_gateway:
     gateways = IstioGatewaysArgs(
@@ -78,7 +87,7 @@ if settings.istio.ingress_gateway or settings.istio.egress_gateway:
         mesh=mesh.outputs,
         standards=standards,
     )
-    created.append(IstioGateways("istio-gateways", gateways, stack.options(*first)))
+    created.append(IstioGateways("istio-gateways", gateways, stack.options(precheck)))
 
 for app in settings.applications:
     application: Application | ChartApplication
@@ -94,7 +103,7 @@ for app in settings.applications:
             standards=standards,
             only_kong_calls=settings.security.only_kong_calls,
         )
-        application = ChartApplication(app.name, chart_application, stack.options(*first))
+        application = ChartApplication(app.name, chart_application, stack.options(precheck))
     else:
         plain_application = ApplicationArgs(
             application=app,
@@ -105,7 +114,7 @@ for app in settings.applications:
             standards=standards,
             only_kong_calls=settings.security.only_kong_calls,
         )
-        application = Application(app.name, plain_application, stack.options(*first))
+        application = Application(app.name, plain_application, stack.options(precheck))
     created.append(application)
     if app.routes:
         routes = RateLimitedRouteArgs(
@@ -117,7 +126,7 @@ for app in settings.applications:
             mesh=mesh.outputs,
             standards=standards,
         )
-        created.append(RateLimitedRoute(f"{app.name}-route", routes, stack.options(*first)))
+        created.append(RateLimitedRoute(f"{app.name}-route", routes, stack.options(precheck)))
 
 if settings.istio.injection:
     injected = SidecarsArgs(namespaces=injected_namespaces(settings), mesh=mesh.outputs, standards=standards)
@@ -126,7 +135,7 @@ if settings.istio.injection:
 dashboards = ObservabilityArgs(
     observability=settings.observability, charts=charts, mesh=mesh.outputs, root=stack.root, standards=standards
 )
-observability = ObservabilityStack("observability", dashboards, stack.options(*first))
+observability = ObservabilityStack("observability", dashboards, stack.options(precheck))
 created.append(observability)
 
 verification: Verification | None = None

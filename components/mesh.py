@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pulumi
@@ -27,13 +27,15 @@ from settings.control_planes import ControlPlane, control_planes, of_tag, stable
 class IstioMeshArgs:
     """`istio`: the settings. `charts`: the sources of base, istiod and cni, and of a canary's istiod by its release's name.
 
-    `level`: of Pod Security, of istio-system, which the dashboards are in as well.
+    `level`: of Pod Security, of istio-system, which the dashboards are in as well. `leftovers`: makes what a destroy clears, once
+    there is the namespace given.
     """
 
     istio: Istio
     charts: Mapping[str, ChartSource]
     standards: Standards
     level: Level = "restricted"
+    leftovers: Callable[[pulumi.Resource], pulumi.Resource]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,8 @@ class IstioMesh(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: IstioMeshArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:IstioMesh", name, {"mtls": args.istio.mtls}, opts)
-        namespace = self._namespace(ISTIO_NAMESPACE, args.level, traffic_policies.mesh_policies(), args)
+        home = self._namespace(ISTIO_NAMESPACE, args.level, traffic_policies.mesh_policies(), args)
+        namespace = replace(home, ready=[*home.ready, args.leftovers(home.namespace)])
         crds = release(
             ISTIO_BASE,
             args.charts["base"],

@@ -31,6 +31,10 @@ _ANSWER_SECONDS = 30
 PAUSE_SECONDS = 0.25
 #: Requests at once.
 AT_ONCE = 16
+# The longest grace period of the stack's pods, which is Prometheus'.
+_PODS_SECONDS = 300
+# So soon after a Deployment the garbage collector has begun with its pods.
+_COLLECTED_SECONDS = 3
 _REMEDY = (
     "Where the cluster is gone for good, `PULUMI_K8S_DELETE_UNREACHABLE=true pulumi destroy --refresh` has the stack forget "
     "it."
@@ -212,6 +216,18 @@ def connect(options: argparse.Namespace) -> Api | None:
         file=sys.stderr,
     )
     return None
+
+
+def wait_for_pods(cluster: Cluster, namespace: str, labels: str = "") -> None:
+    """Wait until the pods of a namespace that end have ended."""
+    started = seen = time.monotonic()
+    while (now := time.monotonic()) < started + _PODS_SECONDS:
+        pods = cluster.list("pods", namespace, labels=labels)
+        if any("deletionTimestamp" in pod["metadata"] for pod in pods):
+            seen = now
+        elif not pods or now > seen + _COLLECTED_SECONDS:
+            return
+        time.sleep(PAUSE_SECONDS)
 
 
 def stranger(api: Api) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -20,6 +21,7 @@ from commands.when_deleted.api import (
     namespace_of,
     parser,
     run,
+    wait_for_pods,
 )
 
 #: The label of Kong's CRDs that are the stack's; Istio's are known by Helm's annotations.
@@ -42,14 +44,19 @@ def main() -> None:
     api = connect(options)
     if not api:
         return
+    # Until its end, istiod writes anew what is deleted.
+    wait_for_pods(api, options.istio.partition("/")[0], labels="app=istiod")
     looked_at = _Looked(api)
     # All of it before anything is deleted, as what is Istio's is told by the age of its CRDs.
     doomed = {
         "gatewayclasses": [
             item for item in gateway_classes(looked_at, options.istio) if not _has_gateways(looked_at, item)
         ],
-        "configmaps": config_maps(looked_at, options.istio),
-        "customresourcedefinitions": [] if options.keep_crds else _unneeded_crds(looked_at, options.istio),
+        # Those of pods that still end go with their namespace.
+        "configmaps": [
+            item for item in config_maps(looked_at, options.istio) if namespace_of(item) not in options.namespace
+        ],
+        "customresourcedefinitions": [] if options.keep_crds else _unneeded_crds(looked_at, options),
     }
     with ThreadPoolExecutor(len(doomed)) as pool:
         list(pool.map(lambda kind: delete(api, kind, doomed[kind]), doomed))
@@ -59,6 +66,7 @@ def _options() -> argparse.Namespace:
     found = parser(__doc__)
     # States of former versions have no --istio, and the second name of --keep-crds.
     found.add_argument("--istio", default="istio-system/istio-base", help="namespace/name of Istio's release with CRDs")
+    found.add_argument("--namespace", action="append", default=[], help="goes as well, with the objects in it")
     found.add_argument("--keep-crds", "--keep-definitions", action="store_true", help="leave the CRDs")
     return found.parse_args()
 
@@ -105,15 +113,19 @@ def gateway_classes(cluster: Cluster, istio: str) -> Objects:
     ]
 
 
-def needed(cluster: Cluster, own: Objects, istio: str) -> list[tuple[Object, str]]:
-    """Return those of the stack's CRDs that somebody still needs, each with who that is."""
+def needed(cluster: Cluster, own: Objects, istio: str, going: Collection[str] = ()) -> list[tuple[Object, str]]:
+    """Return those of the stack's CRDs that somebody still needs, each with who that is; `going`: namespaces that go too."""
+
+    def is_used(crd: Object) -> bool:
+        return any(namespace_of(item) not in going for item in cluster.list(crd["metadata"]["name"]))
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        used = list(pool.map(lambda item: bool(cluster.list(item["metadata"]["name"])), own))
+        used = list(pool.map(is_used, own))
     strangers = {True: kongs(cluster), False: _istiods(cluster, istio)}
     found: list[tuple[Object, str]] = []
-    for item, is_used in zip(own, used, strict=True):
+    for item, has_objects in zip(own, used, strict=True):
         others = strangers[MARK in _labels(item) and release(item) != istio]
-        if is_used:
+        if has_objects:
             found.append((item, "there are still objects of it"))
         elif others:
             found.append((item, f"{namespace_of(others[0])}/{others[0]['metadata']['name']} needs it"))
@@ -162,10 +174,11 @@ def _labels(item: Object) -> dict[str, str]:
 # --- what is done about it ----------------------------------------------------------------------------------------
 
 
-def _unneeded_crds(cluster: Cluster, istio: str) -> Objects:
+def _unneeded_crds(cluster: Cluster, options: argparse.Namespace) -> Objects:
     """Return the CRDs that are the stack's, save those that somebody needs; these are named."""
-    own = crds(cluster, istio)
-    kept = {item["metadata"]["name"]: (item, why) for item, why in needed(cluster, own, istio)}
+    own = crds(cluster, options.istio)
+    needs = needed(cluster, own, options.istio, options.namespace)
+    kept = {item["metadata"]["name"]: (item, why) for item, why in needs}
     for _, (item, why) in sorted(kept.items()):
         print(f"Kept the CRD of {item['spec']['names']['kind']} ({item['spec']['group']}): {why}.", file=sys.stderr)
     return [item for item in own if item["metadata"]["name"] not in kept]

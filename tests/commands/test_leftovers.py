@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fakes.api_server import ApiServer, write_kubeconfig
 
-from commands.when_deleted import api, leftovers, pods_gone
+from commands.when_deleted import api, leftovers
 from commands.when_deleted.api import LeftoversError
 from components.shared.project_command import BY_SOME_PYTHON, text_of
 
@@ -147,6 +147,10 @@ CASES: dict[str, tuple[list[tuple[str, Object]], set[str]]] = {
         [sidecars(), kongs(), made("kongplugins", "theirs", 40, "other")],
         {PLUGINS, "other/theirs"},
     ),
+    "objects of its CRDs in a namespace that goes as well": (
+        [sidecars(), made("sidecars", "theirs", 40, "going"), root_cert("going")],
+        {"going/istio-ca-root-cert"},
+    ),
     "another Kong": ([sidecars(), kongs(), kong()], {PLUGINS}),
     "another Istio": (
         [
@@ -186,8 +190,8 @@ def test_only_what_the_stack_made_is_deleted(
 ) -> None:
     objects, stay = CASES[case]
     fill(server, *objects)
-    clear(kubeconfig, monkeypatch)
-    assert left(server) == stay
+    clear(kubeconfig, monkeypatch, "--namespace=going")
+    assert left(server) - {"going/theirs"} == stay
 
 
 def test_the_content_of_a_kubeconfig_will_do(
@@ -294,8 +298,8 @@ def test_pods_that_end_are_waited_for_and_no_others(
     states: list[tuple[float, int, int]], seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pods = PodsOverTime(*states)
-    monkeypatch.setattr(pods_gone, "time", pods)
-    pods_gone.wait_for_pods(pods, "istio-system")
+    monkeypatch.setattr(api, "time", pods)
+    api.wait_for_pods(pods, "istio-system")
     assert pods.seconds == pytest.approx(seconds, abs=1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import json
 import os
@@ -387,13 +388,36 @@ def test_kubernetes_objects_lie_in_the_namespace_of_their_component(name: str, r
 
 
 @pytest.mark.parametrize("name", ["plain", "two", "own"])
-def test_the_precheck_comes_first_and_the_leftovers_go_last(name: str, request: pytest.FixtureRequest) -> None:
+def test_the_precheck_comes_first(name: str, request: pytest.FixtureRequest) -> None:
     recording: Recording = request.getfixturevalue(name)
     assert before(recording, "Command/precheck") == {"Precheck/precheck", "Provider/command"}
-    assert "Command/precheck" in before(recording, "Command/leftovers")
     for resource in recording.resources.values():
-        if not resource.is_provider and resource.name not in ("precheck", "leftovers"):
-            assert {"Command/precheck", "Command/leftovers"} <= before(recording, resource.label), resource.label
+        if not resource.is_provider and resource.name != "precheck":
+            assert "Command/precheck" in before(recording, resource.label), resource.label
+
+
+@pytest.mark.parametrize("name", ["plain", "two", "own"])
+def test_what_leaves_something_is_gone_before_the_leftovers_go(name: str, request: pytest.FixtureRequest) -> None:
+    recording: Recording = request.getfixturevalue(name)
+    for resource in recording.resources.values():
+        custom = resource.type.partition("/")[0].endswith((".io", "konghq.com")) and ".k8s.io" not in resource.type
+        if custom or resource.kind in ("Release", "Deployment", "CustomResourceDefinitionPatch"):
+            assert "Command/leftovers" in before(recording, resource.label), resource.label
+
+
+def test_the_leftovers_go_while_pods_end_and_no_namespace_waits_for_them(plain: Recording) -> None:
+    """The engine deletes in steps, each all of what is as deep in the graph, and waits for the whole step."""
+
+    @functools.cache
+    def depth(key: str) -> int:
+        return 1 + max(map(depth, plain.resources[key].waits_for), default=0)
+
+    at = {resource.label: depth(key) for key, resource in plain.resources.items()}
+    waits = {at[f"Command/{name}"] for name in ("istio-system-pods-gone", "kong-istio-pods-gone", "leftovers")}
+    assert waits == {at["Namespace/bookinfo"] + 1}
+    assert {at[f"Namespace/{name}"] for name in ("istio-system", "kong-istio", "bookinfo")} == {
+        at["Namespace/bookinfo"]
+    }
 
 
 @pytest.mark.parametrize("name", ["plain", "two", "own"])
@@ -1059,7 +1083,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"bookinfo-route-ready", "checks"},
     ),
     "routing": ({"kong": {"routing": "guide"}}, {"bookinfo-route-ready", "checks"}),
-    "applications": ({"applications": [BOOKINFO, SHOP]}, {"precheck", "sidecars-ready", "checks"}),
+    "applications": ({"applications": [BOOKINFO, SHOP]}, {"precheck", "leftovers", "sidecars-ready", "checks"}),
     "observability": ({"observability": {"grafana": {"anonymous": True}}}, {"grafana-ready", "kiali-ready", "checks"}),
     "password": ({"observability": {"grafana": {"passwordVersion": 2}}}, {*SHOWN, "grafana-admin-value", "checks"}),
 }
