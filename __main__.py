@@ -58,8 +58,7 @@ mesh = IstioMesh(
     ),
     stack.options(precheck),
 )
-# With each CRD that it creates, the provider forgets which kinds there are, and asks for all of them before it goes on: so
-# the namespaces, which nearly everything waits for, come first.
+# The provider is slow while it creates them: the namespaces, which nearly everything waits for, come first.
 kinds = KongCrds(
     "kong-crds", KongCrdsArgs(crds=stack.kong_crds), stack.options(precheck, *mesh.outputs.namespace.ready)
 )
@@ -89,6 +88,7 @@ if settings.istio.ingress_gateway or settings.istio.egress_gateway:
     )
     created.append(IstioGateways("istio-gateways", gateways, stack.options(precheck)))
 
+routes: list[pulumi.Resource] = []
 for app in settings.applications:
     application: Application | ChartApplication
     if app.chart:
@@ -117,7 +117,7 @@ for app in settings.applications:
         application = Application(app.name, plain_application, stack.options(precheck))
     created.append(application)
     if app.routes:
-        routes = RateLimitedRouteArgs(
+        routed = RateLimitedRouteArgs(
             application=app,
             limits={route.ingress: settings.limit_on(app, route) for route in app.routes},
             kong=settings.kong,
@@ -126,11 +126,14 @@ for app in settings.applications:
             mesh=mesh.outputs,
             standards=standards,
         )
-        created.append(RateLimitedRoute(f"{app.name}-route", routes, stack.options(precheck)))
+        routes.append(RateLimitedRoute(f"{app.name}-route", routed, stack.options(precheck)))
 
 if settings.istio.injection:
     injected = SidecarsArgs(namespaces=injected_namespaces(settings), mesh=mesh.outputs, standards=standards)
-    created.append(Sidecars("sidecars", injected, stack.options(*created)))
+    # What it starts anew would disturb those who ask Kong for the routes; on a first `up` that is nothing.
+    quiet = [] if standards.access.identity.has_nothing else routes
+    created.append(Sidecars("sidecars", injected, stack.options(*created, *quiet)))
+created += routes
 
 dashboards = ObservabilityArgs(
     observability=settings.observability, charts=charts, mesh=mesh.outputs, root=stack.root, standards=standards

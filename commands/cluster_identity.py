@@ -71,6 +71,11 @@ class Identity:
         """Whether the stack was in another cluster at the last `up`."""
         return bool(self.version and self.last.uid) and self.uid != self.last.uid
 
+    @property
+    def has_nothing(self) -> bool:
+        """Whether nothing of the stack is in this cluster yet."""
+        return self.moved or not self.last.objects
+
     def is_new(self, component: str) -> bool:
         """Return whether a component that has outputs never came up in this cluster."""
         return self.moved or not self.last.reports.get(component)

@@ -71,14 +71,14 @@ class KongGatewayArgs:
 class GatewayOutputs:
     """`ready`: to depend on where Kong's kinds are needed. `address`: IP or host name, and `url`; empty for a ClusterIP.
 
-    `certain`: to depend on in place of `ready` for objects that Kong is certain to take. `namespace`: where its namespace is.
+    `certain`: to depend on in place of `ready` for objects that Kong is certain to take. `installed`: where its release is.
     `kong_version`, `controller_version`: of the images that run. These are today's, at each `up`. `chart_version`: of the
     chart.
     """
 
     ready: pulumi.Resource
     certain: Sequence[pulumi.Resource]
-    namespace: pulumi.Resource
+    installed: pulumi.Resource
     address: pulumi.Output[str]
     url: pulumi.Output[str]
     kong_version: pulumi.Output[str]
@@ -139,7 +139,7 @@ class KongGateway(pulumi.ComponentResource):
         self.outputs = GatewayOutputs(
             ready=ready,
             certain=certain,
-            namespace=namespace.namespace,
+            installed=installed,
             address=report.apply(lambda said: said["address"]),
             url=report.apply(lambda said: said["url"]),
             kong_version=report.apply(lambda said: said["kong"]),

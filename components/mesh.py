@@ -42,12 +42,15 @@ class IstioMeshArgs:
 class MeshOutputs:
     """`namespace`: istio-system. `crds`: to depend on where Istio's kinds are needed. `version`: of istiod's chart.
 
+    `installed`: to depend on for what is best made while istiod starts.
+
     `digest`: an argument that changes with the control planes. `ready`: to depend on where a pod starts that must have a sidecar, and where one of Istio's kinds is created, which
     its validation webhook refuses until istiod answers.
     """
 
     namespace: NamespaceOutputs
     crds: pulumi.Resource
+    installed: Sequence[pulumi.Resource]
     ready: pulumi.Resource
     version: pulumi.Output[str]
     digest: Sequence[str]
@@ -97,7 +100,12 @@ class IstioMesh(pulumi.ComponentResource):
         )
         self._revision_tags(args, ready)
         self.outputs = MeshOutputs(
-            namespace=namespace, crds=crds, ready=ready, version=installed[0].app_version, digest=digest
+            namespace=namespace,
+            crds=crds,
+            installed=installed,
+            ready=ready,
+            version=installed[0].app_version,
+            digest=digest,
         )
         self.register_outputs({"version": self.outputs.version})
 

@@ -136,7 +136,10 @@ class ObservabilityStack(pulumi.ComponentResource):
             self._args.charts[chart],
             ISTIO_NAMESPACE,
             values,
-            pulumi.ResourceOptions(parent=self, depends_on=[*self._namespace.ready, *needed]),
+            # Nothing that carries traffic needs them: Istio goes first, and while istiod starts there is time.
+            pulumi.ResourceOptions(
+                parent=self, depends_on=[*self._namespace.ready, *self._args.mesh.installed, *needed]
+            ),
             access=access,
         )
         ready = workloads_ready.of_release(

@@ -161,9 +161,9 @@ class RateLimitedRoute(pulumi.ComponentResource):
         manifest = client_host.created_for(args.kong, args.deployed.manifests[route.service], route)
         if not manifest:
             return []
-        # Istio's webhook refuses its kinds until istiod answers it.
+        # Istio's webhook refuses its kinds until istiod answers it. Those of many applications let Kong's release go first.
         unique, further = self._of(route, "client-host")
-        needed = [args.mesh.ready, args.gateway.namespace, args.deployed.services[route.service]]
+        needed = [args.mesh.ready, args.gateway.installed, args.deployed.services[route.service]]
         opts = pulumi.ResourceOptions.merge(further, pulumi.ResourceOptions(depends_on=needed))
         return [KubernetesObject(unique, manifest, opts)]
 

@@ -453,6 +453,10 @@ def test_no_injected_pod_starts_before_istiod_answers(name: str, request: pytest
         ("Command/bookinfo-route-ready", "Ingress/bookinfo-route-ingress"),
         ("Command/bookinfo-route-ready", "Command/kong-ready"),
         ("Command/checks", "Command/bookinfo-route-ready"),
+        *((f"Release/{name}", "Release/istiod") for name in ("prometheus", "grafana", "kiali")),
+        ("Command/sidecars-ready", "Command/kong-ready"),
+        ("Command/sidecars-ready", "Command/bookinfo-pods-ready"),
+        ("Command/checks", "Command/sidecars-ready"),
         ("Release/kiali", "Release/istio-base"),
         ("Release/kiali", "Command/prometheus-ready"),
         ("Command/checks", "Command/kiali-ready"),
@@ -484,16 +488,18 @@ STARTS = ("Deployment/", "Command/")
 NEEDLESS = [
     *((label, ISTIOD | KONG) for label in sorted(APPLICATION) if not label.startswith(STARTS)),
     *((label, KONG) for label in sorted(APPLICATION) if label.startswith(STARTS)),
-    *((f"Release/{name}", ISTIOD | KONG | APPLICATION) for name in ("prometheus", "grafana")),
+    *((f"Release/{name}", {"Command/istiod-ready"} | KONG | APPLICATION) for name in ("prometheus", "grafana")),
     ("Release/grafana", {"Release/prometheus"}),
-    ("Release/kiali", {"Release/istiod", "Command/istiod-ready"} | KONG | APPLICATION),
+    ("Release/kiali", {"Command/istiod-ready"} | KONG | APPLICATION),
+    ("Secret/grafana-admin", ISTIOD | KONG),
     ("Release/kong-istio", APPLICATION | {"PeerAuthentication/peer-authentication"}),
     ("Command/kong-ready", APPLICATION),
     ("Namespace/kong-istio", ISTIOD),
     ("Release/istiod", KONG | APPLICATION),
     ("KongPlugin/bookinfo-route-rate-limit", KONG | ISTIOD | DEPLOYMENTS),
     ("KongClusterPlugin/kong-metrics", KONG | ISTIOD),
-    ("Ingress/bookinfo-route-ingress", {"Release/kong-istio", "Command/kong-ready"} | DEPLOYMENTS),
+    ("Ingress/bookinfo-route-ingress", {"Command/kong-ready"} | DEPLOYMENTS),
+    ("Command/sidecars-ready", {"Command/bookinfo-route-ready"} | OBSERVABILITY),
     ("Command/bookinfo-route-ready", DEPLOYMENTS),
 ]
 
@@ -591,7 +597,8 @@ def test_a_filter_for_kongs_pods_brings_the_clients_host_before_there_is_a_route
         "app.kubernetes.io/instance": "kong-istio",
     }
     assert HOST_FILTER in before(two, HOST[0])
-    assert {"Command/istiod-ready", "Namespace/kong-istio"} <= before(two, HOST_FILTER)
+    assert {"Command/istiod-ready", "Release/kong-istio"} <= before(two, HOST_FILTER)
+    assert "Command/kong-ready" not in before(two, HOST_FILTER)
     filters = of_kind(two, "EnvoyFilter")
     assert len({r.inputs["metadata"]["name"] for r in filters}) == 2, "the second application has none of its own"
     assert inputs(two, HOST[0])["metadata"]["annotations"][HOST[1]] == "false"

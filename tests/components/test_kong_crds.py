@@ -72,6 +72,12 @@ def test_no_mesh_is_waited_for_to_make_them(plain: Recording) -> None:
     assert not {"Release/istio-base", "Release/istiod"} & before(plain, f"CustomResourceDefinitionPatch/{PLUGINS}")
 
 
+def test_the_namespaces_come_before_them(plain: Recording) -> None:
+    assert all("Namespace/istio-system" in before(plain, resource.label) for resource in of_stack(plain))
+    namespaces = {r.label for r in plain.resources.values() if r.kind == "Namespace"}
+    assert not any(before(plain, label) & {r.label for r in of_stack(plain)} for label in namespaces)
+
+
 def brought(recording: Recording) -> dict[str, Any]:
     words = shlex.split(inputs(recording, "Command/precheck")["create"])
     return dict(json.loads(words[words.index("--kong-crds") + 1]))

@@ -184,3 +184,5 @@ def test_a_kong_that_has_run_here_judges_what_it_is_given(last: LastUp, judged: 
     for label in ("KongPlugin/bookinfo-route-rate-limit", "Ingress/bookinfo-route-ingress"):
         before = {recording.resources[key].label for key in recording.waits_for(keys[label])}
         assert ("Command/kong-ready" in before) is judged, label
+    before = {recording.resources[key].label for key in recording.waits_for(keys["Command/sidecars-ready"])}
+    assert ("Command/bookinfo-route-ready" in before) is judged, "what starts anew disturbs who asks for the route"
