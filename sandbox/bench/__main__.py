@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code: 1 where something could not be measured."""
     options = _parser().parse_args(arguments)
     _take_sandbox()
-    signal.signal(signal.SIGTERM, _leave)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     try:
         kwok_cluster.up()
         # Only in a sandbox can what is missing be had.

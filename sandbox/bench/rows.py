@@ -106,7 +106,7 @@ def in_turn(number: int, contenders: Sequence[Callable[[], None]]) -> None:
         contender()
 
 
-STACK, TYPED, EQUAL = "pulumi up", "guide, the charts' own values", "guide, the stack's values"
+STACK, TYPED, EQUAL = "up of the stack", "guide, the charts' own values", "guide, the stack's values"
 
 
 class _Ups(Measurement):
