@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,12 +17,12 @@ import pulumi_kubernetes
 import settings as configuration
 from commands import cluster_access
 from commands.cluster_access import Access, AccessError
-from commands.cluster_identity import Identity
+from commands.cluster_identity import Identity, LastUp
 from components import collisions, kong_crds
 from components.mesh import chart_of
 from components.shared import images, tested_versions
 from components.shared.application_manifests import read_applications
-from components.shared.last_up import last_up
+from components.shared.last_up import asked
 from components.shared.manifests import Manifest
 from components.shared.releases import ChartSource, application_source, chart_source, check_reachable
 from components.shared.standards import Standards
@@ -39,6 +40,9 @@ from names import (
 from settings import KubeconfigFrom, Settings
 from settings.control_planes import canary, control_planes
 from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
+
+#: In the environment of a command: `--debug` shows what the SDK does as well.
+SDK_DEBUG = "KONG_ISTIO_SDK_DEBUG"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,13 @@ class StackInputs:
         Raises one sentence (`SettingsError`, `ManifestError`, `ChartError`, `AccessError`) for what cannot be used.
         """
         _end_quietly_when_interrupted()
+        _leave_out_debug_lines()
         settings = configuration.load(root)
+        with asked() as last:
+            return cls._checked(settings, root, last)
+
+    @classmethod
+    def _checked(cls, settings: Settings, root: Path, last: Callable[[], LastUp]) -> StackInputs:
         charts = _charts(settings)
         kubeconfig = settings.kubeconfig or _of_another_stack(settings.kubeconfig_from)
         access = Access(kubeconfig=kubeconfig, context=settings.context, sandbox=settings.sandbox)
@@ -85,7 +95,8 @@ class StackInputs:
             if app.chart
         }
         check_reachable(used, preview=pulumi.runtime.is_dry_run())
-        access, providers = _reach(access, root)
+        crds = kong_crds.read(root, settings.kong.crds)
+        access, providers = _reach(access, root, last())
         _name_untested(settings, charts, access, root)
         return cls(
             root=root,
@@ -93,7 +104,7 @@ class StackInputs:
             charts=charts,
             application_charts=own,
             manifests=manifests,
-            kong_crds=kong_crds.read(root, settings.kong.crds),
+            kong_crds=crds,
             standards=Standards.of(settings, access),
             providers=providers,
         )
@@ -166,6 +177,13 @@ def _end_quietly_when_interrupted() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def _leave_out_debug_lines() -> None:
+    # The SDK tells the engine of every step of its own by a call that waits for the answer, 350 of them in half a second.
+    # Only `--debug` shows them, and the engine does not say whether that was given.
+    if not os.environ.get(SDK_DEBUG):
+        pulumi.log.debug = lambda *_, **__: None
+
+
 def _of_another_stack(source: KubeconfigFrom) -> str:
     """Return the kubeconfig that another stack has for an output, empty where none is named.
 
@@ -218,11 +236,10 @@ def _name_untested(settings: Settings, charts: Mapping[str, ChartSource], access
         pulumi.log.warn(sentence)
 
 
-def _reach(access: Access, root: Path) -> tuple[Access, list[pulumi.ProviderResource]]:
+def _reach(access: Access, root: Path, last: LastUp) -> tuple[Access, list[pulumi.ProviderResource]]:
     """Return the access with the identity of its cluster, and the providers. Raises `AccessError`."""
     preview = pulumi.runtime.is_dry_run()
     missing = cluster_access.check_access(access, root, preview=preview)
-    last = last_up()
     if missing:
         warning: str | None = missing
         access = replace(access, identity=Identity(uid=last.uid, last=last))

@@ -44,6 +44,17 @@ def read(root: Path, given: str) -> list[Manifest]:
     return found
 
 
+def _brief(value: Any, *, names: bool = False) -> Any:
+    """Return a CRD without what its fields say of themselves, which is more than half of it. `names`: of fields, as keys."""
+    if isinstance(value, dict):
+        return {
+            key: _brief(inner, names=key == "properties" and not names)
+            for key, inner in value.items()
+            if names or key != "description"
+        }
+    return [_brief(inner) for inner in value] if isinstance(value, list) else value
+
+
 def summary(crds: Sequence[Manifest]) -> str:
     """Return, as JSON, what the precheck compares with the cluster's: of each CRD its release and its API versions."""
     return json.dumps({item["metadata"]["name"]: _summarised(item) for item in crds}, sort_keys=True)
@@ -87,4 +98,4 @@ class KongCrds(pulumi.ComponentResource):
 
 def _marked(crd: Manifest) -> Manifest:
     metadata = crd["metadata"]
-    return {**crd, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), MARK: KONG}}}
+    return {**_brief(crd), "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), MARK: KONG}}}

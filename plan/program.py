@@ -147,12 +147,13 @@ def _loop() -> Iterator[asyncio.Runner]:
 def _surroundings(environment: Mapping[str, str]) -> Iterator[None]:
     """Put back what a program changes of its process: for the engine, each run has a process of its own."""
     before, during = dict(os.environ), dict(environment)
-    interrupt = signal.getsignal(signal.SIGINT)
+    interrupt, debug = signal.getsignal(signal.SIGINT), pulumi.log.debug
     os.environ.clear()
     os.environ.update(during)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, interrupt)
+        pulumi.log.debug = debug
         os.environ.clear()
         os.environ.update(before)

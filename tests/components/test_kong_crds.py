@@ -57,6 +57,26 @@ def test_they_are_the_stacks_and_stay_when_their_resources_go(plain: Recording) 
     assert inputs(plain, "Release/kong-istio")["skipCrds"] is True
 
 
+def test_they_are_applied_without_descriptions_and_else_as_they_are(tmp_path: Path) -> None:
+    plugin = next(item for item in documents(OWN) if item["metadata"]["name"] == PLUGINS)
+    schema: dict[str, Any] = {
+        "description": "of it",
+        "type": "object",
+        "properties": {
+            "description": {"description": "of a field of this name", "type": "string"},
+            "properties": {"type": "object", "properties": {"description": {"type": "string", "enum": ["a"]}}},
+        },
+    }
+    plugin["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = schema
+    (tmp_path / "one.yaml").write_text(json.dumps(plugin))
+    (made,) = of_stack(recorded(kong={"crds": str(tmp_path)}))
+    del schema["description"], schema["properties"]["description"]["description"]
+    for version in plugin["spec"]["versions"]:
+        for column in version.get("additionalPrinterColumns", []):
+            column.pop("description", None)
+    assert made.inputs["spec"] == plugin["spec"]
+
+
 @pytest.mark.parametrize(
     "later",
     [

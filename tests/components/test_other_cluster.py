@@ -64,7 +64,7 @@ class World:
 
     def comes(self, last: LastUp, *, preview: bool = False, cluster: bool = True, context: str = "here") -> Recording:
         """Run the program."""
-        self._patch.setattr("inputs.last_up", lambda: last)
+        self._patch.setattr("components.shared.last_up.last_up", lambda: last)
         answers = {
             "/version": {"gitVersion": "v1.37.0"},
             "/api/v1/namespaces/kube-system": {"metadata": {"uid": "uid-here"}},
