@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +234,9 @@ def _start(paths: Paths, pods: SlowPods | None) -> Facts:
     _check_room(paths)
     sandbox_folder.prepare(programs, paths)
     ports = free_ports()
-    with ThreadPoolExecutor(1) as pool, held(ports.values()):
+    with ThreadPoolExecutor(2) as pool, held(ports.values()):
+        # The client's package takes its time, and this process has nothing to do but wait.
+        pool.submit(import_module, "kubernetes.config")
         resolving = pool.submit(chart_sources.resolve, committed_charts, paths)
         _kwokctl("create", _create_arguments(programs, ports, _stages(pods, paths), paths), paths)
         cluster = api_server(paths)
@@ -313,6 +316,10 @@ def _create_arguments(
         f"--controller-port={ports['kwok-controller']}",
         f"--extra-args=kube-apiserver=service-cluster-ip-range={_SERVICE_RANGE}",
         f"--extra-args=kwok-controller=cidr={_POD_RANGE}",
+        # A member that is alone elects itself after a random time of up to the timeout, a second by default.
+        "--extra-args=etcd=heartbeat-interval=50",
+        # From here on only second ones: behind a component's second one, kwokctl 0.8 gives those of others to the wrong component.
+        "--extra-args=etcd=election-timeout=250",
         # It refuses to start where it finds no address to advertise, as on a machine without a network, and
         # takes none that is on loopback.
         f"--extra-args=kube-apiserver=advertise-address={_CONTROL_PLANE_ADDRESS}",

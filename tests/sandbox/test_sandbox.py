@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -377,6 +378,14 @@ def test_ports_that_are_taken_are_not_given_away(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sandbox.facts._RANGE", range(20000, 20003))
     monkeypatch.setattr("sandbox.facts.is_free", lambda port: port != 20002)
     assert free_ports(["etcd"], {20000}) == {"etcd": 20001}
+
+
+def test_kwokctl_is_given_every_components_first_argument_before_any_second_one(paths: Paths) -> None:
+    # It counts them otherwise, and gives arguments to the wrong component.
+    given = kwok_cluster._create_arguments(defaultdict(Path), defaultdict(int), Path(), paths)
+    named = [argument.split("=")[1] for argument in given if argument.startswith("--extra-args=")]
+    assert len(named) > len(set(named))
+    assert len(set(named[: len(set(named))])) == len(set(named))
 
 
 def test_istiod_listens_on_loopback_only(paths: Paths) -> None:
