@@ -382,6 +382,7 @@ def test_ports_that_are_taken_are_not_given_away(monkeypatch: pytest.MonkeyPatch
 
 def test_kwokctl_is_given_every_components_first_argument_before_any_second_one(paths: Paths) -> None:
     # It counts them otherwise, and gives arguments to the wrong component.
+    paths.sandbox.mkdir(exist_ok=True)
     given = kwok_cluster._create_arguments(defaultdict(Path), defaultdict(int), Path(), paths)
     named = [argument.split("=")[1] for argument in given if argument.startswith("--extra-args=")]
     assert len(named) > len(set(named))
