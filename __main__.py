@@ -58,9 +58,10 @@ mesh = IstioMesh(
     ),
     stack.options(precheck),
 )
-# The provider is slow while it creates them: the namespaces, which nearly everything waits for, come first.
 kinds = KongCrds(
-    "kong-crds", KongCrdsArgs(crds=stack.kong_crds), stack.options(precheck, *mesh.outputs.namespace.ready)
+    "kong-crds",
+    KongCrdsArgs(crds=stack.kong_crds, access=standards.access),
+    stack.options(precheck, *mesh.outputs.namespace.ready),
 )
 gateway = KongGateway(
     "gateway",

@@ -24,6 +24,7 @@ def describe(settings: Settings) -> Target:
         client_host=settings.kong.client_host,
         mtls=settings.istio.mtls,
         ingress_class=settings.kong.ingress_class,
+        kong_crds=settings.kong.crds,
         service_type=settings.kong.service_type,
         applications=tuple(
             _routed(settings, application, route)

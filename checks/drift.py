@@ -10,7 +10,7 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -22,9 +22,11 @@ from checks.framework import Check, Failed
 from checks.selected_stack import Stack
 from checks.target import Target
 from commands import ownership
+from components import kong_crds
 from components.shared.releases import REPAIR
 from kube import Cluster, Object
 from names import KONG, RELEASES
+from sandbox.paths import CHECKOUT
 
 _SECONDS = 60
 _SHOWN = 10
@@ -64,7 +66,9 @@ def checks(stack: Stack) -> tuple[Check, ...]:
 def _releases(stack: Stack) -> Callable[[Target], str]:
     def look(target: Target) -> str:
         found = endpoints.ask(target, lambda cluster: drifted(cluster, target.further_releases))
+        crds = [kong_crds.marked(item) for item in kong_crds.read(CHECKOUT.root, target.kong_crds)]
         changed = [text for texts in found.values() for text in texts]
+        changed += endpoints.ask(target, lambda cluster: _differing_crds(cluster, crds))
         if not changed:
             return f"{len(found)} releases as installed"
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
@@ -90,6 +94,12 @@ def drifted(cluster: Cluster, further: Collection[str] = ()) -> dict[str, list[s
             pairs = zip(installed, there, strict=True)
             found[ownership.release_id(secret)] = [text for wanted, live in pairs for text in compared(wanted, live)]
     return found
+
+
+def _differing_crds(cluster: Cluster, crds: Sequence[Object]) -> list[str]:
+    """Return what differs from Kong's CRDs as the stack brings them."""
+    there = {item["metadata"]["name"]: item for item in cluster.list("customresourcedefinitions")}
+    return [text for crd in crds for text in compared(crd, there.get(crd["metadata"]["name"]))]
 
 
 def _newest(secrets: list[Object]) -> list[Object]:

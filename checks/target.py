@@ -83,6 +83,7 @@ class Target:
     `revisions`: of the istiods that there are, the stable one's first; empty for Istio's default one. `kong_revision`: of the
     one that Kong's sidecars belong to.
     `chart_releases`: of applications from a chart, as namespace/name.
+    `kong_crds`: the setting, `none` where they are not the stack's.
     `grafana_dashboards`: how many of the stack's are to be there at least.
     `requests`: how many make up the traffic. `proxy_url`, `prometheus_url`, `grafana_url`, `kiali_url`, `istiod_address`:
     where each answers, if not through the cluster (empty: by load balancer, node port or port-forward).
@@ -100,6 +101,7 @@ class Target:
     mtls: str = "PERMISSIVE"
     service_type: str = "LoadBalancer"
     ingress_class: str = INGRESS_CLASS
+    kong_crds: str = "none"
     applications: tuple[RoutedApplication, ...] = ()
     further_namespaces: tuple[str, ...] = ()
     chart_releases: tuple[str, ...] = ()

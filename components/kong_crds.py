@@ -1,4 +1,4 @@
-"""Kong's CRDs, which the stack has as resources of its own."""
+"""Kong's CRDs, which the stack brings itself."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 
 import pulumi
 
+from commands.cluster_access import Access
 from commands.when_deleted.leftovers import MARK
-from components.shared import manifests
-from components.shared.kubernetes_object import KubernetesObject
+from components.shared import manifests, project_command
 from components.shared.manifests import Manifest, ManifestError
+from components.shared.releases import REPAIR, repaired_at
 from names import KONG
 from settings import NOBODYS_CRDS
 from settings.sentences import show
@@ -67,9 +68,10 @@ def _summarised(crd: Manifest) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class KongCrdsArgs:
-    """`crds`: whole, as in YAML."""
+    """`crds`: whole, as in YAML; without any nothing is created. `access`: the cluster."""
 
     crds: Sequence[Manifest]
+    access: Access
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,20 +84,37 @@ class KongCrdsOutputs:
 class KongCrds(pulumi.ComponentResource):
     """Kong's CRDs. Type `kong-istio:index:KongCrds`.
 
-    Creates: a CustomResourceDefinitionPatch for each, which takes over a CRD that is there, such as one that Helm
-    installed: the provider creates no object a second time. None is deleted with its resource, as all objects of it would
-    go: `commands/when_deleted/leftovers.py` deletes those that nobody needs, which it knows by their label.
+    Creates: Command `kong-crds-applied` (`python -m commands.kong_crds`), which creates the CRDs, or brings those that are
+    there, such as Helm's, up to date in place, and waits until the API server serves them. It runs again when one changes.
+    Nothing is deleted with it, as all objects of a CRD would go: `commands/when_deleted/leftovers.py` deletes those that
+    nobody needs, which it knows by their label.
     Outputs: `KongCrdsOutputs`.
+    Raises in `up`: a CRD that somebody is deleting, or that the API server does not take.
     """
 
     def __init__(self, name: str, args: KongCrdsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kong-istio:index:KongCrds", name, {}, opts)
-        own = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
-        created = [KubernetesObject(item["metadata"]["name"], _marked(item), own, adopt=True) for item in args.crds]
-        self.outputs = KongCrdsOutputs(ready=created)
+        applied = [self._applied(name, args)] if args.crds else []
+        self.outputs = KongCrdsOutputs(ready=applied)
         self.register_outputs({})
 
+    def _applied(self, name: str, args: KongCrdsArgs) -> pulumi.Resource:
+        given = args.access.arguments()
+        line = project_command.command_line("commands.kong_crds", given)
+        # Another time of a repair is a reason to run again.
+        repair = {REPAIR: pulumi.Output.from_input(now)} if (now := repaired_at()) else {}
+        return project_command.on_cluster(
+            f"{name}-applied",
+            args.access,
+            pulumi.ResourceOptions(parent=self, ignore_changes=[] if repair else [f"environment.{REPAIR}"]),
+            create=line,
+            update=line,
+            stdin=json.dumps([marked(crd) for crd in args.crds], sort_keys=True),
+            environment={**(project_command.secret_environment(given) or {}), **repair},
+        )
 
-def _marked(crd: Manifest) -> Manifest:
+
+def marked(crd: Manifest) -> Manifest:
+    """Return a CRD as the stack brings it: with the label by which it is known, and without descriptions."""
     metadata = crd["metadata"]
     return {**_brief(crd), "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), MARK: KONG}}}

@@ -162,6 +162,11 @@ class Release(pulumi.CustomResource):
         self.chart_version = status.apply(lambda said: said["version"])
 
 
+def repaired_at() -> str:
+    """Return the time where this `up` is to put back what was changed in the cluster; else nothing."""
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}" if os.environ.get(REPAIR) else ""
+
+
 def release(
     name: str,
     source: ChartSource,
@@ -180,7 +185,7 @@ def release(
     What is secret in `values` is one to the provider; what the chart makes of it is the chart's.
     """
     # Another description is a reason for Helm to upgrade, which puts back what differs from the chart.
-    repaired = bool(os.environ.get(REPAIR))
+    repaired = repaired_at()
     return Release(
         name,
         {
@@ -193,7 +198,7 @@ def release(
             "skipAwait": True,
             "skipCrds": skip_crds or None,
             "maxHistory": 5,
-            "description": f"repaired at {datetime.now(UTC):%Y-%m-%d %H:%M:%S}" if repaired else None,
+            "description": f"repaired at {repaired}" if repaired else None,
         },
         pulumi.ResourceOptions.merge(
             opts,

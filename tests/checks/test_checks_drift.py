@@ -119,7 +119,7 @@ def test_the_newest_deployed_release_and_its_crds_are_compared() -> None:
         secret("istiod", 10, service, crds=yaml.safe_dump(crd)),
         secret("istiod", 11, an("Gone"), status="failed"),
         secret("kiali", 1, an("Role")),
-        # The stack's own: Pulumi compares them.
+        # The stack's own, which are compared with its file.
         secret("kong-istio", 1, crds=yaml.safe_dump(crd), namespace="kong-istio"),
         secret("shop", 1, an("Job")),
         secret("somebodys", 1, an("CronJob")),

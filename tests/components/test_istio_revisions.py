@@ -134,7 +134,7 @@ def test_nothing_stands_between_the_pods_and_the_deletion_of_their_control_plane
         guard = found(beside, f"Command/{release}-unused")
         assert "create" not in guard
         revision = release.removeprefix("istiod-") if "-" in release else "default"
-        assert f"--unused-revision {revision}" in guard["delete"]
+        assert f"--revision {revision}" in guard["delete"]
         assert f"Release/{release}" in waits_for(beside, f"Command/{release}-unused")
 
 

@@ -1,4 +1,4 @@
-"""Kong's CRDs: resources of the stack, taken over where they are there, and never deleted with their resource."""
+"""Kong's CRDs: the stack brings them, and what needs them comes later."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from test_graph import before, inputs, recorded
 
 from components.kong_crds import read
 from components.shared.manifests import ManifestError
+from components.shared.releases import REPAIR
 from plan import Recording
 from sandbox.paths import CHECKOUT
 from versions import KONG_CRDS
@@ -25,8 +26,16 @@ PLUGINS = "kongplugins.configuration.konghq.com"
 VERSION = "kubernetes-configuration.konghq.com/version"
 
 
+APPLIED = "Command/kong-crds-applied"
+
+
 def of_stack(recording: Recording) -> list[Any]:
-    return [each for each in recording.resources.values() if each.kind == "CustomResourceDefinitionPatch"]
+    found = json.loads(inputs(recording, APPLIED)["stdin"]) if APPLIED in labels(recording) else []
+    return list(found)
+
+
+def labels(recording: Recording) -> set[str]:
+    return {resource.label for resource in recording.resources.values()}
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +57,24 @@ def test_the_chart_of_the_table_brings_the_same() -> None:
     assert [item for item in brought if item["kind"] == "CustomResourceDefinition"] == documents(OWN)
 
 
-def test_they_are_the_stacks_and_stay_when_their_resources_go(plain: Recording) -> None:
+def test_they_are_the_stacks_and_stay_when_their_resource_goes(plain: Recording) -> None:
     assert len(of_stack(plain)) == 12
-    for resource in of_stack(plain):
-        assert resource.options["retain_on_delete"], f"{resource.label} would go with all objects of it"
-        assert resource.inputs["metadata"]["labels"]["kong-istio/release"] == "kong-istio"
-        assert "Command/precheck" in before(plain, resource.label)
+    for crd in of_stack(plain):
+        assert crd["metadata"]["labels"]["kong-istio/release"] == "kong-istio"
+    command = inputs(plain, APPLIED)
+    assert command["create"] == command["update"]
+    assert not command.get("delete"), "they would go with all objects of them"
+    assert "Command/precheck" in before(plain, APPLIED)
     assert inputs(plain, "Release/kong-istio")["skipCrds"] is True
+
+
+def test_a_repair_brings_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def environment() -> Any:
+        return inputs(recorded(), APPLIED).get("environment") or {}
+
+    assert REPAIR not in environment()
+    monkeypatch.setenv(REPAIR, "true")
+    assert environment()[REPAIR]
 
 
 def test_they_are_applied_without_descriptions_and_else_as_they_are(tmp_path: Path) -> None:
@@ -74,7 +94,7 @@ def test_they_are_applied_without_descriptions_and_else_as_they_are(tmp_path: Pa
     for version in plugin["spec"]["versions"]:
         for column in version.get("additionalPrinterColumns", []):
             column.pop("description", None)
-    assert made.inputs["spec"] == plugin["spec"]
+    assert made["spec"] == plugin["spec"]
 
 
 @pytest.mark.parametrize(
@@ -85,17 +105,11 @@ def test_they_are_applied_without_descriptions_and_else_as_they_are(tmp_path: Pa
     ],
 )
 def test_what_needs_them_comes_later(later: str, plain: Recording) -> None:
-    assert {resource.label for resource in of_stack(plain)} <= before(plain, later)
+    assert APPLIED in before(plain, later)
 
 
 def test_no_mesh_is_waited_for_to_make_them(plain: Recording) -> None:
-    assert not {"Release/istio-base", "Release/istiod"} & before(plain, f"CustomResourceDefinitionPatch/{PLUGINS}")
-
-
-def test_the_namespaces_come_before_them(plain: Recording) -> None:
-    assert all("Namespace/istio-system" in before(plain, resource.label) for resource in of_stack(plain))
-    namespaces = {r.label for r in plain.resources.values() if r.kind == "Namespace"}
-    assert not any(before(plain, label) & {r.label for r in of_stack(plain)} for label in namespaces)
+    assert not {"Release/istio-base", "Release/istiod"} & before(plain, APPLIED)
 
 
 def brought(recording: Recording) -> dict[str, Any]:

@@ -57,7 +57,7 @@ DRIFTS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a CRD of Kong's": (
         ("patch", "crd", "kongplugins.configuration.konghq.com", *MERGE, '{"spec": {"names": {"shortNames": ["k"]}}}'),
-        "update CustomResourceDefinitionPatch kongplugins.configuration.konghq.com",
+        "CustomResourceDefinition kongplugins.configuration.konghq.com: spec.names.shortNames",
     ),
     "a label of a CRD": (
         (
