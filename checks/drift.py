@@ -26,7 +26,6 @@ from components import kong_crds
 from components.shared.releases import REPAIR
 from kube import Cluster, Object
 from names import KONG, RELEASES
-from sandbox.paths import CHECKOUT
 
 _SECONDS = 60
 _SHOWN = 10
@@ -66,7 +65,7 @@ def checks(stack: Stack) -> tuple[Check, ...]:
 def _releases(stack: Stack) -> Callable[[Target], str]:
     def look(target: Target) -> str:
         found = endpoints.ask(target, lambda cluster: drifted(cluster, target.further_releases))
-        crds = [kong_crds.marked(item) for item in kong_crds.read(CHECKOUT.root, target.kong_crds)]
+        crds = [kong_crds.marked(item) for item in kong_crds.read(stack.root, target.kong_crds)]
         changed = [text for texts in found.values() for text in texts]
         changed += endpoints.ask(target, lambda cluster: _differing_crds(cluster, crds))
         if not changed:

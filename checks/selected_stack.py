@@ -36,6 +36,11 @@ class Stack:
     config_file: Path | None = None
 
     @property
+    def root(self) -> Path:
+        """The project's folder, from which its settings name files."""
+        return CHECKOUT.root
+
+    @property
     def rehearsed(self) -> bool:
         """Whether it was brought up without Pulumi's engine."""
         return self.config_file is not None and (CHECKOUT.sandbox / "outputs.json").is_file()

@@ -20,7 +20,7 @@ from plan.stack_config import ROOT, Project
 WHEN_DELETED = {"leftovers", "destroy-guard", "istio-system-pods-gone", "kong-istio-pods-gone", "istiod-unused"}
 READY = {"istiod-ready", "kong-ready", "prometheus-ready", "grafana-ready", "kiali-ready"}
 READY |= {"bookinfo-pods-ready", "bookinfo-route-ready", "sidecars-ready"}
-ON_THE_CLUSTER = {"precheck", "checks"} | READY | WHEN_DELETED
+ON_THE_CLUSTER = {"precheck", "kong-crds-applied", "checks"} | READY | WHEN_DELETED
 FIRST = {"address": "192.0.2.1", "url": "http://192.0.2.1", "kong": "3.9", "controller": "3.5"}
 LAST = {"address": "192.0.2.2", "url": "http://192.0.2.2", "kong": "3.9.2", "controller": "3.5.2"}
 TODAY = {"address": "192.0.2.3", "url": "http://192.0.2.3", "kong": "3.9.3", "controller": "3.5.3"}

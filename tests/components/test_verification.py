@@ -128,6 +128,7 @@ def test_the_target_is_the_stack_that_the_settings_describe() -> None:
         mtls="STRICT",
         client_host="envoyFilter",
         service_type="NodePort",
+        kong_crds="",
         applications=(
             RoutedApplication(
                 name="bookinfo",

@@ -22,6 +22,6 @@ def test_one_screen_says_what_will_be_made_in_which_order_and_asks_no_network(
     components = [line.split()[0] for line in lines if " (" in line and not line.startswith(" ")]
     assert components.index("precheck") < components.index("mesh") < components.index("gateway")
     (route,) = (line for line in lines if line.startswith("bookinfo-route"))
-    assert "1 KongPlugin" in route
+    assert "1 Ingress" in route
     assert route.rstrip().endswith("bookinfo, gateway")
     assert "  kong.admissionWebhook: false" in lines
