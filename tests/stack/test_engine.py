@@ -152,11 +152,11 @@ class Other:
         return self._pulumi("up", "--yes", "--skip-preview", f"--config-file={self.config_file}")
 
     def created(self) -> list[str]:
-        """Return the resources, other than components, that are in the state."""
+        """Return the resources in the state, but for components and providers, which are no object of anybody's."""
         answer = self._pulumi("stack", "export")
         assert answer.returncode == 0, said(answer)
         resources = json.loads(answer.stdout)["deployment"].get("resources") or []
-        return [item["urn"] for item in resources if item.get("custom")]
+        return [each["urn"] for each in resources if each.get("custom") and "pulumi:providers:" not in each["type"]]
 
     def _pulumi(self, *arguments: str) -> Answer:
         options = (f"--stack={self.name}", "--non-interactive")
