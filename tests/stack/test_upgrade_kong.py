@@ -91,7 +91,7 @@ def crd_written(stack: Stack) -> str:
     """Return when KongPlugin's CRD was written, which compares as text."""
     crd = stack.cluster.get("customresourcedefinitions", PLUGINS)
     fields = (crd or {})["metadata"]["managedFields"]
-    return max(str(each["time"]) for each in fields if each["manager"].startswith("pulumi"))
+    return max(str(each["time"]) for each in fields if each["manager"] == "kong-istio")
 
 
 def release_made(stack: Stack) -> str:
