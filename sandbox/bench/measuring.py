@@ -18,7 +18,7 @@ from sandbox import SandboxError, identity, isolation
 from sandbox.paths import CHECKOUT
 
 _PROC = Path("/proc")
-_TICK = 0.1
+_TICK = 0.5
 _SHOWN_LINES = 15
 _COLOURS = re.compile(r"<\{%.*?%\}>|\x1b\[[0-9;]*m")
 
