@@ -97,8 +97,7 @@ def drifted(cluster: Cluster, further: Collection[str] = ()) -> dict[str, list[s
 
 def _differing_crds(cluster: Cluster, crds: Sequence[Object]) -> list[str]:
     """Return what differs from Kong's CRDs as the stack brings them."""
-    there = {item["metadata"]["name"]: item for item in cluster.list("customresourcedefinitions")}
-    return [text for crd in crds for text in compared(crd, there.get(crd["metadata"]["name"]))]
+    return [text for crd in crds for text in compared(crd, cluster.counterpart(crd, ""))]
 
 
 def _newest(secrets: list[Object]) -> list[Object]:

@@ -112,6 +112,12 @@ def test_no_mesh_is_waited_for_to_make_them(plain: Recording) -> None:
     assert not {"Release/istio-base", "Release/istiod"} & before(plain, APPLIED)
 
 
+def test_the_namespaces_come_before_them(plain: Recording) -> None:
+    assert "Namespace/istio-system" in before(plain, APPLIED)
+    namespaces = {r.label for r in plain.resources.values() if r.kind == "Namespace"}
+    assert not any(APPLIED in before(plain, label) for label in namespaces)
+
+
 def brought(recording: Recording) -> dict[str, Any]:
     words = shlex.split(inputs(recording, "Command/precheck")["create"])
     return dict(json.loads(words[words.index("--kong-crds") + 1]))
