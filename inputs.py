@@ -39,6 +39,7 @@ from names import (
 )
 from settings import KubeconfigFrom, Settings
 from settings.control_planes import canary, control_planes
+from settings.sentences import show
 from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
 
 #: In the environment of a command: `--debug` shows what the SDK does as well.
@@ -201,7 +202,7 @@ def _of_another_stack(source: KubeconfigFrom) -> str:
     if isinstance(text, str) and is_kubeconfig(text):
         return text
     missing = (
-        f"kubeconfigFrom names the output {source.output} of the stack {source.stack}: there is none that holds the content of a "
+        f"kubeconfigFrom names the output {show(source.output)} of the stack {source.stack}: there is none that holds the content of a "
         "kubeconfig; bring that stack up first, or name another one."
     )
     if not pulumi.runtime.is_dry_run():

@@ -61,7 +61,7 @@ UNSHOWN = "unshown"
 
 
 class FreeForm:
-    """Marks a field that is passed on as it is: nothing here knows whether a password is in it."""
+    """Marks a field that is passed on as it is: nothing here knows whether a password is in it, so it is not shown."""
 
 
 def _text(pattern: str, title: str) -> Any:
@@ -158,6 +158,12 @@ OptionalRevision = Annotated[
     str,
     _text(f"|{REVISION}", "a name of at most 46 small letters, digits and hyphens, or empty"),
 ]
+StackName = Annotated[
+    str,
+    _text(
+        r"|([-.A-Za-z0-9_]+/){0,2}[-.A-Za-z0-9_]+", "the name of a stack such as organization/project/stack, or empty"
+    ),
+]
 Registry = Annotated[
     str, _text(r"|(?!\w+://)[a-z0-9][a-z0-9.:/_-]*[a-z0-9]", "a registry's host and path without https://")
 ]
@@ -211,7 +217,7 @@ Requests = Annotated[int | None, Field(ge=1, le=1_000_000_000)]
 # Configuration has lists; frozen settings have tuples.
 ListOf = Annotated[tuple[T, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
 
-ChartValues = Annotated[dict[str, Any], FreeForm()]
+ChartValues = Annotated[dict[str, Any], Field(repr=False), FreeForm()]
 Annotations = dict[str, str]
 
 Selector = Annotated[

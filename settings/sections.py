@@ -55,6 +55,7 @@ from settings.kinds import (
     Section,
     Selector,
     Size,
+    StackName,
     Text,
     UrlPath,
     Version,
@@ -671,7 +672,7 @@ BOOKINFO = Application(
 class KubeconfigFrom(Section):
     """Another stack that tells the kubeconfig."""
 
-    stack: str = Field(
+    stack: StackName = Field(
         default="",
         description="In place of `kubeconfig`: the stack that makes the cluster, as organization/project/stack; empty for none.",
     )

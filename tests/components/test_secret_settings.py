@@ -153,5 +153,5 @@ def test_a_preview_does_without_the_stack_that_tells_the_kubeconfig(monkeypatch:
     recording = record({"kubeContext": "somewhere", "kubeconfigFrom": {"stack": "me/cluster/prod"}})
     assert recording.resources["kubernetes"].inputs["kubeconfig"] == NO_CLUSTER
     said = " ".join(warnings)
-    assert "kubeconfigFrom names the output kubeconfig of the stack me/cluster/prod: there is none" in said
+    assert 'kubeconfigFrom names the output "kubeconfig" of the stack me/cluster/prod: there is none' in said
     assert "Previewing without a cluster." in said

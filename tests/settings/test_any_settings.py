@@ -71,6 +71,8 @@ def section(kind: type[Section]) -> st.SearchStrategy[dict[str, Any]]:
 
 @given(config=section(settings.Settings), secrets=st.sets(st.sampled_from(sorted(settings.KEYS))))
 @example(config={**FULL, "charts": {"kong": "~nobody/charts"}}, secrets={"rateLimit"})
+@example(config={"kubeconfig": "~/clusters/one", "kubeconfigFrom": {"stack": "\n"}}, secrets=set())
+@example(config={"kong": {"values": FULL["rateLimit"]}}, secrets=set())
 @example(config={"applications": [{**OTHER, "manifests": "x" * 300}]}, secrets=set())
 @examples(
     deadline=None,

@@ -770,6 +770,19 @@ def test_the_content_of_a_kubeconfig_is_a_secret(root: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["\n", "a/b/c/d", "me/cluster/", "the cluster"])
+def test_what_names_no_stack_is_refused(name: str, root: Path) -> None:
+    says(
+        refused({"kubeconfigFrom": {"stack": name}}, root),
+        f"kubeconfigFrom.stack is {json.dumps(name)}: it must be the name of a stack such as organization/project/stack",
+    )
+
+
+@pytest.mark.parametrize("name", ["prod", "cluster/prod", "organization/cluster/prod.eu-1_a"])
+def test_a_stack_is_named_alone_or_with_its_project(name: str, root: Path) -> None:
+    assert settings.parse({"kubeconfigFrom": {"stack": name}}, (), root).kubeconfig_from.stack == name
+
+
 @pytest.mark.parametrize(("given", "context"), [("", ""), ("in-cluster", "in-cluster"), ("a/path", "")])
 def test_a_pods_service_account_has_one_context(given: str, context: str, root: Path) -> None:
     assert settings.parse({"kubeconfig": given}, (), root).context == context
