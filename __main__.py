@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pulumi
 
+import process
+
+# The engine says what it knows of the last `up` while the rest is imported.
+last_up = process.begin()
+
 import outputs
 from components.application import Application, ApplicationArgs
 from components.chart_application import ChartApplication, ChartApplicationArgs
@@ -25,7 +30,8 @@ from inputs import StackInputs
 from settings import redis_outside
 from settings.control_planes import injected_namespaces
 
-stack = StackInputs.read(Path(__file__).resolve().parent)
+process.all_is_imported()
+stack = StackInputs.read(Path(__file__).resolve().parent, last_up)
 settings, charts, standards = stack.settings, stack.charts, stack.standards
 
 looked_at = PrecheckArgs(

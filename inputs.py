@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +20,7 @@ from components import collisions, kong_crds
 from components.mesh import chart_of
 from components.shared import images, tested_versions
 from components.shared.application_manifests import read_applications
-from components.shared.last_up import asked
+from components.shared.last_up import Question
 from components.shared.manifests import Manifest
 from components.shared.releases import ChartSource, application_source, chart_source, check_reachable
 from components.shared.standards import Standards
@@ -42,9 +40,6 @@ from settings.control_planes import canary, control_planes
 from settings.sentences import show
 from versions import CHARTS, KONG_CONTROLLER, KONG_GATEWAY
 
-#: In the environment of a command: `--debug` shows what the SDK does as well.
-SDK_DEBUG = "KONG_ISTIO_SDK_DEBUG"
-
 
 @dataclass(frozen=True, kw_only=True)
 class StackInputs:
@@ -60,16 +55,13 @@ class StackInputs:
     providers: Sequence[pulumi.ProviderResource]
 
     @classmethod
-    def read(cls, root: Path) -> StackInputs:
+    def read(cls, root: Path, question: Question) -> StackInputs:
         """Read everything that the project at `root` and the running stack say.
 
         Raises one sentence (`SettingsError`, `ManifestError`, `ChartError`, `AccessError`) for what cannot be used.
         """
-        _end_quietly_when_interrupted()
-        _leave_out_debug_lines()
-        settings = configuration.load(root)
-        with asked() as last:
-            return cls._checked(settings, root, last)
+        with question as last:
+            return cls._checked(configuration.load(root), root, last)
 
     @classmethod
     def _checked(cls, settings: Settings, root: Path, last: Callable[[], LastUp]) -> StackInputs:
@@ -171,18 +163,6 @@ def _charts(settings: Settings) -> dict[str, ChartSource]:
         charts["base"] = chart_source("base", sources, second.version)
         charts[of_revision(ISTIOD, second.revision)] = chart_source("istiod", sources, second.version)
     return charts
-
-
-def _end_quietly_when_interrupted() -> None:
-    # The engine interrupts the program once a resource has failed; the default answer, a traceback, would bury the reason.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _leave_out_debug_lines() -> None:
-    # The SDK tells the engine of every step of its own by a call that waits for the answer, 350 of them in half a second.
-    # Only `--debug` shows them, and the engine does not say whether that was given.
-    if not os.environ.get(SDK_DEBUG):
-        pulumi.log.debug = lambda *_, **__: None
 
 
 def _of_another_stack(source: KubeconfigFrom) -> str:

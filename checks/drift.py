@@ -15,8 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
-import yaml
-
+import quick_yaml
 from checks import endpoints, unchanged
 from checks.framework import Check, Failed
 from checks.selected_stack import Stack
@@ -37,7 +36,6 @@ _UNITS = {
 }
 # Maps in which another entry changes what the object does, although the manifest says nothing of it.
 _WHOLE = {("Service", "spec.selector"), ("ConfigMap", "data"), ("Secret", "data")}
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def checks(stack: Stack) -> tuple[Check, ...]:
@@ -119,7 +117,7 @@ def objects(secret: Object) -> list[Object]:
         for file in (release.get("chart") or {}).get("files") or []
         if file["name"].startswith("crds/") and not kongs
     ]
-    documents = [item for text in (release["manifest"], *crds) for item in yaml.load_all(text, Loader=_LOADER)]
+    documents = [item for text in (release["manifest"], *crds) for item in quick_yaml.load_all(text)]
     return [item for item in documents if isinstance(item, dict) and item.get("kind")]
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pulumi
 import yaml
 
+import quick_yaml
 from commands.cluster_identity import Identity, LastUp
 from kube import Cluster, ClusterError
 from kube.kubeconfig import content, parsed, shown
@@ -245,7 +246,7 @@ def _load(files: list[Path]) -> dict[str, dict[str, Any]]:
     for path in files:
         if path.is_file():
             try:
-                contents.append(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+                contents.append(quick_yaml.load(path.read_text(encoding="utf-8")) or {})
                 _entries(contents[-1:])
             except (OSError, ValueError, yaml.YAMLError, ClusterError):
                 raise AccessError(

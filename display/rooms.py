@@ -14,8 +14,8 @@ PAGE = ROOT / "README.md"
 #: Who uses them -> the rooms: folders, or modules beside them.
 USERS = {
     "the stack": (
-        *("__main__", "inputs", "outputs", "settings", "components", "commands", "kube"),
-        *("limits", "names", "versions", "workloads"),
+        *("__main__", "process", "inputs", "outputs", "settings", "components", "commands", "kube"),
+        *("limits", "names", "quick_yaml", "versions", "workloads"),
     ),
     "the laptop": ("checks", "recovery", "plan", "sandbox", "display"),
     "the pull request": ("policy", "preview"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+import quick_yaml
 from kube.errors import ClusterError
 from names import IN_CLUSTER, is_kubeconfig
 
@@ -29,7 +30,7 @@ def content(given: str) -> str:
 def parsed(given: str) -> dict[str, Any]:
     """Return a content's fields. Raises `ClusterError` for what is none."""
     try:
-        found = yaml.safe_load(content(given))
+        found = quick_yaml.load(content(given))
     except (ValueError, yaml.YAMLError):
         # What it says may quote the text, and with it a secret.
         found = None

@@ -18,6 +18,7 @@ from urllib.request import getproxies
 
 import yaml
 
+import quick_yaml
 from names import IN_CLUSTER, is_kubeconfig
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _CLUSTER = {"server", "certificate-authority", "certificate-authority-data", "extensions"}
 _USER = {"client-certificate", "client-certificate-data", "client-key", "client-key-data", "token"}
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def _read(kubeconfig: str, context: str, connections: int) -> Login | None:
 
     path = Path() if is_kubeconfig(kubeconfig) else Path(kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config")
     text = kubeconfig if is_kubeconfig(kubeconfig) else path.expanduser().read_text(encoding="utf-8")
-    config = yaml.load(text, Loader=_LOADER)  # noqa: S506 -- a safe one
+    config = quick_yaml.load(text)
     used = _entry(config, "context", context)
     cluster, user = _entry(config, "cluster", used["cluster"]), _entry(config, "user", used["user"])
     host = cluster["server"].rstrip("/")

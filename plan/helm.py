@@ -15,13 +15,12 @@ from typing import Any
 import yaml
 from pulumi import RunError
 
+import quick_yaml
 from sandbox import SandboxError, tools
 from sandbox.programs import TOOLS
 from versions import KUBERNETES_TESTED
 
 _SECONDS = 120
-# Charts of CRDs hold ten thousand lines: the C parser where there is one.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Kinds that every cluster has, and that charts ask for before they create an object of one.
 _KINDS = ("networking.k8s.io/v1/IngressClass",)
 #: The version that charts are rendered for where no cluster says its own.
@@ -124,7 +123,7 @@ def _run(program: Path, root: Path, command: Sequence[str], name: str, chart: st
 def objects(rendered: str) -> list[dict[str, Any]]:
     """Return the objects of rendered manifests. Raises `HelmError`."""
     try:
-        documents = yaml.load_all(rendered, Loader=_LOADER)
+        documents = quick_yaml.load_all(rendered)
         return [document for document in documents if isinstance(document, dict)]
     except yaml.YAMLError:
         raise HelmError("Helm rendered something that is not YAML.") from None

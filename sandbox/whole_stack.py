@@ -18,6 +18,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import yaml
+
 from sandbox import (
     SandboxError,
     choice,
@@ -34,6 +36,8 @@ from sandbox.locks import locked
 from sandbox.paths import CHECKOUT
 
 STACK = "sandbox"
+
+_SALT = "encryptionsalt"
 
 _TITLES = {
     KIND: "sandbox: a kind cluster of its own, in a container",
@@ -173,17 +177,22 @@ def _recover(**environment: str) -> None:
 def select_stack() -> None:
     """Create the sandbox's stack unless it is there."""
     if not state_folder.holds(STACK):
-        create(STACK, CHECKOUT.root / "Pulumi.yaml")
+        create(STACK, CHECKOUT.root / "Pulumi.yaml", CHECKOUT.stack_file)
 
 
-def create(name: str, project: Path) -> None:
-    """Create a stack of a project in the sandbox's state.
+def create(name: str, project: Path, stack_file: Path) -> None:
+    """Create a stack of a project in the sandbox's state, and add its salt to its stack file.
 
     `stack init` writes into the stack file beside the project's, which is committed: it gets a folder of its own.
     """
     with tempfile.TemporaryDirectory(dir=CHECKOUT.sandbox) as folder:
         shutil.copy(project, folder)
         pulumi_output("stack", "init", name, folder=Path(folder))
+        made = yaml.safe_load((Path(folder) / f"Pulumi.{name}.yaml").read_text())
+    if _SALT not in yaml.safe_load(stack_file.read_text()):
+        # Without it, Pulumi would make another one, and derive a key of each at the first `up`: a sixth of a second.
+        with stack_file.open("a") as file:
+            yaml.safe_dump({_SALT: made[_SALT]}, file)
 
 
 def _has_state() -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+import quick_yaml
 from settings.kinds import scheme
 from settings.secret_parts import plain
 from settings.sentences import SettingsError, show
@@ -32,7 +33,7 @@ def is_local(location: str) -> bool:
 def chart_in(folder: Path) -> Mapping[str, Any] | None:
     """Return what the chart in a folder says of itself; None where none with a name can be read."""
     try:
-        found = yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))
+        found = quick_yaml.load((folder / "Chart.yaml").read_text(encoding="utf-8"))
         return found if found["name"] else None
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         return None

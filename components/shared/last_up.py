@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pulumi
 
@@ -16,21 +15,28 @@ from commands.cluster_identity import LastUp
 _STATE = "pulumi:pulumi:readStackResourceOutputs"
 
 
-@contextmanager
-def asked() -> Iterator[Callable[[], LastUp]]:
-    """Ask what `last_up` asks beside the program, as the answer takes a third of a second; give what waits for it.
+class Question:
+    """What `last_up` asks, asked beside the program, as the answer takes a tenth of a second.
 
-    The block ends with the answer at the earliest: at its end, the SDK cannot wait for what another thread asks.
+    As a context manager it gives what waits for the answer. The block ends with the answer at the earliest: at its end, the
+    SDK cannot wait for what another thread asks.
     """
 
-    def look() -> LastUp:
-        with asyncio.Runner() as runner:
-            # The SDK takes the loop of the thread.
-            runner.get_loop()
-            return last_up()
+    def __init__(self) -> None:
+        def look() -> LastUp:
+            with asyncio.Runner() as runner:
+                # The SDK takes the loop of the thread.
+                runner.get_loop()
+                return last_up()
 
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(contextvars.copy_context().run, look).result
+        self._pool = ThreadPoolExecutor(1)
+        self._answer = self._pool.submit(contextvars.copy_context().run, look)
+
+    def __enter__(self) -> Callable[[], LastUp]:
+        return self._answer.result
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
 
 
 def last_up() -> LastUp:

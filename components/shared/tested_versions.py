@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pulumi
-import yaml
 
 from components.shared.releases import ChartSource
+from settings.chart_folders import chart_in
 from versions import CHARTS, ISTIO_LINES, ISTIO_OF_KONG, KONG_CONTROLLER, KONG_GATEWAY, IstioLine, Minor, minor
 
 _PAGE = "docs/upgrade.md"
@@ -38,11 +38,7 @@ def version_of(source: ChartSource, root: Path) -> str:
     """Return the version of a chart; of one in a folder, what it says of itself, and empty where that cannot be read."""
     if source.version:
         return source.version
-    try:
-        said = yaml.safe_load((root / source.chart / "Chart.yaml").read_text(encoding="utf-8"))
-        return str(said["version"])
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
-        return ""
+    return str((chart_in(root / source.chart) or {}).get("version", ""))
 
 
 def refusal(asked: Asked) -> str | None:

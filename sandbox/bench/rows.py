@@ -299,8 +299,8 @@ class Previews(Measurement):
         away.pop("encryptionsalt", None)
         _file("away").write_text(yaml.safe_dump(away))
         _file("empty").write_text("config: {}\n")
-        whole_stack.create("away", CHECKOUT.root / "Pulumi.yaml")
-        whole_stack.create("empty", _BASELINE / "Pulumi.yaml")
+        whole_stack.create("away", CHECKOUT.root / "Pulumi.yaml", _file("away"))
+        whole_stack.create("empty", _BASELINE / "Pulumi.yaml", _file("empty"))
 
     def _time(self, name: str, command: list[str], **options: Any) -> None:
         self.runs[name].append(timed(command, **options))
