@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from commands.cluster_access import NO_CLUSTER
 from kube import Cluster
 from names import GRAFANA, ISTIO_BASE, ISTIOD, KIALI, KONG, PROMETHEUS
 from plan.program import record_stack
@@ -87,6 +89,33 @@ def pulumi(command: str, *arguments: str, stack: str = whole_stack.STACK, config
     """Return the command line of Pulumi on a stack of the sandbox, whose settings are in a file there."""
     file = str(config or CHECKOUT.stack_file)
     return ["pulumi", command, "--stack", stack, "--config-file", file, *arguments, "--non-interactive"]
+
+
+def listed() -> Path:
+    """Return the folder of a program that registers, from a list, what the stack that is up registered; and without a cluster.
+
+    The stack's relative paths hold there too, so that the engine sees the same resources.
+    """
+    folder = CHECKOUT.sandbox / "listed"
+    shutil.copytree(CHECKOUT.root / "sandbox" / "bench" / "listed", folder)
+    for target in (CHECKOUT.sandbox, CHECKOUT.root / "sandbox"):
+        (folder / target.name).symlink_to(target)
+    state = json.loads(whole_stack.pulumi_output("stack", "export", "--show-secrets", "--stack", whole_stack.STACK))
+    # Without the stack itself, and the provider that the engine made for the question after its state.
+    made = [one for one in state["deployment"]["resources"] if one.get("parent")]
+    _write_list(folder / f"{whole_stack.STACK}.json", made)
+    for one in made:
+        if one["type"] == "pulumi:providers:kubernetes":
+            one["inputs"] = {**one["inputs"], "kubeconfig": NO_CLUSTER}
+            del one["inputs"]["context"]
+    _write_list(folder / "away.json", made)
+    return folder
+
+
+def _write_list(file: Path, resources: list[dict[str, Any]]) -> None:
+    # There are passwords in it.
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(resources))
 
 
 def stack(cluster: Cluster, namespaces: Collection[str] = ("bookinfo",), *, sidecars_required: bool = True) -> Answered:

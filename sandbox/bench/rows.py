@@ -251,6 +251,7 @@ class Slow(_Ups):
 
 
 EMPTY, PREVIEW, AWAY, UNCHANGED = "preview of the empty program", "pulumi preview", "pulumi preview, no cluster", "up"
+LISTED, LISTED_AWAY = "the same resources from a list", "the same resources from a list, no cluster"
 
 
 class Previews(Measurement):
@@ -258,24 +259,30 @@ class Previews(Measurement):
 
     name = "previews"
     seconds = 20
-    by_engine = ("preview", "preview-away", "unchanged-up")
     figures: ClassVar = {
         "preview": ("unchanged preview ÷ preview of the empty program", 1.6),
         "preview-away": ("preview without a cluster ÷ the same", 1.5),
         "unchanged-up": ("unchanged up ÷ the same", None),
+        "preview-listed": ("unchanged preview of the same resources from a list ÷ the same", None),
+        "preview-listed-away": ("preview of the same resources from a list, without a cluster ÷ the same", None),
     }
+    by_engine = tuple(figures)
 
     def run(self, number: int, /) -> None:
         """Preview and bring up what is up already; the first run brings it up."""
         if number == 0:
             self._prepare()
+        listed = CHECKOUT.sandbox / "listed"
         unchanged = pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
+        same = pulumi("preview", "--expect-no-changes")
         in_turn(
             number,
             [
                 lambda: self._time(EMPTY, pulumi("preview", config=_file("empty"), stack="empty"), cwd=_BASELINE),
-                lambda: self._time(PREVIEW, pulumi("preview")),
+                lambda: self._time(PREVIEW, same),
+                lambda: self._time(LISTED, same, cwd=listed),
                 lambda: self._time(AWAY, pulumi("preview", config=_file("away"), stack="away")),
+                lambda: self._time(LISTED_AWAY, pulumi("preview", config=_file("away"), stack="away"), cwd=listed),
                 lambda: self._time(UNCHANGED, unchanged),
             ],
         )
@@ -286,12 +293,15 @@ class Previews(Measurement):
             self._figure("preview", PREVIEW, EMPTY),
             self._figure("preview-away", AWAY, EMPTY),
             self._figure("unchanged-up", UNCHANGED, EMPTY),
+            self._figure("preview-listed", LISTED, EMPTY),
+            self._figure("preview-listed-away", LISTED_AWAY, EMPTY),
         ]
 
     def _prepare(self) -> None:
         cluster = fresh()
         write_settings()
         contenders.stack(cluster)
+        contenders.listed()
         away = yaml.safe_load(CHECKOUT.stack_file.read_text())
         nowhere = f"{CHECKOUT.sandbox.name}/no-such-kubeconfig"
         away["config"] |= {"kong-istio:sandbox": False, "kong-istio:kubeconfig": nowhere}
