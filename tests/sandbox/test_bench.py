@@ -6,14 +6,16 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from fakes.cluster import Cluster
 
+from commands.cluster_access import NO_CLUSTER
 from names import KONG_NAMESPACE, KONG_POD_LABELS
-from sandbox import SandboxError, pulumi_engine
+from sandbox import SandboxError, pulumi_engine, whole_stack
 from sandbox.bench import __main__ as command
 from sandbox.bench import answering, contenders, critical, kong, pictures, report
 from sandbox.bench.answering import Observer, PodTimes
@@ -21,7 +23,7 @@ from sandbox.bench.contenders import Answered
 from sandbox.bench.measuring import Run, events, timed
 from sandbox.bench.rows import CHECKS, EQUAL, MEASUREMENTS, STACK, TYPED, AtOnce, Figure, Measurement, Side, in_turn
 from sandbox.facts import Facts
-from sandbox.paths import Paths
+from sandbox.paths import CHECKOUT, Paths
 from sandbox.slow_pods import SlowPods
 
 APPLICATIONS = ("bookinfo",)
@@ -203,6 +205,36 @@ def test_a_pod_without_its_sidecar_fails_the_run_and_is_named(
     with pytest.raises(SandboxError, match=r"^pods without their sidecar: bookinfo/bookinfo-0\.$"):
         contenders.stack(cluster)
     assert contenders.stack(cluster, sidecars_required=False).without_sidecar == {"bookinfo/bookinfo-0"}
+
+
+def test_the_list_has_what_the_stack_registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = "urn:pulumi:sandbox::kong-istio::pulumi:pulumi:Stack::s"
+    provider = {
+        "urn": "kubernetes",
+        "type": "pulumi:providers:kubernetes",
+        "parent": stack,
+        "inputs": {"kubeconfig": ".sandbox-bench/kubeconfig", "context": "c"},
+    }
+    own = {"urn": "p", "type": "kong-istio:index:Precheck", "parent": stack}
+    made = [
+        {"urn": stack, "type": "pulumi:pulumi:Stack"},
+        {"urn": "d", "type": "pulumi:providers:pulumi"},
+        provider,
+        own,
+    ]
+    state = json.dumps({"deployment": {"resources": made}})
+    sandbox = tmp_path / ".sandbox-bench"
+    (sandbox / "charts").mkdir(parents=True)
+    monkeypatch.setattr(contenders, "CHECKOUT", SimpleNamespace(root=CHECKOUT.root, sandbox=sandbox))
+    monkeypatch.setattr(whole_stack, "pulumi_output", lambda *_: state)
+    folder = contenders.listed()
+    assert json.loads((folder / "sandbox.json").read_text()) == [provider, own]
+    nowhere = {**provider, "inputs": {"kubeconfig": NO_CLUSTER}}
+    assert json.loads((folder / "away.json").read_text()) == [nowhere, own]
+    assert {file.stat().st_mode & 0o777 for file in folder.glob("*.json")} == {0o600}
+    assert (folder / ".sandbox-bench" / "charts").is_dir()
+    assert (folder / "sandbox" / "charts").is_dir()
+    assert (folder / "__main__.py").is_file()
 
 
 def test_the_guide_is_waited_for_until_a_request_can_be_answered(cluster: Cluster) -> None:
