@@ -25,7 +25,7 @@ _CHECKS = "kong-istio:checks"
 #: Kong's port on a kind cluster's node, which is mapped to one of this machine's.
 NODE_PORT = 30080
 #: What Pulumi adds to a stack file by itself. Without it, secrets in the state could not be read any more.
-_KEPT = ("encryptionsalt",)
+SALT = "encryptionsalt"
 
 
 def committed(paths: Paths = CHECKOUT) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def write(facts: Facts, paths: Paths = CHECKOUT) -> None:
     """Write the stack file, leaving it alone if nothing changes."""
     old = paths.stack_file.read_text() if paths.stack_file.exists() else ""
     settings = with_facts(committed(paths), facts, paths)
-    settings |= {key: value for key, value in (yaml.safe_load(old) or {}).items() if key in _KEPT}
+    settings |= {key: value for key, value in (yaml.safe_load(old) or {}).items() if key == SALT}
     # Pulumi writes the file anew when it adds its salt, without our note: compare what it says.
     if not old or yaml.safe_load(old) != settings:
         paths.stack_file.write_text(_NOTE + yaml.safe_dump(settings, sort_keys=False))

@@ -33,11 +33,10 @@ from sandbox import (
 )
 from sandbox.facts import KIND, SIMULATED
 from sandbox.locks import locked
+from sandbox.machine_settings import SALT
 from sandbox.paths import CHECKOUT
 
 STACK = "sandbox"
-
-_SALT = "encryptionsalt"
 
 _TITLES = {
     KIND: "sandbox: a kind cluster of its own, in a container",
@@ -189,10 +188,10 @@ def create(name: str, project: Path, stack_file: Path) -> None:
         shutil.copy(project, folder)
         pulumi_output("stack", "init", name, folder=Path(folder))
         made = yaml.safe_load((Path(folder) / f"Pulumi.{name}.yaml").read_text())
-    if _SALT not in yaml.safe_load(stack_file.read_text()):
+    if SALT not in yaml.safe_load(stack_file.read_text()):
         # Without it, Pulumi would make another one, and derive a key of each at the first `up`: a sixth of a second.
         with stack_file.open("a") as file:
-            yaml.safe_dump({_SALT: made[_SALT]}, file)
+            yaml.safe_dump({SALT: made[SALT]}, file)
 
 
 def _has_state() -> bool:

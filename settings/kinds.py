@@ -61,7 +61,7 @@ UNSHOWN = "unshown"
 
 
 class FreeForm:
-    """Marks a field that is passed on as it is: nothing here knows whether a password is in it, so it is not shown."""
+    """Marks a field that is passed on as it is: nothing here knows whether a password is in it."""
 
 
 def _text(pattern: str, title: str) -> Any:

@@ -91,12 +91,11 @@ def pulumi(command: str, *arguments: str, stack: str = whole_stack.STACK, config
     return ["pulumi", command, "--stack", stack, "--config-file", file, *arguments, "--non-interactive"]
 
 
-def listed() -> Path:
-    """Return the folder of a program that registers, from a list, what the stack that is up registered; and without a cluster.
+def write_listed(folder: Path) -> None:
+    """Write the program that registers, from a list, what the stack that is up registered; and without a cluster.
 
-    The stack's relative paths hold there too, so that the engine sees the same resources.
+    The stack's relative paths hold in its folder too, so that the engine sees the same resources.
     """
-    folder = CHECKOUT.sandbox / "listed"
     shutil.copytree(CHECKOUT.root / "sandbox" / "bench" / "listed", folder)
     for target in (CHECKOUT.sandbox, CHECKOUT.root / "sandbox"):
         (folder / target.name).symlink_to(target)
@@ -109,7 +108,6 @@ def listed() -> Path:
             one["inputs"] = {**one["inputs"], "kubeconfig": NO_CLUSTER}
             del one["inputs"]["context"]
     _write_list(folder / "away.json", made)
-    return folder
 
 
 def _write_list(file: Path, resources: list[dict[str, Any]]) -> None:

@@ -28,7 +28,7 @@ class Run:
     """One run of a contender.
 
     `seconds`: how long it took. `first_answer`: seconds until a request through Kong could be answered, where somebody looked.
-    `cpu_seconds`: by program, from looks every 0.1 s: what a process used after the last of them is missing; empty where
+    `cpu_seconds`: by program, from looks twice a second: what a process used after the last of them is missing; empty where
     the system has no /proc. `command_cpu_seconds`: of the command and all that it waited for, whole. `memory_mib`: the
     most that the command's processes had together at one look. `largest_mib`: the most that one of them had.
     `state_bytes`: of the stack's exported state. `lines`: what it printed, each with its second.

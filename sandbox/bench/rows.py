@@ -18,6 +18,7 @@ from sandbox import kwok_cluster, whole_stack
 from sandbox.bench import contenders, kong
 from sandbox.bench.contenders import NAMESPACES, Answered, fresh, pulumi, write_settings
 from sandbox.bench.measuring import Run, timed
+from sandbox.machine_settings import SALT
 from sandbox.paths import CHECKOUT
 from sandbox.slow_pods import SlowPods
 
@@ -272,7 +273,6 @@ class Previews(Measurement):
         """Preview and bring up what is up already; the first run brings it up."""
         if number == 0:
             self._prepare()
-        listed = CHECKOUT.sandbox / "listed"
         unchanged = pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
         same = pulumi("preview", "--expect-no-changes")
         in_turn(
@@ -280,9 +280,9 @@ class Previews(Measurement):
             [
                 lambda: self._time(EMPTY, pulumi("preview", config=_file("empty"), stack="empty"), cwd=_BASELINE),
                 lambda: self._time(PREVIEW, same),
-                lambda: self._time(LISTED, same, cwd=listed),
+                lambda: self._time(LISTED, same, cwd=_listed()),
                 lambda: self._time(AWAY, pulumi("preview", config=_file("away"), stack="away")),
-                lambda: self._time(LISTED_AWAY, pulumi("preview", config=_file("away"), stack="away"), cwd=listed),
+                lambda: self._time(LISTED_AWAY, pulumi("preview", config=_file("away"), stack="away"), cwd=_listed()),
                 lambda: self._time(UNCHANGED, unchanged),
             ],
         )
@@ -301,12 +301,12 @@ class Previews(Measurement):
         cluster = fresh()
         write_settings()
         contenders.stack(cluster)
-        contenders.listed()
+        contenders.write_listed(_listed())
         away = yaml.safe_load(CHECKOUT.stack_file.read_text())
         nowhere = f"{CHECKOUT.sandbox.name}/no-such-kubeconfig"
         away["config"] |= {"kong-istio:sandbox": False, "kong-istio:kubeconfig": nowhere}
         # The salt is the other stack's.
-        away.pop("encryptionsalt", None)
+        away.pop(SALT, None)
         _file("away").write_text(yaml.safe_dump(away))
         _file("empty").write_text("config: {}\n")
         whole_stack.create("away", CHECKOUT.root / "Pulumi.yaml", _file("away"))
@@ -314,6 +314,10 @@ class Previews(Measurement):
 
     def _time(self, name: str, command: list[str], **options: Any) -> None:
         self.runs[name].append(timed(command, **options))
+
+
+def _listed() -> Path:
+    return CHECKOUT.sandbox / "listed"
 
 
 def _file(stack: str) -> Path:

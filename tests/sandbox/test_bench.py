@@ -227,7 +227,8 @@ def test_the_list_has_what_the_stack_registered(tmp_path: Path, monkeypatch: pyt
     (sandbox / "charts").mkdir(parents=True)
     monkeypatch.setattr(contenders, "CHECKOUT", SimpleNamespace(root=CHECKOUT.root, sandbox=sandbox))
     monkeypatch.setattr(whole_stack, "pulumi_output", lambda *_: state)
-    folder = contenders.listed()
+    folder = sandbox / "listed"
+    contenders.write_listed(folder)
     assert json.loads((folder / "sandbox.json").read_text()) == [provider, own]
     nowhere = {**provider, "inputs": {"kubeconfig": NO_CLUSTER}}
     assert json.loads((folder / "away.json").read_text()) == [nowhere, own]

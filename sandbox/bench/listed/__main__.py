@@ -1,4 +1,4 @@
-"""Registers what another program registered, from a list, and does nothing else: no program makes the same sooner.
+"""Registers what another program registered, from a list, and does nothing else: hardly a program makes the same sooner.
 
 The list is a stack's state, `<stack>.json` in the folder that it runs in.
 """
